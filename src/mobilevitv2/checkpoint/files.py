@@ -1,0 +1,243 @@
+"""Reading weights from files that nobody vouches for, and writing them whole or not at all.
+
+Nothing in a file is executed. A file may hold the state dict itself or, as training scripts save
+it, a dict around it; of several state dicts the plain one is taken and not the moving average
+(EMA), unless there is no other. Which one it was is logged.
+"""
+
+import argparse
+import io
+import json
+import logging
+import pickle
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from mobilevitv2.errors import CheckpointError
+from mobilevitv2.source import read_json, resolve_file, write_atomic
+
+logger = logging.getLogger(__name__)
+
+WEIGHTS_NAME = "model.safetensors"
+INDEX_SUFFIX = ".safetensors.index.json"  # of weights split over several files
+FOLDER_NAMES = (WEIGHTS_NAME, f"model{INDEX_SUFFIX}", "pytorch_model.bin")  # in order of preference
+PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+
+PLAIN_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
+EMA_KEYS = ("state_dict_ema", "model_ema", "ema_model_state_dict", "ema_state_dict", "ema")
+LABEL_KEYS = ("class_names", "classes")
+# What training scripts put beside the weights and what runs no code when it is unpickled.
+HARMLESS = [argparse.Namespace]
+
+
+class Weights(NamedTuple):
+    """A file's tensors under the file's own names, and the class names that came with them."""
+
+    state: dict[str, Tensor]
+    labels: list[str] | None = None
+
+
+def find_weights(source: str | Path, **hub: Any) -> Path:
+    """The weights file of a file, folder or hub id; `hub` are `resolve_file`'s options.
+
+    Of split weights it is the index, with all parts beside it. Raises FileNotFoundError.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
+    first_error = None
+    for name in FOLDER_NAMES:
+        try:
+            found = resolve_file(source, name, **hub)
+        except FileNotFoundError as error:
+            first_error = first_error or error
+            continue
+        if name.endswith(INDEX_SUFFIX):
+            for part in _parts(found):
+                resolve_file(source, part, **hub)
+        return found
+    if path.is_dir():
+        held = ", ".join(sorted(p.name for p in path.iterdir())[:8]) or "nothing"
+        raise FileNotFoundError(
+            f"the folder {path} has no weights: none of {', '.join(FOLDER_NAMES)}; it holds {held}."
+        )
+    assert first_error is not None
+    raise first_error
+
+
+def read_weights(path: str | Path) -> Weights:
+    """The tensors of one weights file (or index of several), on the CPU.
+
+    Raises CheckpointError for a file that is damaged, holds NaN or infinity, or needs code to run.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; a weights file is wanted.")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path} is empty. Save or download it again.")
+    if path.name.endswith(INDEX_SUFFIX):
+        weights = _read_parts(path)
+    elif path.suffix == ".safetensors":
+        weights = Weights(_read_safetensors(path))
+    elif path.suffix in PICKLE_SUFFIXES:
+        weights = _state_in(_unpickle(path), path)
+    else:
+        known = ", ".join((".safetensors", INDEX_SUFFIX, *PICKLE_SUFFIXES))
+        raise CheckpointError(f"{path} is no weights file: the suffix is one of {known}.")
+    check_finite(weights.state, str(path))
+    return weights
+
+
+def write_weights(
+    state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write tensors to a .safetensors, .pt or .pth file; on an error the old file stays.
+
+    `metadata` goes into the header of a safetensors file.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".safetensors":
+        write_atomic(path, safetensors_bytes(state, metadata))
+    elif path.suffix in (".pt", ".pth"):
+        buffer = io.BytesIO()
+        torch.save(_packed(state), buffer)
+        write_atomic(path, buffer.getvalue())
+    else:
+        raise ValueError(f"{path} needs the suffix .safetensors, .pt or .pth.")
+
+
+def safetensors_bytes(
+    state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """The content of a safetensors file that transformers, too, accepts."""
+    return safetensors.torch.save(_packed(state), {"format": "pt", **(metadata or {})})
+
+
+def check_finite(state: Mapping[str, Tensor], origin: str) -> None:
+    """Raise CheckpointError with the names of all tensors that hold NaN or infinity."""
+    bad = [
+        name
+        for name, tensor in state.items()
+        if tensor.is_floating_point() and not torch.isfinite(tensor.float()).all()
+    ]
+    if bad:
+        raise CheckpointError(
+            f"{len(bad)} tensors of {origin} hold NaN or infinity, so that every output would: "
+            f"{', '.join(bad)}. Take a checkpoint from before the training diverged."
+        )
+
+
+def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Copies on the CPU in plain memory order, none of which shares its storage."""
+    plain = torch.contiguous_format
+    return {key: t.detach().cpu().clone(memory_format=plain) for key, t in state.items()}
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    with path.open("rb") as file:
+        length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
+    if 8 + length > size:
+        raise CheckpointError(
+            f"{path} is cut off or no safetensors file: its header needs {8 + length} bytes and the "
+            f"file has {size}. Save or download it again."
+        )
+    try:
+        return safetensors.torch.load_file(path)
+    except (safetensors.SafetensorError, ValueError, RuntimeError, KeyError) as error:
+        raise CheckpointError(
+            f"{path} is damaged: {_first_line(error)}. Save or download it again."
+        ) from error
+
+
+def _parts(index: Path) -> list[str]:
+    """Names of the files that an index lists; all of them in its own folder."""
+    found = read_json(index).get("weight_map")
+    if not isinstance(found, dict) or not all(_is_plain_name(name) for name in found.values()):
+        raise CheckpointError(f"{index} has no weight_map from tensors to files beside it.")
+    return sorted(set(found.values()))
+
+
+def _is_plain_name(name: Any) -> bool:
+    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+
+
+def _read_parts(index: Path) -> Weights:
+    state: dict[str, Tensor] = {}
+    for name in _parts(index):
+        if not (index.parent / name).is_file():
+            raise CheckpointError(f"{name}, which {index} lists, is missing. Download it again.")
+        state.update(_read_safetensors(index.parent / name))
+    if lost := sorted(read_json(index)["weight_map"].keys() ^ state.keys()):
+        raise CheckpointError(f"{index} and the files it lists disagree on: {', '.join(lost)}.")
+    return Weights(state)
+
+
+def _unpickle(path: Path) -> Any:
+    try:
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if needed := re.search(r"GLOBAL (\S+) was not|whose module (\S+) is blocked", str(error)):
+            raise CheckpointError(
+                f"{path} is a pickled object and not plain weights: opening it would run "
+                f"{needed[1] or needed[2]}. Load it where it was made, and save "
+                "model.state_dict() instead."
+            ) from error
+        raise CheckpointError(f"{path} is damaged, or no file that torch.save wrote.") from error
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+        if "TorchScript" in str(error):
+            raise CheckpointError(
+                f"{path} is a TorchScript program and not plain weights. Load it where it was made, "
+                "and save model.state_dict() instead."
+            ) from error
+        raise CheckpointError(
+            f"{path} is damaged, or no file that torch.save wrote ({_first_line(error)})."
+        ) from error
+
+
+def _state_in(content: Any, path: Path) -> Weights:
+    """The state dict somewhere inside what a training script saved."""
+    labels, inside = None, content
+    while isinstance(inside, dict):
+        labels = labels or next(filter(_are_labels, map(inside.get, LABEL_KEYS)), None)
+        plain = [key for key in PLAIN_KEYS if _may_hold(inside.get(key))]
+        chosen = plain or [key for key in EMA_KEYS if _may_hold(inside.get(key))]
+        if not chosen:
+            break
+        logger.info("%s: the weights under %r are taken", path, chosen[0])
+        inside = inside[chosen[0]]
+    tensors = (
+        {key: t for key, t in inside.items() if isinstance(key, str) and isinstance(t, Tensor)}
+        if isinstance(inside, dict)
+        else {}
+    )
+    if not tensors:
+        seen = (
+            f"the keys {list(content)[:8]}" if isinstance(content, dict) else type(content).__name__
+        )
+        raise CheckpointError(f"{path} holds no state dict, but {seen}. Save model.state_dict().")
+    if others := [str(key) for key in inside if key not in tensors]:
+        logger.info("%s: beside the weights, and not used: %s", path, ", ".join(others))
+    return Weights(tensors, labels)
+
+
+def _may_hold(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value)
+
+
+def _are_labels(value: Any) -> bool:
+    return (
+        isinstance(value, list | tuple) and bool(value) and all(isinstance(v, str) for v in value)
+    )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,242 @@
+"""The three published key layouts, side by side; our own models use transformers' one.
+
+Every tensor has the same shape in all three, so a checkpoint is converted by renaming alone. The
+tables are one-to-one: one direction is written here, the other is computed.
+
+Sources: state dicts of ml-cvnets (v0.2 and later), timm 1.0 and transformers 5.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from torch import Tensor
+
+from mobilevitv2.errors import CheckpointError
+
+Rows = tuple[tuple[str, str, str, tuple[str, ...]], ...]
+
+WEIGHT = ("weight",)
+AFFINE = ("weight", "bias")
+BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+
+LAYOUTS = ("transformers", "timm", "cvnets")  # the order of the columns below
+
+# Each row: the module's name in the three layouts, and the tensors in it.
+STEM = (
+    ("convolution", "conv", "conv", WEIGHT),
+    ("normalization", "bn", "norm", BATCH_NORM),
+)
+INVERTED_RESIDUAL = (
+    ("expand_1x1.convolution", "conv1_1x1.conv", "exp_1x1.block.conv", WEIGHT),
+    ("expand_1x1.normalization", "conv1_1x1.bn", "exp_1x1.block.norm", BATCH_NORM),
+    ("conv_3x3.convolution", "conv2_kxk.conv", "conv_3x3.block.conv", WEIGHT),
+    ("conv_3x3.normalization", "conv2_kxk.bn", "conv_3x3.block.norm", BATCH_NORM),
+    ("reduce_1x1.convolution", "conv3_1x1.conv", "red_1x1.block.conv", WEIGHT),
+    ("reduce_1x1.normalization", "conv3_1x1.bn", "red_1x1.block.norm", BATCH_NORM),
+)
+LOCAL = (
+    ("conv_kxk.convolution", "conv_kxk.conv", "local_rep.0.block.conv", WEIGHT),
+    ("conv_kxk.normalization", "conv_kxk.bn", "local_rep.0.block.norm", BATCH_NORM),
+    ("conv_1x1.convolution", "conv_1x1", "local_rep.1.block.conv", WEIGHT),
+)
+ATTENTION = (
+    ("layernorm_before", "norm1", "pre_norm_attn.0", AFFINE),
+    (
+        "attention.qkv_proj.convolution",
+        "attn.qkv_proj",
+        "pre_norm_attn.1.qkv_proj.block.conv",
+        AFFINE,
+    ),
+    (
+        "attention.out_proj.convolution",
+        "attn.out_proj",
+        "pre_norm_attn.1.out_proj.block.conv",
+        AFFINE,
+    ),
+    ("layernorm_after", "norm2", "pre_norm_ffn.0", AFFINE),
+    ("ffn.conv1.convolution", "mlp.fc1", "pre_norm_ffn.1.block.conv", AFFINE),
+    ("ffn.conv2.convolution", "mlp.fc2", "pre_norm_ffn.3.block.conv", AFFINE),
+)
+PROJECTION = (
+    ("layernorm", "norm", "global_rep.{depth}", AFFINE),
+    ("conv_projection.convolution", "conv_proj.conv", "conv_proj.block.conv", WEIGHT),
+    ("conv_projection.normalization", "conv_proj.bn", "conv_proj.block.norm", BATCH_NORM),
+)
+CLASSIFIER = (("classifier", "head.fc", "classifier.1", AFFINE),)
+
+# Where the rows stand: their prefix in the three layouts. Slots: i stage from 0, s = i + 1,
+# b block of the stage, j attention layer, depth the number of attention layers of the stage.
+IN_STEM = ("mobilevitv2.conv_stem.", "stem.", "conv_1.block.")
+IN_STAGE = ("mobilevitv2.encoder.layer.{i}.layer.{b}.", "stages.{i}.{b}.", "layer_{s}.{b}.block.")
+IN_DOWNSAMPLING = (
+    "mobilevitv2.encoder.layer.{i}.downsampling_layer.",
+    "stages.{i}.0.",
+    "layer_{s}.0.block.",
+)
+IN_BLOCK = ("mobilevitv2.encoder.layer.{i}.", "stages.{i}.1.", "layer_{s}.1.")
+IN_ATTENTION = (
+    "mobilevitv2.encoder.layer.{i}.transformer.layer.{j}.",
+    "stages.{i}.1.transformer.{j}.",
+    "layer_{s}.1.global_rep.{j}.",
+)
+AT_TOP = ("", "", "")
+
+# Other published spellings of a layout: pattern and what stands in the tables instead.
+SPELLINGS = {
+    "transformers": (r"^(?=conv_stem\.|encoder\.layer\.)", "mobilevitv2."),  # bare MobileViTV2Model
+    "timm": (r"^stages_(?=\d)", "stages."),  # features_only=True
+    "cvnets": (r"^encoder\.(?=conv_1\.|layer_)", ""),  # inside a segmentation or detection model
+}
+WRAPPERS = ("module.", "model.", "_orig_mod.")  # DataParallel, Lightning, torch.compile
+TASK_HEADS = {  # first part of a key, by task; in any layout
+    "classifier": "classification",
+    "head": "classification",
+    "segmentation_head": "segmentation",
+    "seg_head": "segmentation",
+    "extra_layers": "detection",
+    "ssd_heads": "detection",
+}
+VERSION_1 = re.compile(r"(stages\.\d\.1\.conv_fusion|layer_\d\.1\.fusion|layer\.\d\.fusion)\.")
+
+
+def key_table(layout: str, n_attn_blocks: Sequence[int]) -> dict[str, str]:
+    """Every key of a classification model in `layout`, to our name, in the models' own order."""
+    column = LAYOUTS.index(layout)
+    table = {}
+
+    def add(places: tuple[str, ...], rows: Rows, **slots: int) -> None:
+        for row in rows:
+            theirs, ours = (f"{places[c]}{row[c]}".format(**slots) for c in (column, 0))
+            table.update({f"{theirs}.{tensor}": f"{ours}.{tensor}" for tensor in row[3]})
+
+    add(IN_STEM, STEM)
+    for i, b in ((0, 0), (1, 0), (1, 1)):
+        add(IN_STAGE, INVERTED_RESIDUAL, i=i, s=i + 1, b=b)
+    for i, depth in enumerate(n_attn_blocks, start=2):
+        add(IN_DOWNSAMPLING, INVERTED_RESIDUAL, i=i, s=i + 1)
+        add(IN_BLOCK, LOCAL, i=i, s=i + 1)
+        for j in range(depth):
+            add(IN_ATTENTION, ATTENTION, i=i, s=i + 1, j=j)
+        add(IN_BLOCK, PROJECTION, i=i, s=i + 1, depth=depth)
+    add(AT_TOP, CLASSIFIER)
+    return table
+
+
+def count_attention_layers(keys: Collection[str], layout: str = "transformers") -> list[int]:
+    """How many attention layers stages 3, 4 and 5 have, read off the keys (cf. `n_attn_blocks`)."""
+    counts = []
+    for i in (2, 3, 4):
+        place = IN_ATTENTION[LAYOUTS.index(layout)].format(i=i, s=i + 1, j="J")
+        layer = re.compile(re.escape(place).replace("J", r"(\d{1,4})") + r"\w+\.")
+        found = [int(match[1]) for match in map(layer.match, keys) if match]
+        counts.append(min(max(found, default=-1) + 1, len(keys)))
+    return counts
+
+
+def recognise(keys: Iterable[str]) -> str:
+    """The name of the layout that has most of these keys. Raises CheckpointError for none."""
+    keys = list(keys)
+    if any(VERSION_1.search(key) for key in keys):
+        raise CheckpointError(
+            "these are the weights of MobileViT version 1, not of MobileViTv2. "
+            "Open them with the library that made them."
+        )
+    known = {layout: len(_matched(keys, layout)) for layout in LAYOUTS}
+    layout = max(known, key=known.__getitem__)
+    if known[layout] < 0.5 * len(keys) or not keys:
+        seen = ", ".join(keys[:6]) or "nothing"
+        raise CheckpointError(
+            f"this is no MobileViTv2 checkpoint as {', '.join(LAYOUTS)} lay it out: "
+            f"{known[layout]} of its {len(keys)} keys are known. It begins with {seen}."
+        )
+    return layout
+
+
+def task_of(keys: Iterable[str]) -> str:
+    """What a checkpoint is for: "backbone", "classification", "segmentation" or "detection"."""
+    heads = {key.split(".")[0] for key in _unwrapped(list(keys))}
+    return next((task for head, task in TASK_HEADS.items() if head in heads), "backbone")
+
+
+def rename(state: Mapping[str, Tensor], layout: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The tensors under our names, and the keys that have none."""
+    matched = _matched(list(state), layout)
+    renamed = {ours: state[key] for key, ours in matched.items()}
+    return renamed, [key for key in state if key not in matched]
+
+
+def to_ours(
+    state: Mapping[str, Tensor], layout: str, expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The tensors under our names; exactly those of `expected`, in name and shape.
+
+    `expected` is a model's state dict. Raises CheckpointError with every difference.
+    """
+    renamed, unknown = rename(state, layout)
+    check(renamed, expected, layout, unknown)
+    return renamed
+
+
+def from_ours(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
+    """A model's state dict under the names of `layout`. Raises CheckpointError for other keys."""
+    ours = _respelled(list(state), "transformers")
+    table = key_table(layout, count_attention_layers(ours.values()))
+    names = {our: their for their, our in table.items()}
+    if unknown := [key for key, our in ours.items() if our not in names]:
+        raise CheckpointError(f"the layout of {layout} has no place for: {', '.join(unknown)}.")
+    return {names[ours[key]]: tensor for key, tensor in state.items()}
+
+
+def check(
+    state: Mapping[str, Tensor],
+    expected: Mapping[str, Tensor],
+    layout: str,
+    unknown: Sequence[str] = (),
+) -> None:
+    """Raise CheckpointError with every difference between a renamed state dict and a model's.
+
+    `unknown` are keys of the file that have no name here. What is said uses the file's own names.
+    """
+    depths = count_attention_layers(expected)
+    names = {our: their for their, our in key_table(layout, depths).items()}
+    missing = [names.get(key, key) for key in expected if key not in state]
+    unexpected = [*unknown, *(names.get(key, key) for key in state if key not in expected)]
+    other = [
+        f"{names.get(key, key)} is {_kind(tensor)} where {_kind(expected[key])} is wanted"
+        for key, tensor in state.items()
+        if key in expected and _kind(tensor) != _kind(expected[key])
+    ]
+    differences = {"missing": missing, "unexpected": unexpected, "of another shape": other}
+    if said := [
+        f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in differences.items() if keys
+    ]:
+        raise CheckpointError(
+            f"the checkpoint (layout of {layout}) does not fit the model. {'; '.join(said)}."
+        )
+
+
+def _matched(keys: list[str], layout: str) -> dict[str, str]:
+    """Those keys that `layout` knows, to our names; of two spellings of one key, the first."""
+    plain = _respelled(keys, layout)
+    table = key_table(layout, count_attention_layers(plain.values(), layout))
+    matched = {table[name]: key for key, name in reversed(plain.items()) if name in table}
+    return {key: ours for ours, key in reversed(matched.items())}
+
+
+def _respelled(keys: list[str], layout: str) -> dict[str, str]:
+    """Each key to the spelling that the tables use."""
+    pattern, replacement = SPELLINGS[layout]
+    plain = _unwrapped(keys)
+    return {key: re.sub(pattern, replacement, name) for key, name in zip(keys, plain, strict=True)}
+
+
+def _unwrapped(keys: list[str]) -> list[str]:
+    """The keys without the prefixes that all of them owe to a wrapper around the model."""
+    while prefix := next((w for w in WRAPPERS if keys and all(k.startswith(w) for k in keys)), ""):
+        keys = [key.removeprefix(prefix) for key in keys]
+    return keys
+
+
+def _kind(tensor: Tensor) -> str:
+    """What has to agree: the shape, and whether it holds floats."""
+    return f"{list(tensor.shape)}" + ("" if tensor.is_floating_point() else " of integers")

@@ -1,0 +1,95 @@
+"""Opening a checkpoint, whatever it is: its tensors under our names, and what is known of it."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from mobilevitv2.checkpoint.files import FOLDER_NAMES, check_finite, find_weights, read_weights
+from mobilevitv2.checkpoint.layouts import recognise, rename, task_of
+from mobilevitv2.checkpoint.shapes import infer_config
+from mobilevitv2.source import read_json, resolve_file
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Checkpoint:
+    """Weights under our names, with the keys that have none, and all else that is known of them."""
+
+    name: str
+    layout: str
+    task: str
+    state: dict[str, Tensor]
+    unknown: list[str]
+    config: dict[str, Any]  # fields of a `MobileViTV2Config`
+
+
+def open_checkpoint(
+    source: str | Path | nn.Module, config: Mapping[str, Any] | None = None, **hub: Any
+) -> Checkpoint:
+    """Open a folder, file, hub id (`hub` are `resolve_file`'s options) or live module.
+
+    The config is the one given, or else that of the source: its config.json, which counts for a
+    single file, too, if that has a bundle's file name; or else what the tensors' shapes say.
+    Raises CheckpointError, ConfigError or FileNotFoundError.
+    """
+    if isinstance(source, nn.Module):
+        name = f"a live {type(source).__name__}"
+        state, fields, labels = dict(source.state_dict()), _fields_of(source), None
+        check_finite(state, name)
+    else:
+        path = find_weights(source, **hub)
+        name = str(source)
+        fields = _config_beside(source, path, **hub)
+        state, labels = read_weights(path)
+    layout = recognise(state)
+    renamed, unknown = rename(state, layout)
+    fields = fields if config is None else dict(config)
+    if fields is None or "model_type" not in fields:
+        labels = labels or _timm_labels(fields)
+        fields = infer_config(renamed) | _stride_of(source)
+        logger.info("%s has no config of its own; the weights say %s", name, fields)
+        if labels and len(labels) == fields.get("num_labels"):
+            fields["id2label"] = dict(enumerate(labels))
+        elif labels:
+            logger.warning(
+                "%s names %d classes, but its head has another number; the names are not used",
+                name,
+                len(labels),
+            )
+    return Checkpoint(name, layout, task_of(state), renamed, unknown, fields)
+
+
+def _config_beside(source: str | Path, weights: Path, **hub: Any) -> dict[str, Any] | None:
+    if Path(source).expanduser().is_file() and weights.name not in FOLDER_NAMES:
+        return None
+    try:
+        return read_json(resolve_file(source, "config.json", **hub))
+    except FileNotFoundError:
+        logger.warning("%s has no config.json; the config is read off the weights", source)
+        return None
+
+
+def _fields_of(module: nn.Module) -> dict[str, Any] | None:
+    """The config of a live model of transformers, or of ours."""
+    config = getattr(module, "config", None)
+    return config.to_dict() if hasattr(config, "to_dict") else None
+
+
+def _stride_of(source: Any) -> dict[str, Any]:
+    """The output stride of a live timm model, which its weights do not show."""
+    info = getattr(source, "feature_info", None)
+    if not info:
+        return {}
+    strides = info.reduction() if hasattr(info, "reduction") else [f["reduction"] for f in info]
+    return {"output_stride": max(strides)} if len(strides) == 5 else {}
+
+
+def _timm_labels(fields: Mapping[str, Any] | None) -> list[str] | None:
+    """Class names in the config.json of a timm hub repository."""
+    found = ((fields or {}).get("pretrained_cfg") or {}).get("label_names")
+    return found if isinstance(found, list) else None

@@ -1,0 +1,94 @@
+"""What the shapes of a checkpoint's tensors say about the model they belong to."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from mobilevitv2.checkpoint.layouts import count_attention_layers, key_table
+from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.errors import CheckpointError
+
+BACKBONE = "mobilevitv2."
+HEAD = "classifier.weight"
+STEPS = (4, 20, 100, 1000, 10000)  # numbers are sought with few digits first: 0.5, 0.85, 0.333
+
+
+def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Fields of a `MobileViTV2Config` whose model has exactly these tensors.
+
+    `state` has our names. What leaves no trace in the weights is not among the fields, above all
+    `output_stride`; `num_labels` is there where the classifier is. Raises CheckpointError where
+    backbone tensors are missing, or where no config gives their shapes.
+    """
+    depths = [max(depth, 1) for depth in count_attention_layers(state)]
+    backbone = [
+        key for key in key_table("transformers", depths).values() if key.startswith(BACKBONE)
+    ]
+    if missing := [key for key in backbone if key not in state]:
+        raise CheckpointError(
+            f"the checkpoint lacks {len(missing)} tensors of the backbone, so that its config can't "
+            f"be read off the weights: {', '.join(missing)}."
+        )
+
+    def size(module: str, axis: int = 0) -> int:
+        shape = list(state[f"{BACKBONE}{module}.weight"].shape)
+        if len(shape) != 4 or 0 in shape:
+            raise CheckpointError(
+                f"{module}.weight is {shape}; a convolution's four sizes are wanted."
+            )
+        return shape[axis]
+
+    blocks = [f"encoder.layer.{i}" for i in (2, 3, 4)]
+    channels = (
+        size("conv_stem.convolution"),
+        size("encoder.layer.0.layer.0.reduce_1x1.convolution"),
+        size("encoder.layer.1.layer.1.reduce_1x1.convolution"),
+        *(size(f"{block}.conv_projection.convolution") for block in blocks),
+    )
+    dims = tuple(size(f"{block}.conv_1x1.convolution") for block in blocks)
+    hidden = tuple(size(f"{block}.transformer.layer.0.ffn.conv1.convolution") for block in blocks)
+    widening = "encoder.layer.4.downsampling_layer.expand_1x1.convolution"
+    fields: dict[str, Any] = {
+        "num_channels": size("conv_stem.convolution", axis=1),
+        "conv_kernel_size": size("encoder.layer.2.conv_kxk.convolution", axis=3),
+        "n_attn_blocks": depths,
+        "width_multiplier": _width(channels, dims),
+        "ffn_multiplier": _ffn_multiplier(dims, hidden),
+        "expand_ratio": size(widening) / size(widening, axis=1),
+    }
+    if HEAD in state and state[HEAD].ndim:
+        fields["num_labels"] = state[HEAD].shape[0]
+    return fields
+
+
+def _width(channels: tuple[int, ...], dims: tuple[int, ...]) -> float:
+    for width in _numbers((channels[-1] - 8) / 512, (channels[-1] + 8) / 512):
+        if not 0.05 <= width <= 16:
+            continue
+        config = MobileViTV2Config(width_multiplier=width)
+        derived = (config.stem_channels, *config.stage_channels)
+        if derived == channels and config.attention_dims == dims:
+            return width
+    raise CheckpointError(
+        f"no width_multiplier gives {channels} channels (stem and stages) with {dims} in the "
+        "attention. A config.json of this model is needed: put it beside the weights, or pass config."
+    )
+
+
+def _ffn_multiplier(dims: tuple[int, ...], hidden: tuple[int, ...]) -> float:
+    near = hidden[-1] / dims[-1]
+    for multiplier in _numbers(near, near + 16 / dims[-1]):
+        config = MobileViTV2Config(ffn_multiplier=max(multiplier, 0.25))
+        if tuple(map(config.ffn_dim, dims)) == hidden:
+            return int(multiplier) if multiplier == int(multiplier) else multiplier
+    raise CheckpointError(
+        f"no ffn_multiplier gives {hidden} hidden channels at {dims}. A config.json of this model "
+        "is needed: put it beside the weights, or pass config."
+    )
+
+
+def _numbers(low: float, high: float) -> Iterable[float]:
+    """Numbers from `low` to `high`, those with few digits first."""
+    for step in STEPS:
+        yield from (n / step for n in range(round(low * step), round(high * step) + 1))

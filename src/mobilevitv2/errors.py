@@ -1,0 +1,37 @@
+"""What can go wrong, by kind, and the one way to import an optional package.
+
+Every message says what came, what was wanted and what to do; the command line prints it as one
+line and exits with 1.
+"""
+
+from importlib import import_module
+from types import ModuleType
+
+
+class ImageError(ValueError):
+    """An image that can't be read or used."""
+
+
+class ConfigError(ValueError):
+    """A configuration value of the wrong type or out of range."""
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged, unsafe, or does not fit the model."""
+
+
+class DataError(ValueError):
+    """A data set whose folder, classes or labels can't be used."""
+
+
+def require(module: str, *, extra: str) -> ModuleType:
+    """The module, or an ImportError that names the extra which brings it."""
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise  # it is installed, and something inside it is broken
+        raise ImportError(
+            f"{module.split('.')[0]} is not installed. Get it with: "
+            f"pip install 'mobilevitv2[{extra}]'"
+        ) from error

@@ -1,0 +1,151 @@
+"""Separable self-attention, the idea of MobileViTv2 (Mehta and Rastegari, 2022, section 3.2).
+
+The paper unfolds a feature map into patches and attends, for each pixel position of the patch,
+over the patches. Nothing is unfolded here: the map stays [B, C, H, W], and a mask says which
+pixels share a position. Two identities make it cheap, both exact:
+
+- The context vector is a weighted sum of keys, and a key is a linear function of a pixel. The sum
+  is taken first, and only its P vectors are projected, not every pixel.
+- Pixels of one position meet one context vector, so multiplying by it needs a row pattern of
+  `patch` rows, repeated by broadcasting, and no map of its own.
+"""
+
+# B batch, C channels, H W height and width, P = patch * patch pixel positions
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mobilevitv2.model.layers import ACTIVATIONS, DropPath
+
+
+class SeparableSelfAttention(nn.Module):
+    """Attention with one context vector for each pixel position; cost linear in the pixels.
+
+    [B, C, H, W] to [B, C, H, W]; H and W are multiples of `patch_size`. With a second map
+    `context_from` [B, C, H2, W2] it is the cross-attention of the reference: queries and keys come
+    from that map, values from the first. Another channel count or an indivisible size raises
+    ValueError. `qkv_proj` holds [query: 1 | key: C | value: C] rows, as published.
+    """
+
+    def __init__(self, dim: int, *, patch_size: int = 2, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dim = dim
+        self.patch_size = patch_size
+        self.dropout = dropout
+        self.qkv_proj = Projection(dim, 1 + 2 * dim)
+        self.out_proj = Projection(dim, dim)
+
+    def forward(
+        self, x: Tensor, context_from: Tensor | None = None, other: Tensor | None = None
+    ) -> Tensor:
+        """`other` is `other_positions` of the attended map, where the caller already has it."""
+        source = x if context_from is None else context_from
+        for name, given in (("x", x), ("context_from", source)):
+            self._check(name, given)
+        if other is None:
+            other = other_positions(source, self.patch_size)
+        context = self.context(source, other)  # [B, P, C]
+        split = self.dim + 1
+        weight, bias = self.qkv_proj.convolution.weight, self.qkv_proj.convolution.bias
+        value = F.conv2d(x, weight[split:], bias[split:])
+        value = times_context(F.relu(value, inplace=True), context, self.patch_size)
+        return self.out_proj(value)
+
+    def context(self, source: Tensor, other: Tensor) -> Tensor:
+        """The context vector of each pixel position, [B, P, C]: the weighted sum of its keys."""
+        weight, bias = self.qkv_proj.convolution.weight, self.qkv_proj.convolution.bias
+        query = F.conv2d(source, weight[:1], bias[:1]).flatten(2)  # [B, 1, HW]
+        at_least_fp32 = torch.promote_types(query.dtype, torch.float32)
+        scores = query.masked_fill(other, float("-inf")).softmax(-1, dtype=at_least_fp32)
+        scores = F.dropout(scores, self.dropout, self.training).to(source.dtype)  # [B, P, HW]
+        pixels = source.flatten(2).transpose(1, 2)  # [B, HW, C]
+        summed = torch.bmm(scores, pixels)  # [B, P, C]
+        key_weight, key_bias = weight[1 : self.dim + 1, :, 0, 0], bias[1 : self.dim + 1]
+        if self.training and self.dropout > 0:  # the scores no longer sum to 1
+            return F.linear(summed, key_weight) + key_bias * scores.sum(-1, keepdim=True)
+        return F.linear(summed, key_weight, key_bias)
+
+    def _check(self, name: str, x: Tensor) -> None:
+        height, width = x.shape[2:]
+        if x.shape[1] != self.dim or height % self.patch_size or width % self.patch_size:
+            raise ValueError(
+                f"{name} is {list(x.shape)}; [B, {self.dim}, H, W] is wanted, with H and W "
+                f"multiples of {self.patch_size}. Pad or resize the map."
+            )
+
+
+def other_positions(x: Tensor, patch_size: int) -> Tensor:
+    """bool [P, HW]: True where a pixel of the map [B, C, H, W] is not at that patch position."""
+    height, width = x.shape[2:]
+    position = torch.arange(patch_size**2, device=x.device)
+    tile = position.view(patch_size, patch_size)
+    positions = tile.repeat(height // patch_size, width // patch_size).flatten()
+    return positions != position.unsqueeze(1)
+
+
+def times_context(x: Tensor, context: Tensor, patch_size: int) -> Tensor:
+    """Each pixel of [B, C, H, W] times the vector of its patch position in `context` [B, P, C]."""
+    batch, channels, height, width = x.shape
+    rows = context.view(batch, patch_size, patch_size, channels)
+    rows = rows.repeat(1, 1, width // patch_size, 1)  # [B, patch, W, C]
+    rows = rows.reshape(batch, 1, patch_size * width, channels).permute(0, 3, 1, 2)
+    folded = x.reshape(batch, channels, height // patch_size, patch_size * width)
+    return (folded * rows).reshape(batch, channels, height, width)
+
+
+class Projection(nn.Module):
+    """1x1 convolution with bias."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(in_channels, out_channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.convolution(x)
+
+
+class FeedForward(nn.Module):
+    """Widen, activate, narrow, at every pixel: [B, C, H, W] to the same."""
+
+    def __init__(self, dim: int, hidden: int, *, activation: str, dropout: float) -> None:
+        super().__init__()
+        self.conv1 = Projection(dim, hidden)
+        self.activation = ACTIVATIONS[activation]()
+        self.conv2 = Projection(hidden, dim)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.activation(self.conv1(x))
+        x = self.conv2(F.dropout(x, self.dropout, self.training))
+        return F.dropout(x, self.dropout, self.training)
+
+
+class TransformerLayer(nn.Module):
+    """Attention, then feed-forward, each on a normalised map and added to it: [B, C, H, W].
+
+    The norm is one group over C, H and W together, with a scale and shift for each channel.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        hidden: int,
+        *,
+        patch_size: int = 2,
+        activation: str = "swish",
+        eps: float = 1e-5,
+        attn_dropout: float = 0.0,
+        ffn_dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.layernorm_before = nn.GroupNorm(1, dim, eps=eps)
+        self.attention = SeparableSelfAttention(dim, patch_size=patch_size, dropout=attn_dropout)
+        self.layernorm_after = nn.GroupNorm(1, dim, eps=eps)
+        self.ffn = FeedForward(dim, hidden, activation=activation, dropout=ffn_dropout)
+        self.drop_path = DropPath(drop_path)
+
+    def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:
+        x = x + self.drop_path(self.attention(self.layernorm_before(x), other=other))
+        return x + self.drop_path(self.ffn(self.layernorm_after(x)))

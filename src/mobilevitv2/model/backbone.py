@@ -1,0 +1,264 @@
+"""MobileViTv2 top to bottom: stem, two convolutional stages, three stages with attention.
+
+A stage halves the map. Stages 3, 4 and 5 filter it locally with a depthwise convolution, then let
+every pixel see all pixels of its patch position through separable self-attention.
+"""
+
+# B batch, C channels, H W height and width of a feature map, d channels inside the attention
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.model.attention import TransformerLayer, other_positions
+from mobilevitv2.model.layers import ConvLayer, InvertedResidual
+from mobilevitv2.model.outputs import BackboneFeatures, BaseModelOutput
+from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
+
+SMALLEST = 32  # px: five halvings leave one pixel
+
+
+class ConvStage(nn.Module):
+    """Inverted residuals; the first has the stage's stride. [B, C, H, W]"""
+
+    def __init__(self, blocks: Sequence[InvertedResidual]) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.layer:
+            x = block(x)
+        return x
+
+
+class Transformer(nn.Module):
+    """The attention layers of one stage: [B, d, H, W] to the same."""
+
+    def __init__(self, layers: Sequence[TransformerLayer]) -> None:
+        super().__init__()
+        self.layer = nn.ModuleList(layers)
+        self.gradient_checkpointing = False
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        for layer in self.layer:
+            if self.gradient_checkpointing and self.training:
+                x = checkpoint(layer, x, other, use_reentrant=False)  # pyright: ignore[reportAssignmentType]
+            else:
+                x = layer(x, other)
+        return x
+
+
+class AttentionStage(nn.Module):
+    """Inverted residual, then the MobileViTv2 block: local filter, transformer, projection.
+
+    [B, C_in, H, W] to [B, C_out, H/s, W/s] with the stage's stride s; a map that patches do not
+    divide is first stretched to the next size that they do, and stays so. That is what the
+    reference (ml-cvnets) and timm do, and what the published weights were trained with;
+    transformers drops the last row and column instead.
+    """
+
+    def __init__(
+        self,
+        downsampling: InvertedResidual,
+        channels: int,
+        dim: int,
+        layers: Sequence[TransformerLayer],
+        *,
+        config: MobileViTV2Config,
+        dilation: int,
+    ) -> None:
+        super().__init__()
+        self.patch = config.patch
+        self.downsampling_layer = downsampling
+        self.conv_kxk = ConvLayer(
+            channels,
+            channels,
+            config.conv_kernel_size,
+            groups=channels,
+            dilation=dilation,
+            activation=config.hidden_act,
+        )
+        self.conv_1x1 = ConvLayer(channels, dim, 1, norm=False)
+        self.transformer = Transformer(layers)
+        self.layernorm = nn.GroupNorm(1, dim, eps=config.layer_norm_eps)
+        self.conv_projection = ConvLayer(dim, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = stretch_to_patches(self.downsampling_layer(x), self.patch)
+        x = self.conv_1x1(self.conv_kxk(x))  # [B, d, H, W]
+        x = self.transformer(x, other_positions(x, self.patch))
+        return self.conv_projection(self.layernorm(x))
+
+
+def stretch_to_patches(x: Tensor, patch: int) -> Tensor:
+    """The map [B, C, H, W], stretched so that patches divide it; the same map where they do."""
+    height, width = x.shape[2:]
+    # A symbolic size (torch.export) may be either; stretching to the same size changes nothing.
+    if all(isinstance(side, int) and side % patch == 0 for side in (height, width)):
+        return x
+    size = [(side + patch - 1) // patch * patch for side in (height, width)]
+    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
+
+
+class Encoder(nn.Module):
+    """The five stages, after the stem."""
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__()
+        channels = (config.stem_channels, *config.stage_channels)
+        act, ratio = config.hidden_act, config.expand_ratio
+        blocks = 6 + sum(config.n_attn_blocks)  # stochastic depth grows from block to block
+        drop_paths = iter(torch.linspace(0, config.drop_path_rate, blocks).tolist())
+
+        def inverted_residual(into: int, out: int, stride: int, dilation: int = 1):
+            return InvertedResidual(
+                into,
+                out,
+                stride=stride,
+                expand_ratio=ratio,
+                activation=act,
+                dilation=dilation,
+                drop_path=next(drop_paths),
+            )
+
+        stages: list[nn.Module] = [
+            ConvStage([inverted_residual(channels[0], channels[1], 1)]),
+            ConvStage([inverted_residual(channels[1], channels[2], 2),
+                       inverted_residual(channels[2], channels[2], 1)]),
+        ]
+        dilation = 1
+        for i, dim in enumerate(config.attention_dims):
+            before, stride = dilation, 2
+            if config.stage_strides[i + 2] == config.stage_strides[i + 1]:
+                stride, dilation = 1, 2 * dilation  # see further instead of halving
+            into, out = channels[i + 2], channels[i + 3]
+            downsampling = inverted_residual(into, out, stride, before)
+            layers = [
+                TransformerLayer(
+                    dim,
+                    config.ffn_dim(dim),
+                    patch_size=config.patch,
+                    activation=act,
+                    eps=config.layer_norm_eps,
+                    attn_dropout=config.attn_dropout,
+                    ffn_dropout=config.ffn_dropout,
+                    drop_path=next(drop_paths),
+                )
+                for _ in range(config.n_attn_blocks[i])
+            ]
+            stages.append(
+                AttentionStage(downsampling, out, dim, layers, config=config, dilation=dilation)
+            )
+        self.layer = nn.ModuleList(stages)
+
+
+class MobileViTV2Model(MobileViTV2PreTrainedModel):
+    """The backbone: images to a feature map, its mean, and on request the five stages' maps.
+
+    `expand_output=False` leaves the mean out, as in transformers.
+    """
+
+    def __init__(self, config: MobileViTV2Config, expand_output: bool = True) -> None:
+        super().__init__(config)
+        self.expand_output = expand_output
+        self.conv_stem = ConvLayer(
+            config.num_channels, config.stem_channels, 3, stride=2, activation=config.hidden_act
+        )
+        self.encoder = Encoder(config)
+        # One channels_last weight makes every map channels_last on its way, the faster format.
+        self.conv_stem.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self._frozen: tuple[nn.Module, ...] = ()
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> BaseModelOutput | tuple:
+        """`pixel_values` [B, num_channels, H, W], in [0, 1], of 32 px or more a side."""
+        maps = self.stages(pixel_values)
+        last = maps[-1]
+        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        output = BaseModelOutput(
+            last_hidden_state=last,
+            pooler_output=last.mean((2, 3)) if self.expand_output else None,
+            hidden_states=maps if wanted else None,
+        )
+        return output if self._returns_dict(return_dict) else output.to_tuple()
+
+    def stages(self, pixel_values: Tensor | None, count: int = 5) -> tuple[Tensor, ...]:
+        """Feature maps [B, C, H, W] of the first `count` stages; the later ones are not run."""
+        x = self.conv_stem(self._checked(pixel_values))
+        maps = []
+        for stage in self.encoder.layer[:count]:
+            x = stage(x)
+            maps.append(x)
+        return tuple(maps)
+
+    def freeze(self, stages: int = 5) -> None:
+        """Freeze the stem and the first `stages` stages: no gradients, BatchNorm as in inference."""
+        if not 0 <= stages <= 5:
+            raise ValueError(f"stages is {stages}; there are 5, so 0 (the stem only) to 5 can freeze.")
+        self.unfreeze()
+        self._frozen = (self.conv_stem, *self.encoder.layer[:stages])
+        for part in self._frozen:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    def unfreeze(self) -> None:
+        """Train every part again."""
+        for part in self._frozen:
+            part.requires_grad_(True)
+        self._frozen = ()
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "MobileViTV2Model":
+        super().train(mode)
+        for part in self._frozen:
+            part.eval()
+        return self
+
+    def _checked(self, pixel_values: Tensor | None) -> Tensor:
+        if pixel_values is None:
+            raise ValueError("pixel_values is missing: pass images as [B, C, H, W].")
+        shape, channels = pixel_values.shape, self.config.num_channels
+        if len(shape) != 4 or shape[1] != channels:
+            raise ValueError(f"pixel_values is {list(shape)}; [B, {channels}, H, W] is wanted.")
+        if shape[2] < SMALLEST or shape[3] < SMALLEST:
+            raise ValueError(
+                f"the image is {shape[2]}x{shape[3]} px; MobileViTv2 halves it five times and needs "
+                f"{SMALLEST}x{SMALLEST}. Resize it, or let MobileViTImageProcessor do so."
+            )
+        if not pixel_values.is_floating_point():
+            raise ValueError(
+                f"pixel_values is {pixel_values.dtype}; floats in [0, 1] are wanted. Divide by 255, "
+                "or let MobileViTImageProcessor do so."
+            )
+        return pixel_values
+
+
+class MobileViTV2Backbone(MobileViTV2Model):
+    """Feature maps only, for a head of your own: those of the stages in `out_indices` (0 to 4).
+
+    Stages past the last wanted one are not run. `channels` and `strides` describe the maps.
+    """
+
+    def __init__(self, config: MobileViTV2Config, out_indices: Sequence[int] = (0, 1, 2, 3, 4)) -> None:
+        super().__init__(config)
+        if not out_indices or any(not -5 <= i < 5 for i in out_indices):
+            raise ValueError(f"out_indices is {list(out_indices)}; numbers from -5 to 4 are wanted.")
+        self.out_indices = tuple(i % 5 for i in out_indices)
+        self.channels = tuple(config.stage_channels[i] for i in self.out_indices)
+        self.strides = tuple(config.stage_strides[i] for i in self.out_indices)
+
+    def forward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, pixel_values: Tensor | None = None, return_dict: bool | None = None
+    ) -> BackboneFeatures | tuple:
+        """`pixel_values` [B, num_channels, H, W] in [0, 1] to maps [B, C, H/stride, W/stride]."""
+        maps = self.stages(pixel_values, count=max(self.out_indices) + 1)
+        output = BackboneFeatures(feature_maps=tuple(maps[i] for i in self.out_indices))
+        return output if self._returns_dict(return_dict) else output.to_tuple()

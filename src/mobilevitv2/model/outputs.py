@@ -1,0 +1,74 @@
+"""What a model returns: read by attribute, by key or as a tuple, as transformers' outputs are."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class ModelOutput:
+    """Named tensors; those that are None are absent from keys, length and tuple."""
+
+    def keys(self) -> tuple[str, ...]:
+        names = (f.name for f in fields(self))
+        return tuple(name for name in names if getattr(self, name) is not None)
+
+    def values(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.keys())
+
+    def items(self) -> tuple[tuple[str, Any], ...]:
+        return tuple((name, getattr(self, name)) for name in self.keys())
+
+    def to_tuple(self) -> tuple[Any, ...]:
+        return self.values()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else default
+
+    def __getitem__(self, key: str | int | slice) -> Any:
+        if not isinstance(key, str):
+            return self.values()[key]
+        if key not in self:
+            raise KeyError(f"{key!r} is not among this output's {', '.join(self.keys())}")
+        return getattr(self, key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def __len__(self) -> int:
+        return len(self.keys())
+
+
+@dataclass
+class BackboneFeatures(ModelOutput):
+    """Feature maps [B, C, H, W], in the order of the backbone's `out_indices`."""
+
+    feature_maps: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class BaseModelOutput(ModelOutput):
+    """`last_hidden_state` [B, C, H, W], its mean over the map [B, C], and the five stages' maps."""
+
+    last_hidden_state: Tensor | None = None
+    pooler_output: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+@dataclass
+class ImageClassifierOutput(ModelOutput):
+    """`logits` [B, num_labels], the loss where labels were given, and the five stages' maps."""
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
+for _output in (BackboneFeatures, BaseModelOutput, ImageClassifierOutput):
+    torch.utils._pytree.register_dataclass(_output)  # so that torch.export can return it

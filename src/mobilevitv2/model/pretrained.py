@@ -1,0 +1,253 @@
+"""What all our models share: loading from any checkpoint, saving, the hub, a few properties."""
+
+import inspect
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from mobilevitv2.checkpoint.files import WEIGHTS_NAME, safetensors_bytes, write_weights
+from mobilevitv2.checkpoint.layouts import LAYOUTS, TASK_HEADS, check, from_ours, task_of
+from mobilevitv2.checkpoint.opening import Checkpoint, open_checkpoint
+from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config
+from mobilevitv2.errors import CheckpointError, require
+from mobilevitv2.source import write_together
+
+logger = logging.getLogger(__name__)
+
+
+class MobileViTV2PreTrainedModel(nn.Module):
+    """A model with a config that loads from, and saves to, checkpoints. State dict keys are
+    those of transformers."""
+
+    config_class = MobileViTV2Config
+    base_model_prefix = "mobilevitv2"
+    main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True
+    _no_split_modules: ClassVar[list[str]] = ["AttentionStage"]
+    checkpoint_layout: str | None = None
+    """Layout of the checkpoint this model was loaded from; None where it was made from a config."""
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__()
+        self.config = config
+
+    # Loading
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path | nn.Module,
+        *,
+        config: MobileViTV2Config | None = None,
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        local_files_only: bool = False,
+        token: str | None = None,
+        dtype: torch.dtype | None = None,
+        ignore_mismatched_sizes: bool = False,
+        **overrides: Any,
+    ) -> Self:
+        """A model in eval mode, from a hub id, a folder, a weights file or a live model.
+
+        Layouts of transformers, timm and ml-cvnets are recognised by their keys; `overrides` are
+        config fields (`num_labels`, `id2label`, `output_stride`, ...) or arguments of the class.
+
+        Every tensor must fit, with these exceptions, each of which is logged: the head is new where
+        the checkpoint has none, or where `num_labels` or `id2label` ask for another number of
+        classes; a backbone leaves out the head of a checkpoint; with `ignore_mismatched_sizes` all
+        tensors of another shape are new.
+
+        Raises CheckpointError with all differences, ConfigError, or FileNotFoundError.
+        """
+        hub = {
+            "revision": revision,
+            "cache_dir": cache_dir,
+            "local_files_only": local_files_only,
+            "token": token,
+        }
+        given = None if config is None else config.to_dict()
+        checkpoint = open_checkpoint(source, given, **hub)
+        options = cls._options_among(overrides)
+        model = cls(cls.config_class.from_dict(checkpoint.config, **overrides), **options)
+        any_head = bool(overrides.keys() & {"num_labels", "id2label"})
+        model._load(checkpoint, any_head=any_head, any_shape=ignore_mismatched_sizes)
+        model.checkpoint_layout = checkpoint.layout
+        return model.to(dtype).eval()
+
+    @classmethod
+    def _options_among(cls, overrides: dict[str, Any]) -> dict[str, Any]:
+        """Take the arguments of `__init__` out of `overrides`; the rest must be config fields."""
+        arguments = inspect.signature(cls).parameters.keys() - {"config"}
+        options = {name: overrides.pop(name) for name in arguments & overrides.keys()}
+        known = {field.name for field in fields(cls.config_class)}
+        if strange := sorted(overrides.keys() - known):
+            raise TypeError(
+                f"{cls.__name__}.from_pretrained does not know {', '.join(strange)}: neither one of "
+                f"its arguments nor a field of {cls.config_class.__name__}."
+            )
+        return options
+
+    def _load(self, checkpoint: Checkpoint, *, any_head: bool, any_shape: bool) -> None:
+        backbone = f"{self.base_model_prefix}."
+        inside = "" if hasattr(self, self.base_model_prefix) else backbone  # we are the backbone
+        expected = {f"{inside}{key}": tensor for key, tensor in self.state_dict().items()}
+        state, unknown, task = dict(checkpoint.state), checkpoint.unknown, task_of(expected)
+
+        if task == "backbone":
+            heads = [key for key in state if not key.startswith(backbone)]
+            others = [key for key in unknown if key.split(".")[0] in TASK_HEADS]
+            if heads or others:
+                logger.warning("%s: its %s head is left out", checkpoint.name, checkpoint.task)
+            state = {key: state[key] for key in state.keys() - set(heads)}
+            unknown = [key for key in unknown if key not in others]
+        elif checkpoint.task not in (task, "backbone"):
+            raise CheckpointError(
+                f"{checkpoint.name} is a {checkpoint.task} checkpoint, and {type(self).__name__} does "
+                f"{task}. Open it with the class for {checkpoint.task}, or its backbone alone with "
+                "MobileViTV2Model."
+            )
+
+        head = [key for key in expected if not key.startswith(backbone)]
+        other_shape = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+        if checkpoint.task == "backbone":
+            fresh = [key for key in head if key not in state]
+        elif any_shape:
+            fresh = other_shape
+        else:
+            fresh = head if any_head and all(key in state for key in head) else []
+            fresh = fresh if set(fresh) & set(other_shape) else []
+        if fresh:
+            logger.warning(
+                "%s does not have, in the shape of this model, %s: freshly initialised here, to be "
+                "trained before use",
+                checkpoint.name,
+                ", ".join(fresh),
+            )
+        state |= {key: expected[key] for key in fresh}
+        try:
+            check(state, expected, checkpoint.layout, unknown)
+        except CheckpointError as error:
+            hint = " For a new head, pass num_labels." if set(other_shape) & set(head) else ""
+            raise CheckpointError(f"{checkpoint.name}: {error}{hint}") from None
+        self.load_state_dict({key.removeprefix(inside): tensor for key, tensor in state.items()})
+
+    # Saving
+
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        state_dict: Mapping[str, Tensor] | None = None,
+        push_to_hub: bool = False,
+        repo_id: str | None = None,
+    ) -> None:
+        """Write config.json and model.safetensors, which transformers opens too; both or neither.
+
+        `state_dict` are other weights of this model, such as a moving average. With `push_to_hub`
+        they also go to the hub, as `repo_id` or under the folder's name.
+        """
+        state = self.state_dict()
+        if state_dict is not None:
+            check(state_dict, state, "transformers")
+            state = state_dict
+        config = self.config.to_dict() | {
+            "architectures": [type(self).__name__],
+            "dtype": str(self.dtype).removeprefix("torch."),
+        }
+        config.pop("torch_dtype", None)  # its older name
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_together(
+            {
+                folder / WEIGHTS_NAME: safetensors_bytes(state),
+                folder / CONFIG_NAME: (
+                    json.dumps(config, indent=2, sort_keys=True) + "\n"
+                ).encode(),
+            }
+        )
+        if push_to_hub:
+            self.push_to_hub(repo_id or folder.name)
+
+    def save_as(self, path: str | Path, *, layout: str) -> None:
+        """Save in a published layout: a folder for "transformers", one file for the others.
+
+        timm and ml-cvnets open .pth and .pt; timm .safetensors too. No config and no class names
+        are in such a file.
+        """
+        if layout not in LAYOUTS:
+            raise ValueError(f"layout is {layout!r}; one of {', '.join(LAYOUTS)} is wanted.")
+        if layout == "transformers":
+            self.save_pretrained(path)
+        else:
+            write_weights(from_ours(self.state_dict(), layout), path)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str = "Upload MobileViTv2",
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        create_pr: bool = False,
+    ) -> str:
+        """Save into a repository of the hub, made if needed; the address of the commit."""
+        api = require("huggingface_hub", extra="torch").HfApi(token=token)
+        repository = api.create_repo(repo_id, private=private, exist_ok=True)
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            commit = api.upload_folder(
+                repo_id=repository.repo_id,
+                folder_path=folder,
+                commit_message=commit_message,
+                revision=revision,
+                create_pr=create_pr,
+            )
+        return commit.commit_url
+
+    # Properties
+
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return next(self.parameters()).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of what type the parameters are."""
+        return next(self.parameters()).dtype
+
+    def num_parameters(self, only_trainable: bool = False) -> int:
+        """How many numbers are learned; buffers such as running means do not count."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """Trainable parameters for an optimiser: no weight decay on those of one dimension."""
+        trained = [p for p in self.parameters() if p.requires_grad]
+        return [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+
+    def gradient_checkpointing_enable(self) -> None:
+        """In training, keep less for backward and compute it again: less memory, more time."""
+        self._set_gradient_checkpointing(True)
+
+    def gradient_checkpointing_disable(self) -> None:
+        """Keep everything for backward again."""
+        self._set_gradient_checkpointing(False)
+
+    def _set_gradient_checkpointing(self, on: bool) -> None:
+        for module in self.modules():
+            if hasattr(module, "gradient_checkpointing"):
+                module.gradient_checkpointing = on
+
+    def _returns_dict(self, return_dict: bool | None) -> bool:
+        return self.config.return_dict if return_dict is None else return_dict

@@ -1,0 +1,293 @@
+"""Images to the pixel arrays that a model takes, and a segmentation model's output to label maps.
+
+The fields, defaults and results are those of transformers' `MobileViTImageProcessor`, and the two
+read each other's `preprocessor_config.json`; numpy and Pillow are all that this one needs.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal, Self
+
+import numpy as np
+from PIL import Image
+
+from mobilevitv2.errors import ConfigError, ImageError, require
+from mobilevitv2.images import (
+    DataFormat,
+    ImageSource,
+    load_image,
+    load_segmentation_map,
+    name_of,
+    read_image,
+    white_level,
+)
+from mobilevitv2.processor_settings import ProcessorSettings, checked_side
+
+__all__ = ["BatchFeature", "MobileViTImageProcessor", "load_image"]
+
+IGNORED_LABEL = 255  # what `do_reduce_labels` makes of the background
+
+
+class BatchFeature(dict[str, Any]):
+    """A dict whose entries are attributes too: `batch["pixel_values"]` is `batch.pixel_values`."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"this batch has {list(self)}, and no {name!r}") from None
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move all tensors as `Tensor.to` does; a dtype is applied to the floating ones only."""
+        torch = require("torch", extra="torch")
+        for name, tensor in self.items():
+            if not isinstance(tensor, torch.Tensor):
+                raise TypeError(f"{name} is no tensor. Ask for tensors with return_tensors='pt'.")
+            if tensor.is_floating_point():
+                self[name] = tensor.to(*args, **kwargs)
+            else:
+                self[name] = tensor.to(tensor.new_empty(0).to(*args, **kwargs).device)
+        return self
+
+
+class MobileViTImageProcessor(ProcessorSettings):
+    """Resize, crop, scale to [0, 1] and, where the weights want it, flip RGB to BGR.
+
+    RGB or BGR? The published MobileViTV2 weights were trained on RGB by ml-cvnets, and timm feeds
+    them RGB. transformers flips to BGR by default, which is right for MobileViT version 1; its
+    MobileViTV2 files ask for BGR as well, although their conversion left the weights as they were,
+    so they probably do better with `do_flip_channel_order=False`. That has not been measured here.
+    This class keeps transformers' default and does what a checkpoint's file says; `for_checkpoint`
+    gives the setting for each origin. Weights trained with one order want that order for good.
+
+    No mean is subtracted: these models take plain [0, 1]. Images always become RGB: transparency is
+    laid on white, EXIF rotations are applied (transformers does neither unless told, and hands a
+    grey image on with one channel). With `do_convert_rgb=False` an image that is not RGB is refused
+    instead. A setting of None means its default. Wrong values raise ConfigError, also on assignment
+    and in files.
+    """
+
+    @property
+    def channel_order(self) -> Literal["rgb", "bgr"]:
+        """The order in which a model receives the channels."""
+        return "bgr" if self.do_flip_channel_order else "rgb"
+
+    @classmethod
+    def for_checkpoint(
+        cls, layout: Literal["transformers", "timm", "cvnets"], image_size: int = 256
+    ) -> Self:
+        """How weights of this origin are used at this image size [px].
+
+        The short side is resized to 288 for a crop of 256, and in proportion up to 384, from where
+        the whole short side is kept, as timm and ml-cvnets evaluate. From transformers the flip to
+        BGR is kept as its files say; see the class.
+        """
+        if layout not in ("transformers", "timm", "cvnets"):
+            raise ConfigError(f"layout is transformers, timm or cvnets, not {layout!r}.")
+        image_size = checked_side("image_size", image_size)
+        short_side = image_size if image_size >= 384 else int(image_size / 0.888)
+        return cls(
+            size={"shortest_edge": short_side},
+            crop_size={"height": image_size, "width": image_size},
+            do_flip_channel_order=layout == "transformers",
+        )
+
+    def preprocess(
+        self,
+        images: ImageSource | Sequence[ImageSource],
+        segmentation_maps: ImageSource | Sequence[ImageSource] | None = None,
+        return_tensors: Literal["np", "pt"] | None = None,
+        *,
+        input_data_format: DataFormat | None = None,
+        **overrides: Any,
+    ) -> BatchFeature:
+        """`pixel_values`, float32 [3, H, W] an image, and with maps `labels`, int64 [H, W] a map.
+
+        Takes one image or a list: whatever `load_image` takes, and arrays of [B, ...]. Without
+        `return_tensors` the result holds lists of arrays, otherwise one array or tensor [B, ...].
+        Any field can be overridden for this call. Float arrays in [0, 1] come out in [0, 1], with
+        `do_rescale` or without (transformers divides them by 255 unless it is off). Maps are
+        resized without mixing classes. Where a crop is larger than the image, both image and map
+        are filled with 0, as in transformers. Raises ImageError.
+        """
+        overrides = {name: value for name, value in overrides.items() if value is not None}
+        settings = replace(self, **overrides) if overrides else self
+        if return_tensors not in (None, "np", "pt"):
+            raise ValueError(f"return_tensors is None, 'np' or 'pt', not {return_tensors!r}.")
+        sources = _listed(images, "images", item_ndim=3)
+        pixel_values, sizes = [], []
+        for index, source in enumerate(sources):
+            try:
+                image, white = settings._read(source, input_data_format)
+                sizes.append(image.size)
+                image = settings._resize_and_crop(image, settings.resample, name_of(source))
+            except ImageError as error:
+                raise _numbered(error, "Image", index, len(sources)) from error
+            pixel_values.append(settings._to_array(image, white))
+        batch = BatchFeature(pixel_values=_stacked(pixel_values, return_tensors, "images"))
+        if segmentation_maps is not None:
+            labels = settings._labels(segmentation_maps, sizes)
+            batch["labels"] = _stacked(labels, return_tensors, "segmentation maps")
+        return batch
+
+    __call__ = preprocess
+
+    def _read(
+        self, source: ImageSource, input_data_format: DataFormat | None
+    ) -> tuple[Image.Image, float]:
+        """The RGB image, and the value that white has in its source."""
+        if not self.do_convert_rgb:
+            mode = read_image(source, input_data_format=input_data_format).mode
+            if mode != "RGB":
+                raise ImageError(
+                    f"{name_of(source)} is {mode}, not RGB, and do_convert_rgb is False."
+                )
+        image = load_image(source, input_data_format=input_data_format)
+        return image, white_level(source)
+
+    def _resize_and_crop(self, image: Image.Image, resample: int, name: str) -> Image.Image:
+        if self.do_resize:
+            width, height = _target_size(*image.size, self.size)
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is not None and width * height > limit:
+                raise ImageError(
+                    f"{name} is too long and thin: its {image.width}x{image.height} px would be "
+                    f"resized to {width}x{height}, and the limit is {limit:,} pixels. Cut it."
+                )
+            if (width, height) != image.size:
+                image = image.resize((width, height), Image.Resampling(resample))
+        if self.do_center_crop:
+            height, width = self.crop_size["height"], self.crop_size["width"]
+            left, top = (image.width - width) // 2, (image.height - height) // 2
+            image = image.crop((left, top, left + width, top + height))  # fills with 0 beyond edges
+        return image
+
+    def _to_array(self, image: Image.Image, white: float) -> np.ndarray:
+        channels = np.asarray(image).transpose(2, 0, 1)  # [H, W, 3] -> [3, H, W]
+        if self.do_flip_channel_order:
+            channels = channels[::-1]
+        factor = self.rescale_factor if self.do_rescale else white / 255
+        values = (np.arange(256) * factor).astype(np.float32)
+        return np.take(values, channels)
+
+    def _labels(
+        self, segmentation_maps: ImageSource | Sequence[ImageSource], sizes: list[tuple[int, int]]
+    ) -> list[np.ndarray]:
+        maps = _listed(segmentation_maps, "segmentation maps", item_ndim=2)
+        if len(maps) != len(sizes):
+            raise ImageError(f"There are {len(sizes)} images and {len(maps)} segmentation maps.")
+        labels = []
+        for index, (source, size) in enumerate(zip(maps, sizes, strict=True)):
+            try:
+                label_map = load_segmentation_map(source)
+                if label_map.size != size:
+                    raise ImageError(
+                        f"{name_of(source)} has {label_map.width}x{label_map.height} px as a "
+                        f"segmentation map, but its image has {size[0]}x{size[1]}."
+                    )
+            except ImageError as error:
+                raise _numbered(error, "Segmentation map", index, len(maps)) from error
+            if self.do_reduce_labels:  # before the crop, whose filling is not to be reduced
+                classes = np.asarray(label_map).astype(np.int32)
+                ignored = (classes == 0) | (classes == IGNORED_LABEL)
+                label_map = Image.fromarray(np.where(ignored, IGNORED_LABEL, classes - 1))
+            label_map = self._resize_and_crop(label_map, Image.Resampling.NEAREST, name_of(source))
+            labels.append(np.asarray(label_map).astype(np.int64))
+        return labels
+
+    def post_process_semantic_segmentation(
+        self,
+        outputs: Any,
+        target_sizes: Iterable[tuple[int, int]] | None = None,
+        return_segmentation_scores: bool = False,
+    ) -> list[Any]:
+        """A map of class numbers [H, W] for each image, from logits [B, classes, h, w].
+
+        `outputs` has `.logits`, or is the logits; tensors give tensors, arrays give arrays. With a
+        (height, width) for each image in `target_sizes`, the logits are resized to it first
+        (bilinear, align_corners=False). With scores, each element has `.segmentation` and
+        `.segmentation_scores`, the resized logits [classes, H, W].
+        """
+        logits = getattr(outputs, "logits", outputs)
+        if getattr(logits, "ndim", None) != 4:
+            shape = getattr(logits, "shape", type(outputs))
+            raise ValueError(f"Logits are [B, classes, h, w], but these are {shape}.")
+        scores = list(logits)
+        if target_sizes is not None:
+            targets = [(int(height), int(width)) for height, width in target_sizes]
+            if len(targets) != len(scores):
+                raise ValueError(f"There are {len(scores)} maps and {len(targets)} target sizes.")
+            scores = [_resize_logits(s, size) for s, size in zip(scores, targets, strict=True)]
+        maps = [score.argmax(0) for score in scores]
+        if not return_segmentation_scores:
+            return maps
+        return [
+            BatchFeature(segmentation=label_map, segmentation_scores=score)
+            for label_map, score in zip(maps, scores, strict=True)
+        ]
+
+
+def _target_size(width: int, height: int, size: Mapping[str, int]) -> tuple[int, int]:
+    """The width and height to resize to, rounded as transformers' Pillow backend rounds."""
+    if "height" in size:
+        return size["width"], size["height"]
+    if "max_height" in size:
+        scale = min(size["max_width"] / width, size["max_height"] / height)
+        return max(1, int(width * scale)), max(1, int(height * scale))
+    short, long = min(width, height), max(width, height)
+    wanted, longest = size["shortest_edge"], size.get("longest_edge")
+    exact: float = wanted
+    if longest is not None and long / short * wanted > longest:
+        exact = longest * short / long
+        wanted = max(1, round(exact))
+    if longest is not None and short == wanted:
+        return width, height
+    other = int(exact * long / short)
+    return (wanted, other) if width <= height else (other, wanted)
+
+
+def _resize_logits(logits: Any, size: tuple[int, int]) -> Any:
+    """Bilinear with align_corners=False and no antialiasing, [C, h, w] to [C, *size]."""
+    if min(size) < 1:
+        raise ValueError(f"A target size is (height, width) of at least 1, not {size}.")
+    if not isinstance(logits, np.ndarray):
+        functional = require("torch.nn.functional", extra="torch")
+        return functional.interpolate(logits[None], size=size, mode="bilinear")[0]
+    for axis, length in ((1, size[0]), (2, size[1])):
+        given = logits.shape[axis]
+        centres = ((np.arange(length) + 0.5) * (given / length) - 0.5).clip(0)
+        before = centres.astype(int)
+        after = (before + 1).clip(max=given - 1)
+        shape = (-1, 1) if axis == 1 else (-1,)
+        weight = (centres - before).astype(logits.dtype).reshape(shape)
+        logits = logits.take(before, axis) * (1 - weight) + logits.take(after, axis) * weight
+    return logits
+
+
+def _listed(sources: Any, what: str, *, item_ndim: int) -> list[ImageSource]:
+    """One source or many, as a list: of arrays, more axes than an item has are a batch."""
+    if isinstance(sources, list | tuple):
+        if not sources:
+            raise ImageError(f"The list of {what} is empty. Give one at least.")
+        if any(isinstance(source, list | tuple) for source in sources):
+            raise ImageError(f"The list of {what} holds lists. Give one flat list.")
+        return list(sources)
+    if getattr(sources, "ndim", 0) == item_ndim + 1:
+        return _listed(list(sources), what, item_ndim=item_ndim)
+    return [sources]
+
+
+def _stacked(arrays: list[np.ndarray], return_tensors: str | None, what: str) -> Any:
+    if return_tensors is None:
+        return arrays
+    if len({array.shape for array in arrays}) > 1:
+        raise ImageError(
+            f"The {what} differ in size, so they can't become one array: crop or resize them all "
+            "to one size, or leave return_tensors away."
+        )
+    batch = np.stack(arrays)
+    return batch if return_tensors == "np" else require("torch", extra="torch").from_numpy(batch)
+
+
+def _numbered(error: ImageError, what: str, index: int, count: int) -> ImageError:
+    return error if count == 1 else ImageError(f"{what} {index + 1} of {count}: {error}")

@@ -1,0 +1,552 @@
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+from timm.data import create_transform
+from transformers import AutoImageProcessor, MobileViTImageProcessorPil
+from transformers.modeling_outputs import SemanticSegmenterOutput
+
+from mobilevitv2.errors import ConfigError, ImageError
+from mobilevitv2.processor import BatchFeature, MobileViTImageProcessor, load_image
+
+MODES = ["RGB", "RGB", "L", "P", "RGBA"]
+SIZES = [None, (257, 131), (64, 333), (31, 31), (500, 375)]  # None: as it is on disk
+
+CONFIGS = {
+    "defaults": {},
+    "hub": {"size": {"shortest_edge": 288}, "resample": 2},
+    "384": {"size": {"shortest_edge": 384}, "crop_size": {"height": 384, "width": 384}},
+    "odd": {"size": {"shortest_edge": 211}, "crop_size": {"height": 128, "width": 129}},
+    "exact size": {"size": {"height": 97, "width": 240}, "do_center_crop": False},
+    "bounded": {"size": {"shortest_edge": 288, "longest_edge": 333}},
+    "fitted": {"size": {"max_height": 200, "max_width": 180}, "do_center_crop": False},
+    "no resize": {"do_resize": False},
+    "lanczos, no crop": {"resample": 1, "do_center_crop": False},
+    "half": {"rescale_factor": 1 / 510},
+}
+
+
+def remade(image: Image.Image, index: int) -> Image.Image:
+    """The image in another size and mode, by its number, so that a set of 20 is a mixed one."""
+    size, mode = SIZES[index % len(SIZES)], MODES[index // 5 % len(MODES)]
+    image = image.convert("RGB") if size is None else image.convert("RGB").resize(size)
+    if mode != "RGBA":
+        return image.convert(mode)
+    ramp = Image.linear_gradient("L").resize(image.size)
+    image.putalpha(ramp)
+    return image
+
+
+@pytest.fixture(scope="module")
+def pictures(shared_data) -> list[Image.Image]:
+    paths = sorted((shared_data / "flowers" / "val").glob("*/*.jpg"))[::40][:7]
+    paths += sorted((shared_data / "camvid" / "val").glob("*.png"))[::8][:7]
+    paths += sorted((shared_data / "bccd" / "JPEGImages").glob("*.jpg"))[::40][:6]
+    assert len(paths) == 20
+    return [remade(Image.open(path), index) for index, path in enumerate(paths)]
+
+
+@pytest.fixture(scope="module")
+def scenes(shared_data) -> tuple[list[Image.Image], list[Image.Image]]:
+    folder = shared_data / "camvid"
+    names = [path.name for path in sorted((folder / "val").glob("*.png"))[::12]]
+    return (
+        [Image.open(folder / "val" / name) for name in names],
+        [Image.open(folder / "valannot" / name) for name in names],
+    )
+
+
+def difference(ours: list[np.ndarray], theirs: list[np.ndarray]) -> tuple[float, float]:
+    """The largest and the mean absolute difference over a list of arrays of equal shapes."""
+    assert [a.shape for a in ours] == [b.shape for b in theirs]
+    parts = [np.abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+    return max(p.max() for p in parts), float(np.mean([p.mean() for p in parts]))
+
+
+def agree(ours: list[np.ndarray], theirs: list[np.ndarray]) -> bool:
+    if [a.shape for a in ours] != [b.shape for b in theirs]:
+        return False
+    largest, mean = difference(ours, theirs)
+    return largest <= 1 / 255 and mean <= 1e-4
+
+
+def pixels_of_transformers(images, **settings) -> list[np.ndarray]:
+    processor = MobileViTImageProcessorPil(do_convert_rgb=True, **settings)
+    return processor(images)["pixel_values"]
+
+
+@pytest.mark.parametrize("flip", [True, False])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_pixels_are_those_of_transformers(pictures, config, flip):
+    settings = config | {"do_flip_channel_order": flip}
+    ours = MobileViTImageProcessor(**settings)(pictures).pixel_values
+    theirs = pixels_of_transformers(pictures, **settings)
+    largest, mean = difference(ours, theirs)
+    assert largest <= 1 / 255
+    assert mean <= 1e-4
+
+
+MUTANTS = {
+    "channel order": {"do_flip_channel_order": False},
+    "filter": {"resample": 2},
+    "resized one pixel larger": {"size": {"shortest_edge": 289}},
+    "cropped beside the centre": {"crop_size": {"height": 256, "width": 254}},
+    "not rescaled": {"do_rescale": False},
+    "rescaled by 256": {"rescale_factor": 1 / 256},
+}
+
+
+@pytest.mark.parametrize("mutant", MUTANTS.values(), ids=MUTANTS.keys())
+def test_the_comparison_sees_a_wrong_setting(pictures, mutant):
+    right = {"size": {"shortest_edge": 288}}
+    theirs = pixels_of_transformers(pictures, **right)
+    wrong = MobileViTImageProcessor(**(right | mutant))(pictures).pixel_values
+    if "crop_size" in mutant:  # two columns narrower, filled up on one side: shifted by one pixel
+        wrong = [np.pad(a, ((0, 0), (0, 0), (0, 2))) for a in wrong]
+    assert agree(MobileViTImageProcessor(**right)(pictures).pixel_values, theirs)
+    assert not agree(wrong, theirs)
+
+
+def test_each_field_can_be_overridden_for_one_call(pictures):
+    processor = MobileViTImageProcessor()
+    for config in CONFIGS.values():
+        ours = processor(pictures[:3], do_flip_channel_order=False, **config).pixel_values
+        theirs = pixels_of_transformers(pictures[:3], do_flip_channel_order=False, **config)
+        assert agree(ours, theirs)
+    assert processor == MobileViTImageProcessor()
+
+
+@pytest.mark.parametrize("image_size", [256, 384])
+@pytest.mark.parametrize("layout", ["timm", "cvnets"])
+def test_timm_and_cvnets_checkpoints_get_timms_evaluation_pixels(pictures, layout, image_size):
+    crop_pct = 0.888 if image_size == 256 else 1.0
+    transform = create_transform(
+        (3, image_size, image_size),
+        interpolation="bicubic",
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        crop_pct=crop_pct,
+    )
+    whole = [p.convert("RGB").resize((480, 360)) for p in pictures[:4]]  # no rounding of the crop
+    theirs = [np.asarray(transform(p)) for p in whole]
+    processor = MobileViTImageProcessor.for_checkpoint(layout, image_size)
+    assert processor.channel_order == "rgb"
+    assert agree(processor(whole).pixel_values, theirs)
+    flipped = MobileViTImageProcessor.for_checkpoint("transformers", image_size)
+    assert flipped.channel_order == "bgr"
+    assert not agree(flipped(whole).pixel_values, theirs)
+    assert agree([a[::-1] for a in flipped(whole).pixel_values], theirs)
+
+
+def test_a_checkpoint_of_unknown_layout_is_refused():
+    with pytest.raises(ConfigError, match="'keras'"):
+        MobileViTImageProcessor.for_checkpoint("keras")  # pyright: ignore[reportArgumentType]
+
+
+SEGMENTATION_CONFIGS = {
+    "defaults": {},
+    "reduced": {"do_reduce_labels": True},
+    "published": {
+        "size": {"shortest_edge": 544},
+        "crop_size": {"height": 512, "width": 512},
+        "resample": 2,
+    },
+    "no crop": {"do_center_crop": False, "do_reduce_labels": True},
+}
+
+
+@pytest.mark.parametrize("config", SEGMENTATION_CONFIGS.values(), ids=SEGMENTATION_CONFIGS.keys())
+def test_segmentation_maps_are_those_of_transformers(scenes, config):
+    images, maps = scenes
+    ours = MobileViTImageProcessor(**config)(images, maps, return_tensors="np")
+    theirs = MobileViTImageProcessorPil(**config)(images, maps, return_tensors="np")
+    assert ours.labels.dtype == np.int64
+    np.testing.assert_array_equal(ours.labels, theirs["labels"])
+    assert agree(list(ours.pixel_values), list(theirs["pixel_values"]))
+
+
+def test_the_comparison_of_maps_sees_a_mixing_filter_and_a_forgotten_reduction(scenes):
+    images, maps = scenes
+    theirs = MobileViTImageProcessorPil()(images, maps, return_tensors="np")["labels"]
+    mixed = [m.resize((298, 224), Image.Resampling.BILINEAR) for m in maps]
+    settings = {"do_resize": False}
+    mixed = MobileViTImageProcessor(**settings)(mixed, mixed_sized(mixed), return_tensors="np")
+    assert (mixed.labels != theirs).any()
+    reduced = MobileViTImageProcessor(do_reduce_labels=True)(images, maps, return_tensors="np")
+    assert (reduced.labels != theirs).any()
+
+
+def mixed_sized(maps: list[Image.Image]) -> list[Image.Image]:
+    return [m.convert("L") for m in maps]
+
+
+def test_a_map_may_hold_numbers_beyond_a_byte_and_below_zero():
+    numbers = np.array([[-1, 700], [255, 0]]).repeat(4, 0).repeat(4, 1)
+    image = np.zeros((8, 8, 3), np.uint8)
+    processor = MobileViTImageProcessor(
+        size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}
+    )
+    labels = processor(image, numbers).labels[0]
+    np.testing.assert_array_equal(labels, numbers.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("target", [(480, 360), (7, 5), (33, 64), (16, 16)])
+def test_post_processing_of_arrays_and_tensors_is_that_of_transformers(target):
+    logits = torch.randn(2, 5, 16, 16, generator=torch.manual_seed(0))
+    sizes = [target, (20, 10)]
+    outputs = SemanticSegmenterOutput(logits=logits)  # pyright: ignore[reportArgumentType]
+    theirs = MobileViTImageProcessorPil().post_process_semantic_segmentation(
+        outputs, sizes, return_segmentation_scores=True
+    )
+    processor = MobileViTImageProcessor()
+    for given in (outputs, logits.numpy()):
+        ours = processor.post_process_semantic_segmentation(given, sizes, True)
+        for our, their in zip(ours, theirs, strict=True):
+            assert type(our.segmentation) is type(given if given is not outputs else logits)
+            scores = np.asarray(our.segmentation_scores)
+            np.testing.assert_allclose(scores, their["segmentation_scores"], rtol=0, atol=2e-6)
+            np.testing.assert_array_equal(our.segmentation, their["segmentation"])
+    aligned = torch.nn.functional.interpolate(
+        logits, target, mode="bilinear", align_corners=True
+    )  # the mutant
+    same = np.allclose(aligned[0], theirs[0]["segmentation_scores"], rtol=0, atol=2e-6)
+    assert same == (target == (16, 16))
+
+
+def test_post_processing_without_sizes_stays_on_the_grid_of_the_logits():
+    logits = np.random.default_rng(0).normal(size=(2, 4, 6, 8)).astype(np.float32)
+    ours = MobileViTImageProcessor().post_process_semantic_segmentation(logits)
+    np.testing.assert_array_equal(np.stack(ours), logits.argmax(1))
+
+
+@pytest.mark.parametrize(
+    ("logits", "sizes"),
+    [(np.zeros((2, 3, 4, 4)), [(8, 8)]), (np.zeros((3, 4, 4)), None), (np.zeros((1, 3, 4, 4)), [(0, 8)])],
+)
+def test_post_processing_refuses_what_does_not_match(logits, sizes):
+    with pytest.raises(ValueError, match=r"target size|Logits"):
+        MobileViTImageProcessor().post_process_semantic_segmentation(logits, sizes)
+
+
+def test_one_picture_gives_the_same_pixels_in_every_container(pictures, tmp_path):
+    image = pictures[0]
+    path = tmp_path / "picture.png"
+    image.save(path)
+    array = np.asarray(image)
+    floats = array.astype(np.float32)
+    containers = [
+        path,
+        str(path),
+        path.read_bytes(),
+        array,
+        array.transpose(2, 0, 1),
+        array[None],
+        floats,
+        array / 255,
+        floats / 255,
+        array.astype(np.uint16) * 257,
+        torch.from_numpy(array.copy()),
+        torch.from_numpy(floats / 255).permute(2, 0, 1).requires_grad_(),
+        torch.from_numpy(array.copy()).permute(2, 0, 1)[None],
+        [image],
+        (image,),
+    ]
+    processor = MobileViTImageProcessor()
+    expected = processor(image).pixel_values[0]
+    for container in containers:
+        (pixels,) = processor(container).pixel_values
+        np.testing.assert_array_equal(pixels, expected)
+    together = processor([path, array, image, floats / 255], return_tensors="np").pixel_values
+    assert together.shape == (4, 3, 256, 256)
+    np.testing.assert_array_equal(together, np.stack([expected] * 4))
+
+
+def test_without_rescaling_pixels_keep_the_range_they_came_in(pictures):
+    array = np.asarray(pictures[0])
+    theirs = MobileViTImageProcessorPil(do_rescale=False)
+    ours = MobileViTImageProcessor(do_rescale=False)
+    np.testing.assert_array_equal(ours(array).pixel_values[0], theirs(array)["pixel_values"][0])
+    in_unit = array.astype(np.float32) / 255
+    assert agree(ours(in_unit).pixel_values, theirs(in_unit)["pixel_values"])
+    assert ours(in_unit).pixel_values[0].max() > 0.5
+
+
+def test_pixels_are_contiguous_float32_in_every_kind_of_container(pictures):
+    processor = MobileViTImageProcessor()
+    (array,) = processor(pictures[0]).pixel_values
+    assert array.dtype == np.float32
+    assert array.flags.c_contiguous
+    tensor = processor(pictures[:2], return_tensors="pt").pixel_values
+    assert tensor.shape == (2, 3, 256, 256)
+    assert tensor.dtype == torch.float32
+    with pytest.raises(ImageError, match="differ in size"):
+        processor(pictures[:2], return_tensors="np", do_center_crop=False)
+    with pytest.raises(ValueError, match="'tf'"):
+        processor(pictures[0], return_tensors="tf")
+
+
+def test_transparency_lies_on_white_however_it_is_stored():
+    hidden = np.full((8, 8, 4), 200, np.uint8)
+    hidden[..., 3] = 0
+    hidden[:4, :, 3] = 255
+    image = Image.fromarray(hidden)
+    palette = image.convert("RGB").quantize(2)
+    palette.info["transparency"] = palette.getpixel((0, 0))
+    grey = image.convert("LA")
+    for picture in (image, grey, hidden, hidden.transpose(2, 0, 1)):
+        pixels = np.asarray(load_image(picture))
+        assert (pixels[:4] == 200).all()
+        assert (pixels[4:] == 255).all()
+    assert (np.asarray(load_image(palette)) == 255).all()
+    assert (np.asarray(image.convert("RGB"))[4:] == 200).all()  # what is not wanted
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F"])
+def test_every_mode_shows_the_same_grey_picture(mode):
+    ramp = Image.linear_gradient("L")
+    ramp = ramp.point(lambda v: 255 * (v > 127)) if mode == "1" else ramp
+    converted = (ramp.convert("RGB") if mode in ("YCbCr", "HSV", "CMYK") else ramp).convert(mode)
+    seen = np.asarray(load_image(converted)).astype(int)
+    assert np.abs(seen - np.asarray(ramp)[..., None]).max() <= 1
+
+
+def test_a_lab_image_is_shown_in_its_colours():
+    red = Image.new("RGB", (8, 8), (200, 40, 30))
+    lab = ImageCms.profileToProfile(
+        red, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+    )
+    assert lab is not None
+    assert load_image(lab).mode == "RGB"
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_16_bit_files_are_scaled_to_their_full_range_and_not_clipped(tmp_path, suffix):
+    deep = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(16, 0)
+    path = tmp_path / f"deep{suffix}"
+    Image.fromarray(deep).save(path)
+    np.testing.assert_array_equal(np.asarray(load_image(path))[..., 0], np.rint(deep / 257))
+
+
+def test_8_bit_values_in_a_16_bit_file_stay_what_they_are(tmp_path):
+    values = np.arange(256, dtype=np.uint16)[None].repeat(16, 0)
+    path = tmp_path / "deep.png"
+    Image.fromarray(values).save(path)
+    np.testing.assert_array_equal(np.asarray(load_image(path))[..., 0], values)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_applied_once_to_files_and_to_pillow_images(tmp_path, orientation):
+    upright = Image.fromarray(
+        np.random.default_rng(0).integers(0, 255, (24, 40, 3), dtype=np.uint8)
+    )
+    turned_back = {  # how a camera stores it, by the EXIF standard's table
+        1: [],
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }[orientation]
+    stored = upright
+    for turn in turned_back:
+        stored = stored.transpose(turn)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / "photo.png"
+    stored.save(path, exif=exif)
+    for source in (path, Image.open(path), path.read_bytes()):
+        np.testing.assert_array_equal(load_image(source), upright)
+    np.testing.assert_array_equal(load_image(load_image(path)), upright)
+    raw = np.asarray(Image.open(path))
+    assert np.array_equal(raw, upright) == (orientation == 1)  # the mutant: not turned
+
+
+def test_digits_of_8_pixels_are_large_enough():
+    digit = np.random.default_rng(0).integers(0, 17, (8, 8)) / 16
+    (pixels,) = MobileViTImageProcessor.for_checkpoint("timm", 64)(digit).pixel_values
+    assert pixels.shape == (3, 64, 64)
+    assert pixels.max() > 0.5
+
+
+def test_a_batch_is_a_dict_with_attributes_and_moves_like_transformers(pictures, scenes):
+    images, maps = scenes
+    ours = MobileViTImageProcessor()(images, maps, return_tensors="pt")
+    theirs = MobileViTImageProcessorPil()(images, maps, return_tensors="pt")
+    assert isinstance(ours, dict)
+    assert list(ours) == list(theirs) == ["pixel_values", "labels"]
+    for arguments in ((torch.float16,), ("cpu",), ("meta", torch.bfloat16)):
+        moved, like = ours.to(*arguments), theirs.to(*arguments)
+        assert moved is ours
+        for name in ours:
+            assert moved[name].dtype == like[name].dtype
+            assert moved[name].device == like[name].device
+    assert not hasattr(ours, "logits")
+    with pytest.raises(TypeError, match="return_tensors='pt'"):
+        MobileViTImageProcessor()(pictures[0]).to("cpu")
+    large = BatchFeature(labels=torch.tensor([2**24 + 1]))
+    assert large.to(torch.float16).labels.item() == 2**24 + 1
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_transformers_opens_what_we_save(tmp_path, pictures, config):
+    ours = MobileViTImageProcessor(**config, do_flip_channel_order=False, do_reduce_labels=True)
+    path = ours.save_pretrained(tmp_path / "bundle")
+    assert path.name == "preprocessor_config.json"
+    theirs = AutoImageProcessor.from_pretrained(tmp_path / "bundle", backend="pil")
+    assert type(theirs) is MobileViTImageProcessorPil
+    for name, value in ours.to_dict().items():
+        assert theirs.to_dict()[name] == value
+    assert agree(ours(pictures[:4]).pixel_values, theirs(pictures[:4])["pixel_values"])
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS.keys())
+def test_we_open_what_transformers_saves_and_lose_no_field(tmp_path, config):
+    theirs = MobileViTImageProcessorPil(**config, note="kept")
+    theirs.save_pretrained(tmp_path)
+    ours = MobileViTImageProcessor.from_pretrained(tmp_path)
+    for name, value in json.loads(theirs.to_json_string()).items():
+        assert ours.to_dict()[name] == value
+    assert ours.unknown["note"] == "kept"
+    ours.save_pretrained(tmp_path)
+    again = MobileViTImageProcessor.from_pretrained(tmp_path / "preprocessor_config.json")
+    assert again == ours
+
+
+def test_our_defaults_are_those_of_transformers():
+    theirs = json.loads(MobileViTImageProcessorPil().to_json_string())
+    ours = MobileViTImageProcessor().to_dict()
+    unused = {"image_mean", "image_std"}
+    assert {k: v for k, v in theirs.items() if k not in unused} == {
+        k: v for k, v in ours.items() if k != "do_convert_rgb"
+    }
+
+
+def test_settings_in_the_forms_of_old_files_are_understood():
+    old = {
+        "feature_extractor_type": "MobileViTFeatureExtractor",
+        "size": 288,
+        "crop_size": 256,
+        "resample": 2,
+        "do_rescale": None,
+    }
+    processor = MobileViTImageProcessor.from_dict(old, do_flip_channel_order=False)
+    assert processor == MobileViTImageProcessor(
+        size={"shortest_edge": 288}, resample=2, do_flip_channel_order=False
+    )
+    assert "feature_extractor_type" not in processor.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("do_resize", "yes"),
+        ("do_center_crop", 1),
+        ("size", {"shortest_edge": -3}),
+        ("size", {"shortest_edge": 2.5}),
+        ("size", {"shortest_edge": 10**9}),
+        ("size", {"shortest_edge": True}),
+        ("size", {"longest_edge": 300}),
+        ("size", "288"),
+        ("size", [1, 2, 3]),
+        ("crop_size", {"shortest_edge": 256}),
+        ("crop_size", {"height": 0, "width": 256}),
+        ("resample", 9),
+        ("resample", "bicubic"),
+        ("resample", True),
+        ("rescale_factor", "1/255"),
+        ("rescale_factor", 0),
+        ("rescale_factor", float("nan")),
+        ("do_convert_rgb", "RGB"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_name_wherever_it_comes_from(tmp_path, name, value):
+    file = tmp_path / "preprocessor_config.json"
+    file.write_text(json.dumps({name: value}))
+    processor = MobileViTImageProcessor()
+    image = np.zeros((4, 4, 3), np.uint8)
+    with pytest.raises(ConfigError, match=name):
+        MobileViTImageProcessor(**{name: value})
+    with pytest.raises(ConfigError, match=name):
+        processor(image, input_data_format="channels_last", **{name: value})
+    with pytest.raises(ConfigError, match=rf"preprocessor_config\.json: {name}"):
+        MobileViTImageProcessor.from_pretrained(tmp_path)
+    with pytest.raises(ConfigError, match=name):
+        setattr(processor, name, value)
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", "\xff"])
+def test_a_damaged_file_is_a_config_error_that_names_it(tmp_path, content):
+    (tmp_path / "preprocessor_config.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"preprocessor_config\.json"):
+        MobileViTImageProcessor.from_pretrained(tmp_path)
+
+
+def test_the_file_of_another_models_processor_is_refused():
+    with pytest.raises(ConfigError, match="ViTImageProcessor"):
+        MobileViTImageProcessor.from_dict({"image_processor_type": "ViTImageProcessor"})
+
+
+def test_misspelt_settings_are_refused():
+    with pytest.raises(ConfigError, match="do_rezise"):
+        MobileViTImageProcessor.from_dict({}, do_rezise=False)
+    with pytest.raises(TypeError, match="do_rezise"):
+        MobileViTImageProcessor()(np.zeros((8, 8), np.uint8), do_rezise=False)
+
+
+def test_a_folder_without_the_file_is_file_not_found(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"preprocessor_config\.json"):
+        MobileViTImageProcessor.from_pretrained(tmp_path)
+
+
+def test_an_interrupted_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = MobileViTImageProcessor(resample=2).save_pretrained(tmp_path)
+    old = path.read_text()
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("os.replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        MobileViTImageProcessor(resample=3).save_pretrained(tmp_path)
+    assert path.read_text() == old
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_pushing_uploads_exactly_the_file(monkeypatch):
+    calls = []
+
+    class Hub:
+        def __init__(self, token):
+            calls.append(token)
+
+        def create_repo(self, repo_id, private, exist_ok):
+            assert exist_ok
+            return type("Repository", (), {"repo_id": f"me/{repo_id}"})
+
+        def upload_file(self, **upload):
+            calls.append(upload)
+            return type("Commit", (), {"commit_url": "https://hub/commit", "pr_url": None})
+
+    monkeypatch.setattr("huggingface_hub.HfApi", Hub)
+    processor = MobileViTImageProcessor(resample=2)
+    assert processor.push_to_hub("flowers", token="secret") == "https://hub/commit"
+    assert calls[0] == "secret"
+    assert calls[1]["repo_id"] == "me/flowers"
+    assert calls[1]["path_in_repo"] == "preprocessor_config.json"
+    assert json.loads(calls[1]["path_or_fileobj"]) == processor.to_dict()
+
+
+def test_preparing_images_imports_neither_torch_nor_the_hub_client():
+    code = (
+        "import sys, numpy as np; from mobilevitv2.processor import MobileViTImageProcessor as P; "
+        "import mobilevitv2.predictions; P()(np.zeros((9, 9, 3), 'uint8'), return_tensors='np'); "
+        "print({'torch', 'huggingface_hub', 'transformers', 'torchvision'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
