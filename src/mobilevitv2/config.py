@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.source import resolve_file, write_atomic
+from mobilevitv2.source import read_json, resolve_file, write_atomic
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +21,18 @@ ACTIVATIONS = ("swish", "silu", "relu", "gelu", "hardswish", "hard_swish", "relu
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 # What transformers writes into every config.json and no MobileViTv2 needs: kept without a word.
 BOOKKEEPING = frozenset(
-    "_name_or_path _commit_hash _attn_implementation attn_implementation chunk_size_feed_forward "
-    "dtype torch_dtype is_encoder_decoder output_attentions transformers_version "
-    "mobilevitv2_version".split()
+    (
+        "_name_or_path",
+        "_commit_hash",
+        "_attn_implementation",
+        "attn_implementation",
+        "chunk_size_feed_forward",
+        "dtype",
+        "torch_dtype",
+        "is_encoder_decoder",
+        "output_attentions",
+        "transformers_version",
+    )
 )
 
 
@@ -96,7 +105,7 @@ class MobileViTV2Config:
         if "unknown" not in self.__dict__:  # the last field: `__init__` is still running
             return object.__setattr__(self, name, value)
         if name == "id2label" and value is not None:
-            value = _checked_labels(value)
+            value = checked_labels(value)
             object.__setattr__(self, "num_labels", len(value))
             object.__setattr__(self, "label2id", {label: i for i, label in value.items()})
         object.__setattr__(self, name, value)
@@ -195,12 +204,7 @@ class MobileViTV2Config:
             local_files_only=local_files_only,
             token=token,
         )
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ConfigError(f"{path} is not valid JSON ({error}). Restore the file.") from error
-        if not isinstance(values, dict):
-            raise ConfigError(f"{path} holds {type(values).__name__}, not the fields of a config.")
+        values = read_json(path)
         return cls.from_dict(values, **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -224,8 +228,11 @@ class MobileViTV2Config:
         _wanted_number("patch_size", self.patch, int, 1, 64)
         if not isinstance(self.patch_size, int) and len(set(self.patch_size)) > 1:
             raise ConfigError(f"patch_size is {self.patch_size}; only square patches are known.")
-        for name in ("n_attn_blocks", "base_attn_unit_dims", "atrous_rates"):
+        for name in _LISTS:
             setattr(self, name, list(getattr(self, name)))
+        self.expand_ratio = float(self.expand_ratio)  # transformers takes no other type
+        if self.ffn_multiplier == int(self.ffn_multiplier):
+            self.ffn_multiplier = int(self.ffn_multiplier)
         _wanted_choice("output_stride", self.output_stride, (8, 16, 32))
         _wanted_choice("hidden_act", self.hidden_act, ACTIVATIONS)
         _wanted_choice("problem_type", self.problem_type, (None, *PROBLEM_TYPES))
@@ -259,7 +266,9 @@ _LISTS = {"n_attn_blocks": 3, "base_attn_unit_dims": 3, "atrous_rates": 3}  # na
 def _wanted_number(name: str, value: Any, kind: Any, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
         wanted = "an integer" if kind is int else "a number"
-        raise ConfigError(f"{name} is {value!r}, of type {type(value).__name__}; {wanted} is wanted.")
+        raise ConfigError(
+            f"{name} is {value!r}, of type {type(value).__name__}; {wanted} is wanted."
+        )
     if not low <= value <= high:  # NaN fails here too
         raise ConfigError(f"{name} is {value}; it must be between {low} and {high}.")
 
@@ -276,7 +285,7 @@ def _wanted_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
         raise ConfigError(f"{name} is {value!r}; one of {listed} is wanted.")
 
 
-def _checked_labels(value: Any) -> dict[int, str]:
+def checked_labels(value: Any) -> dict[int, str]:
     """Class index to name, from `config.json`'s string keys or a list of names."""
     if isinstance(value, list | tuple):
         value = dict(enumerate(value))

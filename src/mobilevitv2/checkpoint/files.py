@@ -7,10 +7,10 @@ it, a dict around it; of several state dicts the plain one is taken and not the 
 
 import argparse
 import io
-import json
 import logging
 import pickle
 import re
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ PLAIN_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "weigh
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema_model_state_dict", "ema_state_dict", "ema")
 LABEL_KEYS = ("class_names", "classes")
 # What training scripts put beside the weights and what runs no code when it is unpickled.
-HARMLESS = [argparse.Namespace]
+HARMLESS: list[Any] = [argparse.Namespace]
 
 
 class Weights(NamedTuple):
@@ -146,8 +146,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
     if 8 + length > size:
         raise CheckpointError(
-            f"{path} is cut off or no safetensors file: its header needs {8 + length} bytes and the "
-            f"file has {size}. Save or download it again."
+            f"{path} is cut off or no safetensors file: its header needs {8 + length} bytes and "
+            f"the file has {size}. Save or download it again."
         )
     try:
         return safetensors.torch.load_file(path)
@@ -182,12 +182,13 @@ def _read_parts(index: Path) -> Weights:
 
 def _unpickle(path: Path) -> Any:
     try:
-        with torch.serialization.safe_globals(HARMLESS):
+        with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*TorchScript archive")  # said below
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if needed := re.search(r"GLOBAL (\S+) was not|whose module (\S+) is blocked", str(error)):
             raise CheckpointError(
-                f"{path} is a pickled object and not plain weights: opening it would run "
+                f"{path} is a pickled object and not plain weights: opening it would run code of "
                 f"{needed[1] or needed[2]}. Load it where it was made, and save "
                 "model.state_dict() instead."
             ) from error
@@ -195,7 +196,7 @@ def _unpickle(path: Path) -> Any:
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         if "TorchScript" in str(error):
             raise CheckpointError(
-                f"{path} is a TorchScript program and not plain weights. Load it where it was made, "
+                f"{path} is a TorchScript program, not plain weights. Load it where it was made, "
                 "and save model.state_dict() instead."
             ) from error
         raise CheckpointError(
@@ -234,9 +235,7 @@ def _may_hold(value: Any) -> bool:
 
 
 def _are_labels(value: Any) -> bool:
-    return (
-        isinstance(value, list | tuple) and bool(value) and all(isinstance(v, str) for v in value)
-    )
+    return isinstance(value, list) and bool(value) and all(isinstance(v, str) for v in value)
 
 
 def _first_line(error: Exception) -> str:

@@ -138,7 +138,7 @@ def recognise(keys: Iterable[str]) -> str:
     keys = list(keys)
     if any(VERSION_1.search(key) for key in keys):
         raise CheckpointError(
-            "these are the weights of MobileViT version 1, not of MobileViTv2. "
+            "these weights have the fusion layers of MobileViT version 1, which MobileViTv2 lacks. "
             "Open them with the library that made them."
         )
     known = {layout: len(_matched(keys, layout)) for layout in LAYOUTS}
@@ -170,7 +170,7 @@ def to_ours(
 ) -> dict[str, Tensor]:
     """The tensors under our names; exactly those of `expected`, in name and shape.
 
-    `expected` is a model's state dict. Raises CheckpointError with every difference.
+    `expected` is the state dict of a model with a head. All differences are one CheckpointError.
     """
     renamed, unknown = rename(state, layout)
     check(renamed, expected, layout, unknown)
@@ -199,17 +199,17 @@ def check(
     """
     depths = count_attention_layers(expected)
     names = {our: their for their, our in key_table(layout, depths).items()}
-    missing = [names.get(key, key) for key in expected if key not in state]
-    unexpected = [*unknown, *(names.get(key, key) for key in state if key not in expected)]
-    other = [
-        f"{names.get(key, key)} is {_kind(tensor)} where {_kind(expected[key])} is wanted"
-        for key, tensor in state.items()
-        if key in expected and _kind(tensor) != _kind(expected[key])
-    ]
-    differences = {"missing": missing, "unexpected": unexpected, "of another shape": other}
-    if said := [
-        f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in differences.items() if keys
-    ]:
+    differences = {
+        "missing": [names.get(key, key) for key in expected if key not in state],
+        "unexpected": [*unknown, *(names.get(key, key) for key in state if key not in expected)],
+        "of another shape or kind": [
+            f"{names.get(key, key)} is {_kind(state[key])} where {_kind(wanted)} is wanted"
+            for key, wanted in expected.items()
+            if key in state and not _fits(state[key], wanted)
+        ],
+    }
+    said = [f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in differences.items() if keys]
+    if said:
         raise CheckpointError(
             f"the checkpoint (layout of {layout}) does not fit the model. {'; '.join(said)}."
         )
@@ -237,6 +237,11 @@ def _unwrapped(keys: list[str]) -> list[str]:
     return keys
 
 
+def _fits(tensor: Tensor, wanted: Tensor) -> bool:
+    """Same shape, and floats where floats are wanted: quantized integers are no weights."""
+    floats = tensor.is_floating_point() or not wanted.is_floating_point()
+    return tensor.shape == wanted.shape and floats
+
+
 def _kind(tensor: Tensor) -> str:
-    """What has to agree: the shape, and whether it holds floats."""
-    return f"{list(tensor.shape)}" + ("" if tensor.is_floating_point() else " of integers")
+    return f"{list(tensor.shape)} of {str(tensor.dtype).removeprefix('torch.')}"

@@ -37,31 +37,33 @@ def open_checkpoint(
     single file, too, if that has a bundle's file name; or else what the tensors' shapes say.
     Raises CheckpointError, ConfigError or FileNotFoundError.
     """
+    labels = None
     if isinstance(source, nn.Module):
         name = f"a live {type(source).__name__}"
-        state, fields, labels = dict(source.state_dict()), _fields_of(source), None
+        state = dict(source.state_dict())
         check_finite(state, name)
+        fields = config or _fields_of(source)
     else:
-        path = find_weights(source, **hub)
         name = str(source)
-        fields = _config_beside(source, path, **hub)
+        path = find_weights(source, **hub)
+        fields = config or _config_beside(source, path, **hub)
         state, labels = read_weights(path)
     layout = recognise(state)
     renamed, unknown = rename(state, layout)
-    fields = fields if config is None else dict(config)
-    if fields is None or "model_type" not in fields:
-        labels = labels or _timm_labels(fields)
-        fields = infer_config(renamed) | _stride_of(source)
-        logger.info("%s has no config of its own; the weights say %s", name, fields)
-        if labels and len(labels) == fields.get("num_labels"):
-            fields["id2label"] = dict(enumerate(labels))
-        elif labels:
-            logger.warning(
-                "%s names %d classes, but its head has another number; the names are not used",
-                name,
-                len(labels),
-            )
-    return Checkpoint(name, layout, task_of(state), renamed, unknown, fields)
+    if fields is None or ("architecture" in fields and "model_type" not in fields):  # timm's own
+        fields = _read_off(name, renamed, labels or _timm_labels(fields)) | _stride_of(source)
+    return Checkpoint(name, layout, task_of(state), renamed, unknown, dict(fields))
+
+
+def _read_off(name: str, state: dict[str, Tensor], labels: list[str] | None) -> dict[str, Any]:
+    fields = infer_config(state)
+    if labels and len(labels) == fields.get("num_labels"):
+        fields["id2label"] = dict(enumerate(labels))
+    elif labels:
+        logger.warning(
+            "%s: the %d class names in it are not those of its head; not used", name, len(labels)
+        )
+    return fields
 
 
 def _config_beside(source: str | Path, weights: Path, **hub: Any) -> dict[str, Any] | None:
@@ -76,8 +78,8 @@ def _config_beside(source: str | Path, weights: Path, **hub: Any) -> dict[str, A
 
 def _fields_of(module: nn.Module) -> dict[str, Any] | None:
     """The config of a live model of transformers, or of ours."""
-    config = getattr(module, "config", None)
-    return config.to_dict() if hasattr(config, "to_dict") else None
+    to_dict = getattr(getattr(module, "config", None), "to_dict", None)
+    return None if to_dict is None else to_dict()
 
 
 def _stride_of(source: Any) -> dict[str, Any]:

@@ -22,13 +22,12 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     backbone tensors are missing, or where no config gives their shapes.
     """
     depths = [max(depth, 1) for depth in count_attention_layers(state)]
-    backbone = [
-        key for key in key_table("transformers", depths).values() if key.startswith(BACKBONE)
-    ]
-    if missing := [key for key in backbone if key not in state]:
+    table = key_table("transformers", depths)
+    missing = [key for key in table if key.startswith(BACKBONE) and key not in state]
+    if missing:
         raise CheckpointError(
-            f"the checkpoint lacks {len(missing)} tensors of the backbone, so that its config can't "
-            f"be read off the weights: {', '.join(missing)}."
+            f"the checkpoint lacks {len(missing)} tensors of the backbone, so that its config "
+            f"can't be read off the weights: {', '.join(missing)}."
         )
 
     def size(module: str, axis: int = 0) -> int:
@@ -72,7 +71,7 @@ def _width(channels: tuple[int, ...], dims: tuple[int, ...]) -> float:
             return width
     raise CheckpointError(
         f"no width_multiplier gives {channels} channels (stem and stages) with {dims} in the "
-        "attention. A config.json of this model is needed: put it beside the weights, or pass config."
+        "attention. A config.json of this model is needed: put both into a folder, or pass config."
     )
 
 
@@ -84,7 +83,7 @@ def _ffn_multiplier(dims: tuple[int, ...], hidden: tuple[int, ...]) -> float:
             return int(multiplier) if multiplier == int(multiplier) else multiplier
     raise CheckpointError(
         f"no ffn_multiplier gives {hidden} hidden channels at {dims}. A config.json of this model "
-        "is needed: put it beside the weights, or pass config."
+        "is needed: put both into a folder, or pass config."
     )
 
 

@@ -46,25 +46,22 @@ class SeparableSelfAttention(nn.Module):
         if other is None:
             other = other_positions(source, self.patch_size)
         context = self.context(source, other)  # [B, P, C]
-        split = self.dim + 1
-        weight, bias = self.qkv_proj.convolution.weight, self.qkv_proj.convolution.bias
-        value = F.conv2d(x, weight[split:], bias[split:])
+        value = F.conv2d(x, *self.qkv_proj.rows(self.dim + 1, 2 * self.dim + 1))
         value = times_context(F.relu(value, inplace=True), context, self.patch_size)
         return self.out_proj(value)
 
     def context(self, source: Tensor, other: Tensor) -> Tensor:
         """The context vector of each pixel position, [B, P, C]: the weighted sum of its keys."""
-        weight, bias = self.qkv_proj.convolution.weight, self.qkv_proj.convolution.bias
-        query = F.conv2d(source, weight[:1], bias[:1]).flatten(2)  # [B, 1, HW]
+        query = F.conv2d(source, *self.qkv_proj.rows(0, 1)).flatten(2)  # [B, 1, HW]
         at_least_fp32 = torch.promote_types(query.dtype, torch.float32)
         scores = query.masked_fill(other, float("-inf")).softmax(-1, dtype=at_least_fp32)
         scores = F.dropout(scores, self.dropout, self.training).to(source.dtype)  # [B, P, HW]
         pixels = source.flatten(2).transpose(1, 2)  # [B, HW, C]
         summed = torch.bmm(scores, pixels)  # [B, P, C]
-        key_weight, key_bias = weight[1 : self.dim + 1, :, 0, 0], bias[1 : self.dim + 1]
+        weight, bias = self.qkv_proj.rows(1, self.dim + 1)
         if self.training and self.dropout > 0:  # the scores no longer sum to 1
-            return F.linear(summed, key_weight) + key_bias * scores.sum(-1, keepdim=True)
-        return F.linear(summed, key_weight, key_bias)
+            return F.linear(summed, weight.flatten(1)) + bias * scores.sum(-1, keepdim=True)
+        return F.linear(summed, weight.flatten(1), bias)
 
     def _check(self, name: str, x: Tensor) -> None:
         height, width = x.shape[2:]
@@ -103,6 +100,12 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convolution(x)
+
+    def rows(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Weight [stop - start, C, 1, 1] and bias of a part of the output channels."""
+        bias = self.convolution.bias
+        assert bias is not None
+        return self.convolution.weight[start:stop], bias[start:stop]
 
 
 class FeedForward(nn.Module):

@@ -112,7 +112,7 @@ class Encoder(nn.Module):
         channels = (config.stem_channels, *config.stage_channels)
         act, ratio = config.hidden_act, config.expand_ratio
         blocks = 6 + sum(config.n_attn_blocks)  # stochastic depth grows from block to block
-        drop_paths = iter(torch.linspace(0, config.drop_path_rate, blocks).tolist())
+        drop_paths = iter([config.drop_path_rate * i / (blocks - 1) for i in range(blocks)])
 
         def inverted_residual(into: int, out: int, stride: int, dilation: int = 1):
             return InvertedResidual(
@@ -127,8 +127,12 @@ class Encoder(nn.Module):
 
         stages: list[nn.Module] = [
             ConvStage([inverted_residual(channels[0], channels[1], 1)]),
-            ConvStage([inverted_residual(channels[1], channels[2], 2),
-                       inverted_residual(channels[2], channels[2], 1)]),
+            ConvStage(
+                [
+                    inverted_residual(channels[1], channels[2], 2),
+                    inverted_residual(channels[2], channels[2], 1),
+                ]
+            ),
         ]
         dilation = 1
         for i, dim in enumerate(config.attention_dims):
@@ -182,7 +186,11 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         """`pixel_values` [B, num_channels, H, W], in [0, 1], of 32 px or more a side."""
         maps = self.stages(pixel_values)
         last = maps[-1]
-        wanted = self.config.output_hidden_states if output_hidden_states is None else output_hidden_states
+        wanted = (
+            self.config.output_hidden_states
+            if output_hidden_states is None
+            else output_hidden_states
+        )
         output = BaseModelOutput(
             last_hidden_state=last,
             pooler_output=last.mean((2, 3)) if self.expand_output else None,
@@ -200,9 +208,11 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         return tuple(maps)
 
     def freeze(self, stages: int = 5) -> None:
-        """Freeze the stem and the first `stages` stages: no gradients, BatchNorm as in inference."""
+        """Freeze the stem and the first `stages` stages: no gradients, BatchNorm fixed."""
         if not 0 <= stages <= 5:
-            raise ValueError(f"stages is {stages}; there are 5, so 0 (the stem only) to 5 can freeze.")
+            raise ValueError(
+                f"stages is {stages}; there are 5, so 0 (the stem only) to 5 can freeze."
+            )
         self.unfreeze()
         self._frozen = (self.conv_stem, *self.encoder.layer[:stages])
         for part in self._frozen:
@@ -230,13 +240,13 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
             raise ValueError(f"pixel_values is {list(shape)}; [B, {channels}, H, W] is wanted.")
         if shape[2] < SMALLEST or shape[3] < SMALLEST:
             raise ValueError(
-                f"the image is {shape[2]}x{shape[3]} px; MobileViTv2 halves it five times and needs "
-                f"{SMALLEST}x{SMALLEST}. Resize it, or let MobileViTImageProcessor do so."
+                f"the image is {shape[2]}x{shape[3]} px; MobileViTv2 halves it five times and "
+                f"needs {SMALLEST}x{SMALLEST}. Resize it, or let MobileViTImageProcessor do so."
             )
         if not pixel_values.is_floating_point():
             raise ValueError(
-                f"pixel_values is {pixel_values.dtype}; floats in [0, 1] are wanted. Divide by 255, "
-                "or let MobileViTImageProcessor do so."
+                f"pixel_values is {pixel_values.dtype}; floats in [0, 1] are wanted. "
+                "Divide by 255, or let MobileViTImageProcessor do so."
             )
         return pixel_values
 
@@ -247,10 +257,14 @@ class MobileViTV2Backbone(MobileViTV2Model):
     Stages past the last wanted one are not run. `channels` and `strides` describe the maps.
     """
 
-    def __init__(self, config: MobileViTV2Config, out_indices: Sequence[int] = (0, 1, 2, 3, 4)) -> None:
+    def __init__(
+        self, config: MobileViTV2Config, out_indices: Sequence[int] = (0, 1, 2, 3, 4)
+    ) -> None:
         super().__init__(config)
         if not out_indices or any(not -5 <= i < 5 for i in out_indices):
-            raise ValueError(f"out_indices is {list(out_indices)}; numbers from -5 to 4 are wanted.")
+            raise ValueError(
+                f"out_indices is {list(out_indices)}; numbers from -5 to 4 are wanted."
+            )
         self.out_indices = tuple(i % 5 for i in out_indices)
         self.channels = tuple(config.stage_channels[i] for i in self.out_indices)
         self.strides = tuple(config.stage_strides[i] for i in self.out_indices)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.config import MobileViTV2Config, checked_labels
 from mobilevitv2.model.backbone import MobileViTV2Model
 from mobilevitv2.model.outputs import ImageClassifierOutput
 from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
@@ -30,7 +30,7 @@ class MobileViTV2ForImageClassification(MobileViTV2PreTrainedModel):
         labels: Tensor | None = None,
         return_dict: bool | None = None,
     ) -> ImageClassifierOutput | tuple:
-        """`pixel_values` [B, C, H, W] in [0, 1]; `labels` int64 [B], or floats for the other losses.
+        """`pixel_values` [B, C, H, W] in [0, 1]; `labels` int64 [B], or floats.
 
         With labels there is a loss: that of `config.problem_type`, or, where it is unset, MSE for
         one label, cross-entropy for integers, binary cross-entropy for floats [B, num_labels]. The
@@ -49,9 +49,8 @@ class MobileViTV2ForImageClassification(MobileViTV2PreTrainedModel):
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
     ) -> None:
         """A fresh head for `num_labels` classes, on the device and in the dtype of the old one."""
-        labels = {} if id2label is None else {"id2label": id2label}
-        fresh = MobileViTV2Config(num_labels=num_labels, **labels)  # checks that they agree
-        self.config.id2label = fresh.id2label
+        named = None if id2label is None else checked_labels(id2label)
+        self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
         self.num_labels = num_labels
         self.classifier = self._new_classifier().to(self.device, self.dtype)
 
@@ -75,7 +74,7 @@ class MobileViTV2ForImageClassification(MobileViTV2PreTrainedModel):
         problem = self.config.problem_type
         if problem is None:
             whole_numbers = labels.dtype in (torch.int64, torch.int32, torch.int16, torch.uint8)
-            kinds = ("single_label_classification" if whole_numbers else "multi_label_classification")
+            kinds = "single_label_classification" if whole_numbers else "multi_label_classification"
             problem = "regression" if self.config.num_labels == 1 else kinds
         if problem == "regression":
             return F.mse_loss(logits.squeeze(), labels.squeeze().to(logits.dtype))

@@ -5,6 +5,8 @@ Module names are those of the published transformers layout, so that a state dic
 
 # B batch, C channels, H W height and width of a feature map
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -27,7 +29,7 @@ ACTIVATIONS = {
 class ConvLayer(nn.Module):
     """Convolution, then optionally BatchNorm and an activation; [B, C, H, W] to the same.
 
-    Padding keeps the map's size at stride 1. There is a bias where there is no norm, unless told.
+    Padding keeps the map's size at stride 1.
     """
 
     def __init__(
@@ -59,34 +61,31 @@ class ConvLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         conv, norm, act = self.convolution, self.normalization, self.activation
-        plain = type(conv) is nn.Conv2d and type(norm) is nn.BatchNorm2d
-        if not plain or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            x = conv(x)  # a compiler plans for itself what the two eager forms below do by hand
-            x = x if norm is None else norm(x)
-        elif not norm.training and not torch.is_grad_enabled():
-            x = F.conv2d(x, *folded(conv, norm), conv.stride, conv.padding, conv.dilation, conv.groups)
-            if type(act) is nn.SiLU:
-                return F.silu(x, inplace=True)
-        elif norm.training and type(act) is nn.SiLU and type(norm.momentum) is float:
-            norm.num_batches_tracked.add_(1)
-            x = conv(x)
-            return BatchNormSiLU.apply(
-                x, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps
-            )
-        else:
-            x = norm(conv(x))
+        # Two eager forms of the same arithmetic; a compiler finds them by itself.
+        if type(norm) is nn.BatchNorm2d and not torch.compiler.is_compiling():
+            if norm.training and type(act) is nn.SiLU and norm.momentum is not None:
+                return batch_norm_silu(conv(x), norm)
+            if not norm.training and not torch.is_grad_enabled() and type(conv) is nn.Conv2d:
+                x = conv._conv_forward(x, *fold(conv, norm))
+                return F.silu(x, inplace=True) if type(act) is nn.SiLU else act(x) if act else x
+        x = conv(x)
+        x = x if norm is None else norm(x)
         return x if act is None else act(x)
 
 
-def folded(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight and bias of the one convolution that equals `conv` and then `norm` in inference."""
-    mean, variance = norm.running_mean, norm.running_var
-    assert mean is not None and variance is not None
-    scale = norm.weight * torch.rsqrt(variance + norm.eps)
-    bias = norm.bias - mean * scale
+    scale = norm.weight * torch.rsqrt(present(norm.running_var) + norm.eps)
+    bias = norm.bias - present(norm.running_mean) * scale
     if conv.bias is not None:
         bias = bias + conv.bias * scale
     return conv.weight * scale.view(-1, 1, 1, 1), bias
+
+
+def present(buffer: Tensor | None) -> Tensor:
+    """A statistic of a BatchNorm that tracks them."""
+    assert buffer is not None
+    return buffer
 
 
 class InvertedResidual(nn.Module):
@@ -104,7 +103,7 @@ class InvertedResidual(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
-        width = round_channels(int(round(in_channels * expand_ratio)), 8)
+        width = round_channels(round(in_channels * expand_ratio), 8)
         self.expand_1x1 = ConvLayer(in_channels, width, 1, activation=activation)
         self.conv_3x3 = ConvLayer(
             width,
@@ -142,6 +141,14 @@ class DropPath(nn.Module):
         return x * (kept / keep)
 
 
+def batch_norm_silu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    """`silu(norm(x))` in training."""
+    present(norm.num_batches_tracked).add_(1)
+    return BatchNormSiLU.apply(  # pyright: ignore[reportReturnType]
+        x, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps
+    )
+
+
 class BatchNormSiLU(torch.autograd.Function):
     """SiLU of a training BatchNorm, whose output is made anew in backward and not kept.
 
@@ -150,7 +157,7 @@ class BatchNormSiLU(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x, weight, bias, running_mean, running_var, momentum, eps):
+    def forward(ctx: Any, x, weight, bias, running_mean, running_var, momentum, eps) -> Tensor:
         normed, mean, rstd = torch.native_batch_norm(
             x, weight, bias, running_mean, running_var, True, momentum, eps
         )
@@ -160,12 +167,14 @@ class BatchNormSiLU(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx: Any, grad: Tensor
+    ) -> tuple[Tensor | None, ...]:
         x, weight, bias, mean, rstd = ctx.saved_tensors
         scale = weight * rstd
         shift = bias - mean * scale
         normed = torch.addcmul(shift.view(-1, 1, 1), x, scale.view(-1, 1, 1))
-        grad = torch.ops.aten.silu_backward(grad, normed.to(grad.dtype))
+        grad = torch.ops.aten.silu_backward(grad, normed.to(x.dtype))
         grads = torch.ops.aten.native_batch_norm_backward(
             grad, x, weight, None, None, mean, rstd, True, ctx.eps, [True, True, True]
         )

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.utils import _pytree
 
 
 @dataclass
@@ -26,7 +26,7 @@ class ModelOutput:
         return self.values()
 
     def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else default
+        return dict(self.items()).get(key, default)
 
     def __getitem__(self, key: str | int | slice) -> Any:
         if not isinstance(key, str):
@@ -71,4 +71,4 @@ class ImageClassifierOutput(ModelOutput):
 
 
 for _output in (BackboneFeatures, BaseModelOutput, ImageClassifierOutput):
-    torch.utils._pytree.register_dataclass(_output)  # so that torch.export can return it
+    _pytree.register_dataclass(_output)  # so that torch.export can return it

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilevitv2.checkpoint.files import WEIGHTS_NAME, safetensors_bytes, write_weights
-from mobilevitv2.checkpoint.layouts import LAYOUTS, TASK_HEADS, check, from_ours, task_of
+from mobilevitv2.checkpoint.layouts import LAYOUTS, check, from_ours, task_of
 from mobilevitv2.checkpoint.opening import Checkpoint, open_checkpoint
 from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config
 from mobilevitv2.errors import CheckpointError, require
@@ -23,8 +23,10 @@ logger = logging.getLogger(__name__)
 
 
 class MobileViTV2PreTrainedModel(nn.Module):
-    """A model with a config that loads from, and saves to, checkpoints. State dict keys are
-    those of transformers."""
+    """A model with a config, which loads from checkpoints and saves to them.
+
+    The keys of its state dict are those of transformers.
+    """
 
     config_class = MobileViTV2Config
     base_model_prefix = "mobilevitv2"
@@ -75,8 +77,11 @@ class MobileViTV2PreTrainedModel(nn.Module):
         given = None if config is None else config.to_dict()
         checkpoint = open_checkpoint(source, given, **hub)
         options = cls._options_among(overrides)
-        model = cls(cls.config_class.from_dict(checkpoint.config, **overrides), **options)
         any_head = bool(overrides.keys() & {"num_labels", "id2label"})
+        names = checkpoint.config.get("id2label")
+        if names and overrides.get("num_labels") == len(names):
+            del overrides["num_labels"]  # no change, and the class names stay
+        model = cls(cls.config_class.from_dict(checkpoint.config, **overrides), **options)
         model._load(checkpoint, any_head=any_head, any_shape=ignore_mismatched_sizes)
         model.checkpoint_layout = checkpoint.layout
         return model.to(dtype).eval()
@@ -89,8 +94,8 @@ class MobileViTV2PreTrainedModel(nn.Module):
         known = {field.name for field in fields(cls.config_class)}
         if strange := sorted(overrides.keys() - known):
             raise TypeError(
-                f"{cls.__name__}.from_pretrained does not know {', '.join(strange)}: neither one of "
-                f"its arguments nor a field of {cls.config_class.__name__}."
+                f"{cls.__name__}.from_pretrained does not know {', '.join(strange)}: neither an "
+                f"argument of it nor a field of {cls.config_class.__name__}."
             )
         return options
 
@@ -101,40 +106,34 @@ class MobileViTV2PreTrainedModel(nn.Module):
         state, unknown, task = dict(checkpoint.state), checkpoint.unknown, task_of(expected)
 
         if task == "backbone":
-            heads = [key for key in state if not key.startswith(backbone)]
-            others = [key for key in unknown if key.split(".")[0] in TASK_HEADS]
-            if heads or others:
+            state = {key: tensor for key, tensor in state.items() if key.startswith(backbone)}
+            unknown = [key for key in unknown if task_of([key]) == "backbone"]
+            if len(state) + len(unknown) < len(checkpoint.state) + len(checkpoint.unknown):
                 logger.warning("%s: its %s head is left out", checkpoint.name, checkpoint.task)
-            state = {key: state[key] for key in state.keys() - set(heads)}
-            unknown = [key for key in unknown if key not in others]
         elif checkpoint.task not in (task, "backbone"):
             raise CheckpointError(
-                f"{checkpoint.name} is a {checkpoint.task} checkpoint, and {type(self).__name__} does "
-                f"{task}. Open it with the class for {checkpoint.task}, or its backbone alone with "
-                "MobileViTV2Model."
+                f"{checkpoint.name} is a {checkpoint.task} checkpoint, and {type(self).__name__} "
+                f"does {task}. Open it with the class for {checkpoint.task}, or its backbone alone "
+                "with MobileViTV2Model."
             )
 
-        head = [key for key in expected if not key.startswith(backbone)]
-        other_shape = [k for k in expected if k in state and state[k].shape != expected[k].shape]
-        if checkpoint.task == "backbone":
-            fresh = [key for key in head if key not in state]
-        elif any_shape:
-            fresh = other_shape
-        else:
-            fresh = head if any_head and all(key in state for key in head) else []
-            fresh = fresh if set(fresh) & set(other_shape) else []
+        head = {key for key in expected if not key.startswith(backbone)}
+        other = {k for k in expected if k in state and state[k].shape != expected[k].shape}
+        fresh = other if any_shape else set()
+        if checkpoint.task == "backbone" or (any_head and head & other):
+            fresh = fresh | head
         if fresh:
             logger.warning(
                 "%s does not have, in the shape of this model, %s: freshly initialised here, to be "
                 "trained before use",
                 checkpoint.name,
-                ", ".join(fresh),
+                ", ".join(key for key in expected if key in fresh),
             )
         state |= {key: expected[key] for key in fresh}
         try:
             check(state, expected, checkpoint.layout, unknown)
         except CheckpointError as error:
-            hint = " For a new head, pass num_labels." if set(other_shape) & set(head) else ""
+            hint = " For a new head, pass num_labels." if head & other else ""
             raise CheckpointError(f"{checkpoint.name}: {error}{hint}") from None
         self.load_state_dict({key.removeprefix(inside): tensor for key, tensor in state.items()})
 
@@ -157,20 +156,18 @@ class MobileViTV2PreTrainedModel(nn.Module):
         if state_dict is not None:
             check(state_dict, state, "transformers")
             state = state_dict
-        config = self.config.to_dict() | {
+        config = {
+            **self.config.to_dict(),
             "architectures": [type(self).__name__],
             "dtype": str(self.dtype).removeprefix("torch."),
         }
-        config.pop("torch_dtype", None)  # its older name
+        for stale in ("torch_dtype", "_name_or_path", "_commit_hash"):  # of the file it came from
+            config.pop(stale, None)
+        text = json.dumps(config, indent=2, sort_keys=True) + "\n"
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_together(
-            {
-                folder / WEIGHTS_NAME: safetensors_bytes(state),
-                folder / CONFIG_NAME: (
-                    json.dumps(config, indent=2, sort_keys=True) + "\n"
-                ).encode(),
-            }
+            {folder / WEIGHTS_NAME: safetensors_bytes(state), folder / CONFIG_NAME: text.encode()}
         )
         if push_to_hub:
             self.push_to_hub(repo_id or folder.name)
@@ -247,7 +244,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
     def _set_gradient_checkpointing(self, on: bool) -> None:
         for module in self.modules():
             if hasattr(module, "gradient_checkpointing"):
-                module.gradient_checkpointing = on
+                setattr(module, "gradient_checkpointing", on)  # noqa: B010 - a bool, says pyright
 
     def _returns_dict(self, return_dict: bool | None) -> bool:
         return self.config.return_dict if return_dict is None else return_dict

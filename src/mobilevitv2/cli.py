@@ -1,0 +1,354 @@
+"""The command line: each command reads its arguments, calls one function and prints.
+
+Results go to standard output, progress and complaints to standard error. Exit codes: 0 all is well,
+1 an error said in one line, 2 wrong usage, 130 stopped by Ctrl-C.
+"""
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ImageError
+
+KNOWN = (ImageError, CheckpointError, ConfigError, DataError, ImportError, OSError)
+
+
+class Commands(TyperGroup):
+    """The commands, with known errors as one line instead of a traceback."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # whoever reads our output has seen enough
+            raise
+        except KNOWN as error:
+            complain(str(error))
+            raise typer.Exit(1) from error
+        except KeyboardInterrupt as stop:
+            typer.echo(f"\n{stop or 'Stopped.'}", err=True)
+            raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
+
+
+class EvaluateCommand(TyperCommand):
+    """Takes `--channel-order rgb bgr` as well as the option given twice."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        for arg in args:
+            if arg in ("rgb", "bgr") and len(spread) > 1 and spread[-2] == "--channel-order":
+                spread.append("--channel-order")
+            spread.append(arg)
+        return super().parse_args(ctx, spread)
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Model = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run's folder, a bundle's folder, a weights file (.safetensors, .pth, .pt, .bin) of "
+        "transformers, timm or ml-cvnets, or a hub id.",
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="A folder with a folder of images for each class, or with train and val folders of "
+        "such folders; or [bold]digits[/], which is built in.",
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mobilevitv2 {metadata.version('mobilevitv2')}")
+        raise typer.Exit
+
+
+@app.callback()
+def mobilevitv2(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+    ] = False,
+) -> None:
+    """MobileViTv2 on your own images: train, evaluate, predict."""
+
+
+@app.command()
+def train(
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the run. [dim]Default: runs/NAME OF DATA[/]")
+    ] = None,
+    model: Annotated[str | None, typer.Option(help="Fine-tune this model.")] = None,
+    width: Annotated[
+        float | None, typer.Option(help="Width from scratch, 0.5 to 2.0. [dim]Default: 0.5[/]")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="A recipe's name, or a .yaml file with settings.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times through the images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side of the images, in px.")] = None,
+    freeze: Annotated[int | None, typer.Option(help="Stages to keep as they are, 0 to 5.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all that is random.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads that compute.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Any setting of a recipe; repeatable."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old run.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
+) -> None:
+    """Train on a folder of images.
+
+    mobilevitv2 train flowers --out runs/flowers
+    """
+    if overwrite and resume:
+        raise typer.BadParameter("--overwrite and --resume exclude each other.")
+    if model is not None and width is not None:
+        raise typer.BadParameter("--width is for training from scratch; --model has its own.")
+    named = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
+    named |= {"freeze": freeze, "seed": seed, "precision": precision, "workers": workers}
+    named |= {"threads": threads, "width": width, "recipe": recipe, "model": model}
+    given = {name: value for name, value in named.items() if value is not None}
+    overrides = given | dict(map(_setting, settings or []))
+    from mobilevitv2 import display
+    from mobilevitv2.training import train as run
+
+    out = out or Path("runs") / Path(data).resolve().name
+    result = run(data, out=out, overwrite=overwrite, resume=resume, **overrides)
+    display.show(display.trained(result))
+
+
+@app.command(cls=EvaluateCommand)
+def evaluate(
+    model: Model,
+    data: Data,
+    split: Annotated[
+        Literal["auto", "train", "val", "test", "all"],
+        typer.Option(help="auto: test, else val, else what the model was not trained on."),
+    ] = "auto",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
+    channel_order: Annotated[
+        list[str] | None,
+        typer.Option(metavar="rgb|bgr", help="Feed this order; with both (rgb bgr), compare."),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option(help="New folder for a page with charts and mistakes.")
+    ] = None,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Measure how often a model is right.
+
+    mobilevitv2 evaluate runs/flowers flowers
+    """
+    orders: Any = [order for text in channel_order or [] for order in text.lower().split(",")]
+    if strange := set(orders) - {"rgb", "bgr"}:
+        raise typer.BadParameter(f"--channel-order is rgb or bgr, not {', '.join(strange)}.")
+    _check_folder(report, overwrite)
+    from mobilevitv2 import display
+    from mobilevitv2.evaluation import evaluate as run
+
+    with _progress("evaluating") as progress:
+        result = run(
+            model,
+            data,
+            split=split,
+            batch_size=batch_size,
+            channel_orders=orders,
+            report=report,
+            progress=progress,
+        )
+    if json_:
+        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        display.show(display.evaluation(result))
+    for reason in result.unreadable.values():
+        typer.echo(f"left out: {reason}", err=True)
+    if report is not None:
+        typer.echo(f"report: {report / 'report.html'}", err=True)
+
+
+@app.command()
+def predict(
+    model: Model,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE",
+            help="Files, folders (with all below), patterns, addresses of image files, or - for one "
+            "image on standard input.",
+        ),
+    ],
+    top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
+    channel_order: Annotated[
+        Literal["rgb", "bgr"] | None, typer.Option(help="Overrule the model's own.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="A line of JSON for each image.")] = False,
+    csv_: Annotated[bool, typer.Option("--csv", help="A line of CSV for each image.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="New folder for the images with the result drawn on them.")
+    ] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Name what is in images.
+
+    mobilevitv2 predict runs/flowers photo.jpg
+    """
+    if json_ and csv_:
+        raise typer.BadParameter("--json and --csv exclude each other.")
+    _check_folder(save, overwrite)
+    from mobilevitv2 import collect, display
+
+    found = collect.collect_images(images)
+    paths = collect.drawing_paths(found, save) if save else None
+    from mobilevitv2.predictor import Predictor, Unreadable
+
+    predictor = Predictor.from_pretrained(
+        model, top_k=top_k, batch_size=batch_size, channel_order=channel_order
+    )
+    write = _csv_writer(min(top_k, len(predictor.classes))) if csv_ else _write_json
+    shown, failed = [], 0
+    with _progress("predicting") as progress:
+        for i, result in enumerate(predictor.stream(item.source for item in found)):
+            progress(i + 1, len(found))
+            if isinstance(result, Unreadable):
+                failed += 1
+                complain(result.reason)
+                continue
+            result = replace(result, source=found[i].shown)
+            if paths:
+                result.save(paths[i])
+            if json_ or csv_:
+                write(result)
+            else:
+                shown.append(replace(result, image=None))
+    if shown:
+        display.show(
+            display.one_prediction(shown[0]) if len(found) == 1 else display.predictions(shown)
+        )
+    if failed:
+        typer.echo(f"{failed} of {len(found)} images could not be read.", err=True)
+        raise typer.Exit(1)
+
+
+@app.command()
+def info(model: Model, json_: Json = False) -> None:
+    """Say what a model is.
+
+    mobilevitv2 info runs/flowers
+    """
+    from mobilevitv2 import display
+    from mobilevitv2.info import describe
+
+    found = describe(model)
+    if json_:
+        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
+    else:
+        display.show(display.model_info(found))
+
+
+@app.command()
+def convert(
+    model: Model,
+    to: Annotated[
+        Literal["transformers", "timm", "cvnets"], typer.Option(help="Whose layout to write.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="A folder for transformers, a .pth or .safetensors file for others.")
+    ],
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model so that transformers, timm or ml-cvnets opens it.
+
+    mobilevitv2 convert runs/flowers --to timm --out flowers.pth
+    """
+    from mobilevitv2.conversion import convert as run
+
+    typer.echo(run(model, layout=to, out=out, overwrite=overwrite))
+
+
+def complain(message: str) -> None:
+    """One line on standard error."""
+    typer.echo(f"error: {' '.join(message.split())}", err=True)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    import yaml
+
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise typer.BadParameter(f"--set {text}: NAME=VALUE is wanted, such as mixup=0.")
+    return name.strip().replace("-", "_"), yaml.safe_load(value)
+
+
+def _check_folder(folder: Path | None, overwrite: bool) -> None:
+    if folder is None or overwrite or not folder.exists():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
+        raise FileExistsError(f"{folder} exists already. Name a new folder, or add --overwrite.")
+
+
+def _write_json(result: Any) -> None:
+    typer.echo(result.to_json())
+
+
+def _csv_writer(top_k: int) -> Any:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    later = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("label", "score")]
+    writer.writerow(["image", "label", "score", *later])
+
+    def write(result: Any) -> None:
+        pairs = zip(result.labels, result.scores, strict=True)
+        writer.writerow([result.source, *(cell for pair in pairs for cell in pair)])
+
+    return write
+
+
+@contextmanager
+def _progress(what: str) -> Iterator[Any]:
+    """A bar on standard error, which a file or a pipe does not get to see."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    off = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=off) as progress:
+        bar = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(bar, completed=done, total=total)
+
+
+def main() -> None:
+    """The command `mobilevitv2`."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""A checkpoint of one published layout to another: `convert`."""
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+from mobilevitv2.errors import CheckpointError
+from mobilevitv2.predictor import bundle_of, open_classifier, open_processor
+
+logger = logging.getLogger(__name__)
+
+Layout = Literal["transformers", "timm", "cvnets"]
+
+SUFFIXES = {"timm": (".safetensors", ".pth", ".pt"), "cvnets": (".pt", ".pth")}  # that each opens
+
+
+def convert(
+    source: str | Path, *, layout: Layout, out: str | Path, overwrite: bool = False
+) -> Path:
+    """Write a classifier to `out`: for transformers a bundle's folder, else one weights file.
+
+    A folder holds the class names and how images are prepared; timm and ml-cvnets keep neither in
+    their files. Raises FileExistsError where `out` exists, unless `overwrite`, and CheckpointError
+    for what can't be opened or named so.
+    """
+    source, out = bundle_of(source), Path(out).expanduser()
+    _check(out, layout, overwrite=overwrite)
+    model = open_classifier(source)
+    processor = open_processor(source, model)
+    if layout == "transformers":
+        model.save_as(out, layout=layout)
+        processor.save_pretrained(out)
+        return out
+    if processor.channel_order == "bgr":
+        logger.warning(
+            "%s takes BGR images, and a %s file can't say so: %s itself feeds RGB.",
+            source,
+            layout,
+            layout,
+        )
+    model.save_as(out, layout=layout)
+    return out
+
+
+def _check(out: Path, layout: Layout, *, overwrite: bool) -> None:
+    if layout == "transformers":
+        if out.is_file():
+            raise FileExistsError(f"{out} is a file; the transformers layout is a folder.")
+        taken = out.is_dir() and any(out.iterdir())
+    else:
+        if out.is_dir():
+            raise FileExistsError(
+                f"{out} is a folder; the {layout} layout is one file, such as "
+                f"{out / 'model'}{SUFFIXES[layout][0]}."
+            )
+        if out.suffix not in SUFFIXES[layout]:
+            wanted = " or ".join(SUFFIXES[layout])
+            raise CheckpointError(f"{out} needs a name that ends in {wanted}, for {layout}.")
+        taken = out.exists()
+    if taken and not overwrite:
+        raise FileExistsError(f"{out} exists already. Choose another place, or overwrite it.")

@@ -1,0 +1,157 @@
+"""How the command line shows results to a person, on the terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from mobilevitv2.predictions import Classification, percent
+
+if TYPE_CHECKING:
+    from mobilevitv2.evaluation import Evaluation
+    from mobilevitv2.info import ModelInfo
+    from mobilevitv2.training import TrainingResult
+
+BAR = 24  # letters that a score of 1 fills
+MOST_CLASSES = 40  # that a table lists
+MOST_LABELS = 20
+
+
+def show(*parts: RenderableType) -> None:
+    """Print to standard output."""
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(part)
+
+
+def one_prediction(result: Classification) -> RenderableType:
+    """All kept classes of one image, with bars."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold")
+    table.add_column(justify="right")
+    table.add_column()
+    for row, (label, score) in enumerate(zip(result.labels, result.scores, strict=True)):
+        style = "dim" if row else "bold"
+        bar = "█" * round(BAR * score)
+        table.add_row(Text(label, style), Text(percent(score), style), Text(bar, "blue"))
+    return Group(Text(str(result.source), "dim"), table)
+
+
+def predictions(results: Sequence[Classification]) -> RenderableType:
+    """A row for each image."""
+    table = _table()
+    table.add_column("image", overflow="fold", ratio=3)
+    table.add_column("label", overflow="fold", ratio=2)
+    table.add_column("score", justify="right", no_wrap=True)
+    others = max(len(result.labels) for result in results) > 1
+    if others:
+        table.add_column("then", overflow="fold", ratio=3, style="dim")
+    for result in results:
+        pairs = list(zip(result.labels, result.scores, strict=True))[1:3]
+        rest = ", ".join(f"{label} {percent(score)}" for label, score in pairs)
+        cells = [Text(str(result.source)), Text(result.label, "bold"), percent(result.score)]
+        table.add_row(*cells, *([Text(rest)] if others else []))
+    return table
+
+
+def evaluation(result: "Evaluation") -> RenderableType:
+    """The headline, the classes, and what went wrong."""
+    low, high = result.interval
+    facts = [
+        f"macro F1 {result.macro_f1:.1%}",
+        *([] if result.top5 is None else [f"top 5 {result.top5:.1%}"]),
+        result.channel_order.upper(),
+        f"{result.images_per_second:,.0f} images/s",
+    ]
+    headline = Text.assemble(
+        (f"{result.accuracy:.1%}", "bold"),
+        f" of {result.count:,} images right ({result.data}, {result.split})",
+        (f"   95 % interval: {low:.1%} to {high:.1%}", "dim"),
+    )
+    worst = sorted(result.classes, key=lambda score: score.f1)[:MOST_CLASSES]
+    table = _table()
+    table.add_column("class, hardest first", overflow="fold")
+    for name in ("precision", "recall", "F1", "images"):
+        table.add_column(name, justify="right")
+    for score in worst:
+        shares = (f"{100 * share:.1f}" for share in (score.precision, score.recall, score.f1))
+        table.add_row(Text(score.name), *shares, f"{score.support:,}")
+    parts: list[RenderableType] = [headline, Text(", ".join(facts), "dim"), "", table]
+    if len(worst) < len(result.classes):
+        parts.append(Text(f"and {len(result.classes) - len(worst):,} more classes", "dim"))
+    if mixed := _confusions(result):
+        parts += ["", Text(f"most often confused: {mixed}")]
+    if result.orders is not None:
+        parts += ["", Text(f"channel order: {result.orders}")]
+    return Group(*parts)
+
+
+def _confusions(result: "Evaluation") -> str:
+    names = [score.name for score in result.classes]
+    counts = [
+        (count, names[i], names[j])
+        for i, row in enumerate(result.confusion)
+        for j, count in enumerate(row)
+        if count and i != j
+    ]
+    worst = sorted(counts, key=lambda item: -item[0])[:3]
+    return ", ".join(f"{true} taken for {taken} ({count})" for count, true, taken in worst)
+
+
+def model_info(info: "ModelInfo") -> RenderableType:
+    """A model in figures."""
+    height, width = info.image_size
+    labels = ", ".join(info.labels[:MOST_LABELS])
+    if len(info.labels) > MOST_LABELS:
+        labels += f", and {len(info.labels) - MOST_LABELS:,} more (--json lists all)"
+    return _facts(
+        {
+            "model": info.source,
+            "task": info.task,
+            "width": f"{info.width:g}",
+            "parameters": f"{info.parameters:,}",
+            "MACs": f"{info.macs / 1e6:,.0f} million an image",
+            "image": f"{height} x {width} px, {info.channel_order.upper()}",
+            "layout": info.layout,
+            "file": f"{info.file} ({info.file_bytes / 1e6:,.1f} MB)",
+            "classes": f"{info.classes:,}",
+            "labels": labels,
+        }
+    )
+
+
+def trained(result: "TrainingResult") -> RenderableType:
+    """How good it became, and where to go on."""
+    minutes, seconds = divmod(round(result.seconds), 60)
+    held_out = (
+        {}
+        if result.test_accuracy is None
+        else {"test": f"{result.test_accuracy:.1%} on held-out images"}
+    )
+    best = f"epoch {result.best_epoch} of {len(result.history)}"
+    return _facts(
+        {
+            "accuracy": f"{result.accuracy:.1%} on the validation images ({best})",
+            **held_out,
+            "time": f"{minutes} min {seconds} s" if minutes else f"{seconds} s",
+            "model": str(result.best),
+            "report": str(result.report),
+            "next": f"mobilevitv2 predict {result.best} photo.jpg",
+        }
+    )
+
+
+def _facts(values: dict[str, str]) -> RenderableType:
+    table = Table.grid(padding=(0, 3))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def _table() -> Table:
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False)

@@ -1,0 +1,76 @@
+"""What a checkpoint is, without running it on an image: `describe`."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from mobilevitv2.checkpoint.files import INDEX_SUFFIX, find_weights
+from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.predictor import bundle_of, open_classifier, open_processor
+from mobilevitv2.source import read_json
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """A classifier in figures."""
+
+    source: str
+    task: str
+    layout: str
+    width: float
+    classes: int
+    parameters: int
+    macs: int
+    """Multiply-accumulate operations of convolutions and matrix products, for one image."""
+    image_size: tuple[int, int]
+    """Height and width [px] that the processor makes."""
+    channel_order: str
+    file: str
+    file_bytes: int
+    labels: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in plain types."""
+        return asdict(self)
+
+
+def describe(source: str | Path) -> ModelInfo:
+    """Open a hub id, a folder or a weights file and say what it holds."""
+    source = bundle_of(source)
+    model = open_classifier(source)
+    processor = open_processor(source, model)
+    size = (processor.crop_size["height"], processor.crop_size["width"])
+    weights = find_weights(source)
+    return ModelInfo(
+        source=str(source),
+        task="image classification",
+        layout=model.checkpoint_layout or "",
+        width=model.config.width_multiplier,
+        classes=model.config.num_labels or 0,
+        parameters=model.num_parameters(),
+        macs=count_macs(model, size),
+        image_size=size,
+        channel_order=processor.channel_order,
+        file=str(weights),
+        file_bytes=_size(weights),
+        labels=list((model.config.id2label or {}).values()),
+    )
+
+
+def count_macs(model: MobileViTV2ForImageClassification, image_size: tuple[int, int]) -> int:
+    """For one image of (height, width) px; the model's weights end on the meta device."""
+    image = torch.empty(1, model.config.num_channels, *image_size, device="meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.to("meta")(image)
+    return counter.get_total_flops() // 2
+
+
+def _size(weights: Path) -> int:
+    """Bytes of the file, or of all that an index lists."""
+    if not weights.name.endswith(INDEX_SUFFIX):
+        return weights.stat().st_size
+    parts = set(read_json(weights)["weight_map"].values())
+    return sum((weights.parent / part).stat().st_size for part in parts)

@@ -1,0 +1,128 @@
+"""The parts of a run put together: images, loaders, Lightning's trainer."""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch.utils.data import DataLoader
+
+from mobilevitv2.data import ClassificationData
+from mobilevitv2.data.images import ImageSet
+from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.training.augment import Augment
+from mobilevitv2.training.checkpoints import SafeCheckpointIO
+from mobilevitv2.training.loaders import eval_loader, train_loader
+from mobilevitv2.training.recipe import Recipe
+
+LOADING_PROCESSES = 8  # at most, beside a GPU
+PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+def image_sets(
+    data: ClassificationData, recipe: Recipe, processor: MobileViTImageProcessor
+) -> dict[str, ImageSet]:
+    """The splits: training images augmented, the others as the processor prepares them."""
+    size = processor.crop_size["height"]
+
+    def prepare(image: Any, _: tuple[int, int]) -> torch.Tensor:
+        return torch.from_numpy(processor(image).pixel_values[0])
+
+    return {
+        name: ImageSet(samples, Augment(recipe, size), short_side=2 * size)
+        if name == "train"
+        else ImageSet(samples, prepare, keep_pixels=True, replace_broken=False)
+        for name, samples in data.splits.items()
+    }
+
+
+def make_loaders(images: dict[str, ImageSet], recipe: Recipe) -> dict[str, DataLoader]:
+    """One for each split. Unless the recipe says otherwise, processes load only beside a GPU."""
+    on_gpu = accelerator() == "cuda"
+    workers = recipe.workers
+    if workers is None:
+        workers = min(LOADING_PROCESSES, max(1, (os.cpu_count() or 1) - 1)) if on_gpu else 0
+    if workers:
+        images["train"].fill()
+    how = {"batch_size": recipe.batch_size, "workers": workers, "pin_memory": on_gpu}
+    return {
+        name: train_loader(split, seed=recipe.seed, **how)
+        if name == "train"
+        else eval_loader(split, **how)
+        for name, split in images.items()
+    }
+
+
+def make_trainer(
+    recipe: Recipe, out: Path, callbacks: list[Callback], *, first_step: int
+) -> pl.Trainer:
+    """Lightning's trainer on one device; what it logs goes to `out`/tensorboard."""
+    if recipe.early_stopping is not None:
+        callbacks = [
+            *callbacks,
+            EarlyStopping(
+                "val/accuracy",
+                patience=recipe.early_stopping,
+                mode="max",
+                check_on_train_epoch_end=False,
+            ),
+        ]
+    return pl.Trainer(
+        accelerator=accelerator(),
+        devices=1,
+        precision=precision(recipe),
+        max_epochs=recipe.epochs,
+        accumulate_grad_batches=recipe.accumulate,
+        gradient_clip_val=recipe.clip_norm,
+        callbacks=callbacks,
+        plugins=[SafeCheckpointIO()],
+        logger=TensorBoardLogger(out, name="", version="tensorboard", purge_step=first_step),
+        num_sanity_val_steps=0,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+
+
+def accelerator() -> str:
+    """`cuda`, `mps` or `cpu`: the best that there is."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def precision(recipe: Recipe) -> Any:
+    """Lightning's name for the recipe's precision; auto is bf16, or fp16, on a GPU, else fp32."""
+    if recipe.precision != "auto":
+        return PRECISIONS[recipe.precision]
+    if accelerator() != "cuda":
+        return PRECISIONS["fp32"]
+    return PRECISIONS["bf16" if torch.cuda.is_bf16_supported() else "fp16"]
+
+
+@contextmanager
+def without_chatter() -> Iterator[None]:
+    """Lightning's hints kept from the person: each is about something that is meant here."""
+    log = logging.getLogger("lightning.pytorch")
+    level = log.level
+    log.setLevel(logging.WARNING)  # no tips, no list of the devices that there are not
+    try:
+        with warnings.catch_warnings():
+            for message in (
+                ".*does not have many workers",
+                ".*smaller than the logging interval",
+                ".*dataloader is not resumable",  # `EpochOrder.seen` resumes it
+                ".*in eval mode at the start of training",  # the average, and frozen parts
+                ".*LeafSpec.* is deprecated",  # Lightning's own affair with newer torch
+            ):
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        log.setLevel(level)

@@ -1,0 +1,120 @@
+"""The charts of a report, each as the bytes of a PNG; drawn without any state of matplotlib's."""
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mobilevitv2.errors import require
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DPI = 160
+PAPER, INK, FAINT, GRID = "#ffffff", "#1d2430", "#6b7482", "#e6e9ee"
+COLOURS = {"train": "#9aa5b5", "val": "#2563eb", "top5": "#0d9488"}
+LONGEST_NAME = 22  # letters
+
+
+def loss_curves(history: list[dict[str, float]]) -> bytes:
+    """Training and validation loss by epoch."""
+    return _lines(history, [key for key in history[0] if key.endswith("loss")], "Loss")
+
+
+def accuracy_curves(history: list[dict[str, float]]) -> bytes:
+    """Accuracy by epoch, in percent, with the best epoch marked."""
+    keys = [key for key in history[0] if key.endswith(("accuracy", "top5"))]
+    return _lines(history, keys, "Accuracy", percent=True)
+
+
+def learning_rate(history: list[dict[str, float]]) -> bytes:
+    """Learning rate by epoch."""
+    return _lines(history, [key for key in history[0] if key == "lr"], "Learning rate")
+
+
+def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> bytes:
+    """`confusion` int [true, predicted]; shaded by the share of the true class."""
+    count = len(classes)
+    side = max(4.5, 1.6 + 0.35 * count) if count > 5 else 1.6 + 0.62 * count
+    figure, axes = _figure(side + 0.4, side)
+    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    size = 9 if count <= 15 else 8
+    if count <= 30:
+        for (i, j), number in np.ndenumerate(confusion):
+            if number:
+                colour = "white" if shares[i, j] > 0.55 else INK
+                axes.text(j, i, f"{number}", ha="center", va="center", fontsize=size, color=colour)
+    labels = [_literal(name) for name in classes]
+    upright = count <= 6 and max(map(len, labels)) <= 11
+    turned: dict[str, Any] = {} if upright else {"rotation": 45, "ha": "right"}
+    axes.set_xticks(range(count), labels, fontsize=size, rotation_mode="anchor", **turned)
+    axes.set_yticks(range(count), labels, fontsize=size)
+    axes.set_xticks(np.arange(1, count) - 0.5, minor=True)
+    axes.set_yticks(np.arange(1, count) - 0.5, minor=True)
+    axes.grid(which="minor", color=PAPER, linewidth=1)
+    axes.tick_params(which="both", length=0, labelcolor=INK)
+    axes.set_xlabel("predicted", color=FAINT)
+    axes.set_ylabel("true", color=FAINT)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    return _png(figure)
+
+
+def _lines(
+    history: list[dict[str, float]], keys: list[str], title: str, *, percent: bool = False
+) -> bytes:
+    figure, axes = _figure(4, 2.8)
+    epochs = [row.get("epoch", i + 1) for i, row in enumerate(history)]
+    scale = 100 if percent else 1
+    for key in keys:
+        kind = next((kind for kind in ("top5", "train") if kind in key), "val")
+        values = [scale * row.get(key, float("nan")) for row in history]
+        axes.plot(epochs, values, color=COLOURS[kind], linewidth=1.8, label=_called(key))
+    best = "val_accuracy" if "val_accuracy" in keys else None
+    if best and not np.all(np.isnan(values := [row.get(best, np.nan) for row in history])):
+        top = int(np.nanargmax(values))
+        axes.plot(epochs[top], scale * values[top], "o", color=COLOURS["val"], markersize=5)
+    axes.set_title(title + (" (%)" if percent else ""), loc="left", fontsize=11, color=INK, pad=10)
+    axes.set_xlabel("epoch", color=FAINT)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if title == "Learning rate":
+        axes.set_ylim(bottom=0)
+        axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name == "bottom")
+        spine.set_color(GRID)
+    axes.tick_params(length=0, colors=FAINT)
+    if len(keys) > 1:
+        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    return _png(figure)
+
+
+def _called(key: str) -> str:
+    words = {"val": "validation", "train": "training", "top5": "top 5"}
+    parts = [words.get(part, part) for part in key.split("_")]
+    return " ".join(part for part in parts if part not in ("loss", "accuracy")) or key
+
+
+def _literal(name: str) -> str:
+    """A class name as matplotlib text: no formulas, no line breaks, not too long."""
+    name = " ".join(name.split()).replace("\\", "\\\\").replace("$", r"\$")
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
+
+
+def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
+    figures: Any = require("matplotlib.figure", extra="train")
+    backend: Any = require("matplotlib.backends.backend_agg", extra="train")
+    figure = figures.Figure(figsize=(width, height), dpi=DPI, facecolor=PAPER, layout="constrained")
+    backend.FigureCanvasAgg(figure)
+    return figure, figure.add_subplot(facecolor=PAPER)
+
+
+def _png(figure: "Figure") -> bytes:
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    return file.getvalue()

@@ -1,0 +1,119 @@
+"""The folder of a run: what may be in the way, what is written first, what a resumed run reads."""
+
+import json
+import shutil
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevitv2.data import ClassificationData, Sample
+from mobilevitv2.errors import ConfigError, DataError
+from mobilevitv2.source import read_json, write_atomic
+from mobilevitv2.training.recipe import Recipe
+
+RECIPE, DATA = "recipe.yaml", "data.json"
+BEST, LAST = "best", "last"
+FREE_TO_CHANGE = ("workers", "threads")  # on resuming: they say how, not what
+
+
+def check_room(out: Path, *, overwrite: bool) -> None:
+    """Raises FileExistsError where a run in `out` would do away with something."""
+    if out.exists() and not out.is_dir():
+        raise FileExistsError(f"{out} is a file; name a folder for the run.")
+    if not out.is_dir() or not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise FileExistsError(
+            f"{out} exists already: resume continues the run in it, overwrite replaces it; or name "
+            "another folder."
+        )
+    if not (out / RECIPE).is_file():
+        raise FileExistsError(f"{out} holds no training run, so it is not overwritten.")
+
+
+def make_room(out: Path) -> None:
+    """An empty folder, of which `check_room` was asked before."""
+    if out.is_dir() and (out / RECIPE).is_file():
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+
+
+def write_settings(out: Path, recipe: Recipe, data: ClassificationData) -> None:
+    """recipe.yaml and data.json: what went into the run."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / DATA, json.dumps(_listing(data), indent=1).encode())
+    write_atomic(out / RECIPE, recipe.to_yaml().encode())
+
+
+def stored_recipe(out: Path, overrides: dict[str, Any]) -> Recipe:
+    """The recipe of a run to be resumed. Raises ConfigError where `overrides` would change it."""
+    if not (out / RECIPE).is_file():
+        raise FileNotFoundError(f"{out} holds no training run to resume. Train without resume.")
+    stored = Recipe.load(out / RECIPE)
+    wanted = Recipe.load(stored, **overrides)
+    for name in overrides.keys() - set(FREE_TO_CHANGE):
+        if getattr(wanted, name) != getattr(stored, name):
+            raise ConfigError(
+                f"the run in {out} has {name} {getattr(stored, name)}, not "
+                f"{getattr(wanted, name)}. Resume it as it is, or train anew in another folder."
+            )
+    return wanted
+
+
+def check_same_data(out: Path, data: ClassificationData) -> None:
+    """Raises DataError where the images are not those that the run in `out` began with."""
+    before, now = read_json(out / DATA), _listing(data)
+    for split in now["splits"]:
+        if before["fingerprints"].get(split) != now["fingerprints"][split]:
+            raise DataError(
+                f"the {split} images of {data.name} are not those with which the run in {out} "
+                "began. Restore them, or train anew in another folder."
+            )
+
+
+def note_broken(out: Path, broken: dict[str, str]) -> None:
+    """Add to data.json the images that could not be decoded during training, and why."""
+    listing = read_json(out / DATA) | {"broken": broken}
+    write_atomic(out / DATA, json.dumps(listing, indent=1).encode())
+
+
+def name_of(data: ClassificationData, split: str, index: int) -> str:
+    """A sample's path, relative to the data set where it lies in it; the digits have numbers."""
+    return _name(data, data.splits[split][index]) or f"{split} {index}"
+
+
+def _listing(data: ClassificationData) -> dict[str, Any]:
+    return {
+        "name": data.name,
+        "root": None if data.root is None else str(data.root),
+        "classes": data.classes,
+        "counts": data.counts(),
+        "strays": data.strays,
+        "hidden": data.hidden,
+        "unreadable": data.unreadable,
+        "fingerprints": {name: _fingerprint(data, split) for name, split in data.splits.items()},
+        "splits": {
+            name: [[_name(data, sample), sample[1]] for sample in split]
+            for name, split in data.splits.items()
+        },
+    }
+
+
+def _fingerprint(data: ClassificationData, samples: list[Sample]) -> str:
+    """Of names and labels; of pixels only where there are no names."""
+    digest = sha256()
+    for sample in samples:
+        name = _name(data, sample)
+        content = name.encode() if name else np.asarray(sample[0]).tobytes()
+        digest.update(content + f"\n{sample[1]}\n".encode())
+    return digest.hexdigest()
+
+
+def _name(data: ClassificationData, sample: Sample) -> str | None:
+    path = sample[0]
+    if not isinstance(path, Path):
+        return None
+    inside = data.root is not None and path.is_relative_to(data.root)
+    return path.relative_to(data.root).as_posix() if inside and data.root else str(path)

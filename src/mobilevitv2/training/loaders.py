@@ -1,0 +1,70 @@
+"""Loaders whose order is decided by (seed, epoch), and that can start in the middle of an epoch."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Sampler
+
+from mobilevitv2.data.images import ImageSet
+from mobilevitv2.training.augment import seed_of
+
+
+class EpochOrder(Sampler):
+    """The pairs (epoch, index) of one epoch, shuffled by (seed, epoch).
+
+    The epoch travels with the index, so that a loading process needs no message to learn it.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count = count
+        self.seed = seed
+        self.epoch = 0
+        self.seen = (0, 0)  # an epoch, and how many of its samples a stopped run has used
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = torch.Generator().manual_seed(seed_of(self.seed, "order", self.epoch))
+        order = torch.randperm(self.count, generator=generator).tolist()
+        epoch, count = self.seen
+        return iter([(self.epoch, index) for index in order[count if epoch == self.epoch else 0 :]])
+
+    def continue_at(self, epoch: int, batches: int, batch_size: int) -> None:
+        """Go on in the middle of an epoch, after so many of its batches."""
+        self.epoch = epoch
+        self.seen = (epoch, batches * batch_size)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning says which epoch comes next."""
+        self.epoch = epoch
+
+
+def train_loader(
+    images: ImageSet, *, batch_size: int, seed: int, workers: int, pin_memory: bool
+) -> DataLoader:
+    """Shuffled batches; a last batch of one image, which BatchNorm could not use, is dropped."""
+    return DataLoader(
+        images,  # pyright: ignore[reportArgumentType] it has what a map-style data set needs
+        batch_size=batch_size,
+        sampler=EpochOrder(len(images), seed),
+        drop_last=len(images) > batch_size and len(images) % batch_size == 1,
+        **_how(workers, pin_memory),
+    )
+
+
+def order_of(loader: DataLoader) -> EpochOrder:
+    """The sampler of a `train_loader`."""
+    assert isinstance(loader.sampler, EpochOrder)
+    return loader.sampler
+
+
+def eval_loader(images: ImageSet, *, batch_size: int, workers: int, pin_memory: bool) -> DataLoader:
+    """All images in their order."""
+    return DataLoader(images, batch_size=batch_size, **_how(workers, pin_memory))  # pyright: ignore[reportArgumentType]
+
+
+def _how(workers: int, pin_memory: bool) -> dict[str, Any]:
+    # One thread in each process, and no randomness of torch's own: see `augment.seeded`.
+    return {"num_workers": workers, "pin_memory": pin_memory, "persistent_workers": workers > 0}

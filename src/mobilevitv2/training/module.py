@@ -1,0 +1,175 @@
+"""The Lightning module: one training step, its moving average, and what an epoch amounts to."""
+
+# B batch, C channels, H W height and width, N classes
+
+import copy
+import time
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from mobilevitv2.errors import ConfigError
+from mobilevitv2.training.augment import Mix, seed_of
+from mobilevitv2.training.recipe import Recipe
+from mobilevitv2.training.schedule import ema_decay, learning_rate, make_optimizer
+
+
+class ClassifierTraining(pl.LightningModule):
+    """Trains `network` and a moving average of it, which is what is validated and kept.
+
+    `network(images)` gives logits [B, N], or an output that has them. Batches are (pixels, targets
+    [B], broken [B]): uint8 [B, 3, H, W] in training, ready for the network in validation.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        *,
+        classes: int,
+        steps: int,
+        pixel_scale: float = 1 / 255,
+        bgr: bool = False,
+    ) -> None:
+        super().__init__()
+        if recipe.channels_last:
+            network = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.network = network
+        self.averaged = copy.deepcopy(network).requires_grad_(False).eval()
+        self.recipe = recipe
+        self.steps = steps
+        self.pixel_scale = pixel_scale
+        self.bgr = bgr
+        self.mix = Mix(recipe, classes)
+        self.loss_sum = nn.Buffer(torch.zeros(()))  # of this epoch, for its mean
+        self.images_seen = nn.Buffer(torch.zeros((), dtype=torch.int64))
+        self.val_loss = MeanMetric()
+        ranks = {"accuracy": 1, "top5": 5} if classes > 5 else {"accuracy": 1}
+        self.accuracy = MetricCollection(
+            {name: MulticlassAccuracy(classes, k, "micro") for name, k in ranks.items()}
+        )
+        self.history: list[dict[str, float]] = []  # a row for each epoch
+        self.broken: dict[str, set[int]] = {"train": set(), "val": set()}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return make_optimizer(self.network, self.recipe)
+
+    def on_fit_start(self) -> None:
+        self.network.train()  # also tells a frozen part of it to stay in inference
+        averaged, trained = (
+            [*net.parameters(), *net.buffers()] for net in (self.averaged, self.network)
+        )
+        pairs = list(zip(averaged, trained, strict=True))
+        self._pairs = [(a, t) for a, t in pairs if t.is_floating_point()]
+        self._counters = [(a, t) for a, t in pairs if not t.is_floating_point()]
+
+    def on_train_start(self) -> None:
+        self._start_clock()
+
+    def _start_clock(self) -> None:
+        self.clock, self.trained_seconds, self.images_timed = time.perf_counter(), 0.0, 0
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
+        pixels, targets, broken = batch
+        split = "train" if self.trainer.training else "val"
+        self.broken[split].update(broken[broken >= 0].tolist())
+        return pixels, targets
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        self.step_before = self.trainer.global_step
+        rate = learning_rate(self.recipe, self.step_before, self.steps)
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
+        seed = seed_of(self.recipe.seed, "batch", self.current_epoch, batch_idx)
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        pixels, targets = batch
+        images, labels = self.mix(self.to_images(pixels), targets)
+        logits = logits_of(self.network(images))
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        self.loss_sum += loss.detach() * len(targets)
+        self.images_seen += len(targets)
+        self.images_timed += len(targets)
+        return loss
+
+    def to_images(self, pixels: Tensor) -> Tensor:
+        """uint8 [B, 3, H, W] to what the processor makes of the same pixels."""
+        images = pixels.to(torch.float32).mul_(self.pixel_scale)
+        images = images.flip(1) if self.bgr else images
+        return self._in_format(images)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """A step, and the average follows."""
+        super().optimizer_step(*args, **kwargs)
+        averaged, trained = (list(tensors) for tensors in zip(*self._pairs, strict=True))
+        get_ema_multi_avg_fn(ema_decay(self.recipe, self.step_before))(averaged, trained, None)
+        for mean, current in self._counters:
+            mean.copy_(current)
+
+    def on_validation_start(self) -> None:
+        self.trained_seconds = time.perf_counter() - self.clock
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, targets = batch
+        logits = logits_of(self.averaged(self._in_format(images))).float()
+        there = targets >= 0
+        logits, targets = logits[there], targets[there]
+        if len(targets):
+            self.val_loss.update(F.cross_entropy(logits, targets), len(targets))
+            self.accuracy.update(logits, targets)
+
+    def on_validation_epoch_end(self) -> None:
+        if not self.val_loss.update_called:
+            raise ConfigError("no image of the val split can be decoded. Export the images again.")
+        values = {"loss": self.val_loss.compute(), **self.accuracy.compute()}
+        self.log_dict({f"val/{name}": value for name, value in values.items()}, batch_size=1)
+        self.val_loss.reset()
+        self.accuracy.reset()
+
+    def on_train_epoch_end(self) -> None:
+        loss = (self.loss_sum / self.images_seen).item()
+        if loss != loss or loss == float("inf"):
+            raise ConfigError(
+                f"the loss became {loss} in epoch {self.current_epoch + 1}. Lower lr, which is "
+                f"{self.recipe.lr}, or set clip_norm."
+            )
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        values = {k: v.item() for k, v in self.trainer.callback_metrics.items() if "val/" in k}
+        self.history.append(
+            {"epoch": self.current_epoch + 1, "step": self.trainer.global_step, "lr": rate}
+            | {"train_loss": loss}
+            | {name.replace("/", "_"): value for name, value in values.items()}
+            | {"seconds": time.perf_counter() - self.clock}
+            | {"images_per_second": self.images_timed / self.trained_seconds}
+        )
+        if self.logger is not None:
+            self.logger.log_metrics({"train/loss": loss, "lr": rate}, self.trainer.global_step)
+        self.loss_sum.zero_()
+        self.images_seen.zero_()
+        self._start_clock()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["history"] = copy.deepcopy(self.history)
+        checkpoint["broken"] = {split: sorted(found) for split, found in self.broken.items()}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.history = copy.deepcopy(checkpoint["history"])
+        self.broken = {split: set(found) for split, found in checkpoint["broken"].items()}
+
+    def _in_format(self, images: Tensor) -> Tensor:
+        last = self.recipe.channels_last
+        return images.contiguous(memory_format=torch.channels_last) if last else images
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits of a network's output, which may be the logits."""
+    return output if isinstance(output, Tensor) else output.logits

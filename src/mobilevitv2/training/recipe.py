@@ -1,0 +1,184 @@
+"""`Recipe`: every setting of a training run, what each may be, and the files that hold them."""
+
+import contextlib
+import difflib
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Self
+
+from mobilevitv2.errors import ConfigError, require
+
+SHIPPED = Path(__file__).parent / "recipes"
+
+Check = Callable[[str, Any], Any]
+
+
+def _number(low: float, high: float = math.inf, *, whole: bool = False) -> Check:
+    def check(name: str, value: Any) -> int | float:
+        if isinstance(value, str):  # YAML reads 2e-3, without a point, as text
+            with contextlib.suppress(ValueError):
+                value = float(value)
+        kind = "a whole number" if whole else "a number"
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"{name} is {value!r}; {kind} is wanted.")
+        if whole and value != int(value):
+            raise ConfigError(f"{name} is {value}; {kind} is wanted.")
+        if not low <= value <= high:  # NaN fails here too
+            wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
+            raise ConfigError(f"{name} is {value}; {kind} of {wanted} is wanted.")
+        return int(value) if whole else float(value)
+
+    return check
+
+
+def _range(low: float, high: float) -> Check:
+    number = _number(low, high)
+
+    def check(name: str, value: Any) -> tuple[float, float]:
+        if not isinstance(value, list | tuple) or len(value) != 2:
+            raise ConfigError(f"{name} is {value!r}; two numbers, small and large, are wanted.")
+        first, last = (float(number(name, v)) for v in value)
+        if first > last:
+            raise ConfigError(f"{name} is {value!r}; the first may not be larger than the last.")
+        return first, last
+
+    return check
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ConfigError(f"{name} is {value!r}; true or false is wanted.")
+    return value
+
+
+def _choice(*choices: str) -> Check:
+    def check(name: str, value: Any) -> str:
+        if value not in choices:
+            raise ConfigError(f"{name} is {value!r}; one of {', '.join(choices)} is wanted.")
+        return value
+
+    return check
+
+
+def _setting(default: Any, check: Check, *, optional: bool = False) -> Any:
+    return field(default=default, metadata={"check": check, "optional": optional})
+
+
+COUNT = _number(0, whole=True)
+SHARE = _number(0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Every setting of a training run. Wrong values raise ConfigError; None is for "auto" or "off".
+
+    The defaults are a plain run without augmentation; `Recipe.load("default")` is the one to train
+    with. A recipe file may leave out what it does not change.
+    """
+
+    # The run
+    epochs: int = _setting(100, _number(1, whole=True))
+    batch_size: int = _setting(32, _number(1, whole=True))
+    accumulate: int = _setting(1, _number(1, whole=True))  # batches for one step
+    seed: int = _setting(0, COUNT)
+    early_stopping: int | None = _setting(None, _number(1, whole=True), optional=True)  # epochs
+    # The optimiser
+    optimizer: str = _setting("adamw", _choice("adamw", "sgd"))
+    lr: float = _setting(1e-3, _number(0))
+    min_lr: float = _setting(0.0, _number(0))
+    warmup_lr: float = _setting(0.0, _number(0))  # where warm-up begins
+    warmup: float = _setting(0.05, _number(0))  # below 1: share of all steps; from 1: steps
+    schedule: str = _setting("cosine", _choice("cosine", "constant"))
+    momentum: float = _setting(0.9, SHARE)  # of sgd
+    weight_decay: float = _setting(0.0, _number(0))  # never on parameters of one dimension
+    clip_norm: float | None = _setting(None, _number(0), optional=True)
+    ema_decay: float | None = _setting(None, SHARE, optional=True)  # smaller in the first steps
+    # The network
+    drop_path: float = _setting(0.0, _number(0, 0.999))
+    freeze: int | None = _setting(None, _number(0, 5, whole=True), optional=True)  # stages
+    # The pictures
+    image_size: int | None = _setting(None, _number(32, 4096, whole=True), optional=True)  # px
+    crop_scale: tuple[float, float] = _setting((1.0, 1.0), _range(0.01, 1))  # of the area
+    crop_ratio: tuple[float, float] = _setting((1.0, 1.0), _range(0.1, 10))  # width / height
+    hflip: float = _setting(0.0, SHARE)
+    rotate: float = _setting(0.0, _number(0, 180))  # up to +- degrees
+    shift: float = _setting(0.0, SHARE)  # up to +- this share of the side
+    zoom: float = _setting(0.0, _number(0, 0.9))  # up to +- this share of the size
+    randaugment_ops: int = _setting(0, COUNT)
+    randaugment_magnitude: int = _setting(9, _number(0, 30, whole=True))
+    random_erasing: float = _setting(0.0, SHARE)
+    mixup: float = _setting(0.0, _number(0))  # alpha; 0 is off
+    cutmix: float = _setting(0.0, _number(0))
+    mix_prob: float = _setting(1.0, SHARE)  # of a batch to be mixed, if either is on
+    label_smoothing: float = _setting(0.0, _number(0, 0.999))
+    # The machine
+    precision: str = _setting("auto", _choice("auto", "fp32", "bf16", "fp16"))
+    channels_last: bool = _setting(True, _flag)
+    workers: int | None = _setting(None, COUNT, optional=True)  # loading processes
+    threads: int | None = _setting(None, _number(1, whole=True), optional=True)  # of torch
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if value is None and f.metadata["optional"]:
+                continue
+            object.__setattr__(self, f.name, f.metadata["check"](f.name, value))
+        if self.min_lr > self.lr:
+            raise ConfigError(f"min_lr is {self.min_lr}, larger than lr, which is {self.lr}.")
+
+    @classmethod
+    def load(cls, source: "str | Path | Recipe", **overrides: Any) -> Self:
+        """The recipe of a YAML file, or of a shipped one by name, with single settings replaced."""
+        if isinstance(source, Recipe):
+            values = asdict(source)
+        else:
+            path = Path(source)
+            if path.suffix not in (".yaml", ".yml"):
+                path = SHIPPED / f"{source}.yaml"
+            if not path.is_file():
+                raise ConfigError(
+                    f"there is no recipe {source}. Give a .yaml file, or one of "
+                    f"{', '.join(cls.shipped())}."
+                )
+            values = _read(path)
+        return cls._checked({**values, **overrides})
+
+    @classmethod
+    def shipped(cls) -> list[str]:
+        """The names of the recipes that come with the package."""
+        return sorted(path.stem for path in SHIPPED.glob("*.yaml"))
+
+    def to_yaml(self) -> str:
+        """All settings, as a recipe file holds them."""
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+        return require("yaml", extra="train").safe_dump(values, sort_keys=False)
+
+    def with_(self, **changes: Any) -> Self:
+        """A copy with some settings replaced."""
+        return replace(self, **changes)
+
+    @classmethod
+    def _checked(cls, values: dict[str, Any]) -> Self:
+        known = [f.name for f in fields(cls)]
+        if unknown := [key for key in values if key not in known]:
+            close = difflib.get_close_matches(str(unknown[0]), known, n=1)
+            meant = f" Was {close[0]} meant?" if close else ""
+            raise ConfigError(
+                f"a recipe has no setting {', '.join(map(repr, unknown))}.{meant} "
+                f"There are: {', '.join(known)}."
+            )
+        return cls(**values)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    yaml = require("yaml", extra="train")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path} is not valid YAML ({reason}).") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings; lines such as `epochs: 100` are wanted.")
+    return values
