@@ -45,7 +45,7 @@ def child(data: Path, out: Path, resume: bool, tricks: dict) -> None:
     if tricks.get("forget_position"):
         loaders.EpochOrder.continue_at = forget_position
     if "signal_at" in tricks:
-        interrupt_at(keeper.Keeper, *tricks["signal_at"])
+        interrupt_at(keeper.Keeper, tricks["signal_at"], tricks.get("signals", 1))
     try:
         train(data, out=out, resume=resume, quiet=True, **({} if resume else SETTINGS))
     except TrainingInterrupted as stop:
@@ -56,12 +56,13 @@ def forget_position(self, epoch: int, batches: int, batch_size: int) -> None:
     self.set_epoch(epoch)
 
 
-def interrupt_at(keeper, epoch: int, batch: int) -> None:
+def interrupt_at(keeper, place: tuple[int, int], signals: int) -> None:
     plain = keeper.on_train_batch_end
 
     def interrupting(self, trainer, pl_module, outputs, images, batch_idx):
-        if (trainer.current_epoch, batch_idx) == (epoch, batch):
-            os.kill(os.getpid(), signal.SIGINT)
+        if (trainer.current_epoch, batch_idx) == place:
+            for _ in range(signals):
+                os.kill(os.getpid(), signal.SIGINT)
         plain(self, trainer, pl_module, outputs, images, batch_idx)
 
     keeper.on_train_batch_end = interrupting
@@ -136,6 +137,17 @@ def test_ctrl_c_inside_an_epoch_saves_and_exits_with_130_and_resumes_exactly(
     assert run(data, out, signal_at=(1, 2)) == 130
     _, checkpoint = newest_checkpoint(out)
     assert checkpoint["callbacks"]["Keeper"]["position"] == [1, 4]  # after the step, not before
+    assert run(data, out, resume=True) == 0
+    assert weights(out) == weights(undisturbed)
+
+
+def test_a_second_ctrl_c_does_not_wait_and_the_last_epoch_is_there_to_resume(
+    data, undisturbed, tmp_path
+):
+    out = tmp_path / "run"
+    assert run(data, out, signal_at=(1, 2), signals=2) == 130
+    _, checkpoint = newest_checkpoint(out)
+    assert checkpoint["callbacks"]["Keeper"]["position"] == [1, 0]
     assert run(data, out, resume=True) == 0
     assert weights(out) == weights(undisturbed)
 

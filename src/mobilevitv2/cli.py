@@ -4,11 +4,7 @@ Results go to standard output, progress and complaints to standard error. Exit c
 1 an error said in one line, 2 wrong usage, 130 stopped by Ctrl-C.
 """
 
-import csv
 import json
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -34,7 +30,7 @@ class Commands(TyperGroup):
             complain(str(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt as stop:
-            typer.echo(f"\n{stop or 'Stopped.'}", err=True)
+            typer.echo(f"\n{str(stop) or 'Stopped.'}", err=True)
             raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
 
 
@@ -174,7 +170,7 @@ def evaluate(
     from mobilevitv2 import display
     from mobilevitv2.evaluation import evaluate as run
 
-    with _progress("evaluating") as progress:
+    with display.progress("evaluating") as progress:
         result = run(
             model,
             data,
@@ -201,8 +197,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="IMAGE",
-            help="Files, folders (with all below), patterns, addresses of image files, or - for one "
-            "image on standard input.",
+            help="Files, folders (with all below), patterns, addresses of image files, or - for "
+            "one image on standard input.",
         ),
     ],
     top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
@@ -233,9 +229,9 @@ def predict(
     predictor = Predictor.from_pretrained(
         model, top_k=top_k, batch_size=batch_size, channel_order=channel_order
     )
-    write = _csv_writer(min(top_k, len(predictor.classes))) if csv_ else _write_json
+    write = display.csv_writer(min(top_k, len(predictor.classes))) if csv_ else display.write_json
     shown, failed = [], 0
-    with _progress("predicting") as progress:
+    with display.progress("predicting", lines=json_ or csv_) as progress:
         for i, result in enumerate(predictor.stream(item.source for item in found)):
             progress(i + 1, len(found))
             if isinstance(result, Unreadable):
@@ -281,7 +277,7 @@ def convert(
         Literal["transformers", "timm", "cvnets"], typer.Option(help="Whose layout to write.")
     ],
     out: Annotated[
-        Path, typer.Option(help="A folder for transformers, a .pth or .safetensors file for others.")
+        Path, typer.Option(help="A folder for transformers, else a .pth or .safetensors file.")
     ],
     overwrite: Overwrite = False,
 ) -> None:
@@ -313,36 +309,6 @@ def _check_folder(folder: Path | None, overwrite: bool) -> None:
         return
     if not folder.is_dir() or any(folder.iterdir()):
         raise FileExistsError(f"{folder} exists already. Name a new folder, or add --overwrite.")
-
-
-def _write_json(result: Any) -> None:
-    typer.echo(result.to_json())
-
-
-def _csv_writer(top_k: int) -> Any:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    later = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("label", "score")]
-    writer.writerow(["image", "label", "score", *later])
-
-    def write(result: Any) -> None:
-        pairs = zip(result.labels, result.scores, strict=True)
-        writer.writerow([result.source, *(cell for pair in pairs for cell in pair)])
-
-    return write
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[Any]:
-    """A bar on standard error, which a file or a pipe does not get to see."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    off = not console.is_terminal
-    with Progress(*columns, console=console, transient=True, disable=off) as progress:
-        bar = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(bar, completed=done, total=total)
 
 
 def main() -> None:

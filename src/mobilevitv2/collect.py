@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilevitv2.data.folders import IMAGE_SUFFIXES
 from mobilevitv2.download import is_address
 from mobilevitv2.errors import DataError
 
-SUFFIXES = frozenset(".jpg .jpeg .jfif .png .bmp .webp .tif .tiff .ppm .pgm".split())
 DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # formats that a drawing keeps
 STANDARD_INPUT = "-"
 
@@ -54,10 +54,10 @@ def _below(argument: str) -> list[Found]:
         images += [
             Path(parent, name)
             for name in sorted(files)
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
         ]
     if not images:
-        kinds = ", ".join(sorted(SUFFIXES))
+        kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise DataError(f"the folder {argument} holds no images ({kinds}).")
     return [Found(str(path), str(path), path.relative_to(argument)) for path in images]
 

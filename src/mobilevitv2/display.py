@@ -1,10 +1,14 @@
 """How the command line shows results to a person, on the terminal."""
 
-from collections.abc import Sequence
+import csv
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +29,40 @@ def show(*parts: RenderableType) -> None:
     console = Console(highlight=False)
     for part in parts:
         console.print(part)
+
+
+@contextmanager
+def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error, to be told (done, total); files and pipes do not get to see it.
+
+    Nor does a terminal to which `lines` are printed meanwhile.
+    """
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    hidden = not console.is_terminal or (lines and sys.stdout.isatty())
+    with Progress(
+        *columns, console=console, transient=True, disable=hidden, redirect_stdout=False
+    ) as shown:
+        bar = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(bar, completed=done, total=total)
+
+
+def write_json(result: Classification) -> None:
+    """One line of JSON."""
+    print(result.to_json())
+
+
+def csv_writer(top_k: int) -> Callable[[Classification], None]:
+    """Prints a header at once, and a line for each result it is called with."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    later = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("label", "score")]
+    writer.writerow(["image", "label", "score", *later])
+
+    def write(result: Classification) -> None:
+        pairs = zip(result.labels, result.scores, strict=True)
+        writer.writerow([result.source, *(cell for pair in pairs for cell in pair)])
+
+    return write
 
 
 def one_prediction(result: Classification) -> RenderableType:
@@ -61,15 +99,15 @@ def evaluation(result: "Evaluation") -> RenderableType:
     """The headline, the classes, and what went wrong."""
     low, high = result.interval
     facts = [
-        f"macro F1 {result.macro_f1:.1%}",
-        *([] if result.top5 is None else [f"top 5 {result.top5:.1%}"]),
+        f"macro F1 {_share(result.macro_f1)}",
+        *([] if result.top5 is None else [f"top 5 {_share(result.top5)}"]),
         result.channel_order.upper(),
         f"{result.images_per_second:,.0f} images/s",
     ]
     headline = Text.assemble(
-        (f"{result.accuracy:.1%}", "bold"),
+        (f"{_share(result.accuracy)}", "bold"),
         f" of {result.count:,} images right ({result.data}, {result.split})",
-        (f"   95 % interval: {low:.1%} to {high:.1%}", "dim"),
+        (f"   95 % interval: {_share(low)} to {_share(high)}", "dim"),
     )
     worst = sorted(result.classes, key=lambda score: score.f1)[:MOST_CLASSES]
     table = _table()
@@ -129,12 +167,12 @@ def trained(result: "TrainingResult") -> RenderableType:
     held_out = (
         {}
         if result.test_accuracy is None
-        else {"test": f"{result.test_accuracy:.1%} on held-out images"}
+        else {"test": f"{_share(result.test_accuracy)} on held-out images"}
     )
     best = f"epoch {result.best_epoch} of {len(result.history)}"
     return _facts(
         {
-            "accuracy": f"{result.accuracy:.1%} on the validation images ({best})",
+            "accuracy": f"{_share(result.accuracy)} on the validation images ({best})",
             **held_out,
             "time": f"{minutes} min {seconds} s" if minutes else f"{seconds} s",
             "model": str(result.best),
@@ -142,6 +180,10 @@ def trained(result: "TrainingResult") -> RenderableType:
             "next": f"mobilevitv2 predict {result.best} photo.jpg",
         }
     )
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
 
 
 def _facts(values: dict[str, str]) -> RenderableType:

@@ -1,4 +1,4 @@
-"""How often a model is right: `evaluate` measures it on labelled images, prepared as `predict` does.
+"""How often a model is right: `evaluate` measures it on labelled images, prepared as to predict.
 
 The names of classes decide what is right, not their numbers, so a model and a data set may list
 the same classes in different orders.
@@ -54,13 +54,19 @@ class OrderComparison:
         return max(self.right, key=self.right.__getitem__) if self.p_value < DOUBT else None
 
     def __str__(self) -> str:
-        said = ", ".join(
-            f"{order.upper()} {right / self.count:.1%} ({right} of {self.count}, "
-            f"{self.only_right[order]} of them by it alone)"
-            for order, right in self.right.items()
+        first = self.better or next(iter(self.right))
+        second = next(order for order in self.right if order != first)
+        share = {order: f"{100 * right / self.count:.1f} %" for order, right in self.right.items()}
+        against = f"{share[first]} against {share[second]} of {self.count:,} images"
+        alone = ", ".join(
+            f"{self.only_right[order]:,} right by {order.upper()} alone"
+            for order in (first, second)
         )
-        verdict = f"{self.better.upper()} is better" if self.better else "no clear difference"
-        return f"{verdict}: {said}"
+        if self.better:
+            return f"{first.upper()} is better than {second.upper()}: {against} ({alone})"
+        return (
+            f"no clear difference between {first.upper()} and {second.upper()}: {against} ({alone})"
+        )
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ class Evaluation:
     channel_order: str
     images_per_second: float
     unreadable: dict[str, str] = field(default_factory=dict)
+    """Path of an image of the data that was left out, and a sentence that says why."""
     orders: OrderComparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -109,58 +116,47 @@ def evaluate(
     model was trained on it: then it is what was held out of training.
 
     With both `channel_orders` they are compared on the same images; the scores are those of the
-    first one given, or of the model's own. `report` is a folder for a page with the pictures. Raises
-    DataError where the classes of the model and of the data have different names.
+    first one given, or of the model's own. `report` is a folder for a page with the pictures.
+    Raises DataError where the classes of the model and of the data have different names.
     """
     predictor = source if isinstance(source, Predictor) else Predictor.from_pretrained(source)
-    opened, split, samples = _samples(predictor.source, data, split)
+    opened, chosen_split, samples = _samples(predictor.source, data, split)
     to_model = _match(predictor.classes, opened.classes)
     own_order = predictor.processor.channel_order
     orders = list(dict.fromkeys(channel_orders)) or [own_order]
     if strange := [order for order in orders if order not in get_args(ChannelOrder)]:
         raise ValueError(f"channel order is {strange[0]!r}; rgb or bgr is wanted.")
 
-    scores = _Scores(len(predictor.classes))
-    right: dict[str, list[torch.Tensor]] = {order: [] for order in orders}
-    unreadable = dict(opened.unreadable)
+    running = _Running(len(predictor.classes), orders)
+    unreadable = {path: f"{path} {why}" for path, why in opened.unreadable.items()}
     kept: list[int] = []  # indices of the samples that count
     probabilities: list[torch.Tensor] = []
     started, seen = time.perf_counter(), 0
-    before, predictor.batch_size = predictor.batch_size, batch_size or predictor.batch_size
-    try:
-        for batch in predictor.read_ahead(image for image, _ in samples):
-            good = [i for i, item in enumerate(batch) if isinstance(item, Prepared)]
-            unreadable |= {i.source: i.reason for i in batch if isinstance(i, Unreadable)}
-            indices = [seen + i for i in good]
-            seen += len(batch)
-            targets = torch.tensor([to_model[samples[i][1]] for i in indices], dtype=torch.int64)
-            pixels = [item.pixels for item in batch if isinstance(item, Prepared)]
-            for order in orders:
-                flipped = pixels if order == own_order else [array[::-1] for array in pixels]
-                logits = predictor.logits(flipped)
-                right[order].append(logits.argmax(1) == targets)
-                if order == orders[0] and good:
-                    scores.update(logits, targets)
-                    if report is not None:
-                        probabilities.append(logits.softmax(1))
-            kept += indices
-            if progress is not None:
-                progress(seen, len(samples))
-    finally:
-        predictor.batch_size = before
+    for batch in predictor.read_ahead((image for image, _ in samples), batch_size=batch_size):
+        good = {seen + i: p.pixels for i, p in enumerate(batch) if isinstance(p, Prepared)}
+        unreadable |= {u.source: u.reason for u in batch if isinstance(u, Unreadable)}
+        seen += len(batch)
+        if good:
+            targets = torch.tensor([to_model[samples[i][1]] for i in good])
+            logits = running.update(predictor, list(good.values()), targets)
+            kept += good
+            if report is not None:
+                probabilities.append(logits.softmax(1))
+        if progress is not None:
+            progress(seen, len(samples))
     seconds = time.perf_counter() - started
     if not kept:
-        raise DataError(f"no image of the {split} split of {opened.name} can be read.")
+        raise DataError(f"no image of the {chosen_split} split of {opened.name} can be read.")
     result = Evaluation(
         model=str(predictor.source or type(predictor.model).__name__),
         data=opened.name,
-        split=split,
+        split=chosen_split,
         count=len(kept),
-        **scores.compute(predictor.classes),
+        **running.compute(predictor.classes),
         channel_order=orders[0],
         images_per_second=len(kept) / seconds,
         unreadable=unreadable,
-        orders=_compare({o: torch.cat(r) for o, r in right.items()}) if len(orders) > 1 else None,
+        orders=running.compare(),
     )
     if report is not None:
         chosen = [samples[i] for i in kept]
@@ -239,13 +235,13 @@ def _listed(names: list[str]) -> str:
     return ", ".join(repr(name) for name in names[:NAMED]) + more
 
 
-class _Scores:
-    """Running counts, batch by batch."""
+class _Running:
+    """Counts that grow batch by batch; but for the comparison of channel orders, of the first."""
 
-    def __init__(self, classes: int) -> None:
+    def __init__(self, classes: int, orders: list[ChannelOrder]) -> None:
+        self.right: dict[ChannelOrder, list[torch.Tensor]] = {order: [] for order in orders}
         metrics = require("torchmetrics.classification", extra="train")
         self.running = {
-            "accuracy": metrics.MulticlassAccuracy(classes, average="micro"),
             "macro_f1": metrics.MulticlassF1Score(classes, average="macro"),
             "precision": metrics.MulticlassPrecision(classes, average="none"),
             "recall": metrics.MulticlassRecall(classes, average="none"),
@@ -255,42 +251,58 @@ class _Scores:
         if classes > 5:
             self.running["top5"] = metrics.MulticlassAccuracy(classes, average="micro", top_k=5)
 
-    def update(self, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """`logits` [B, classes], `targets` int64 [B]."""
+    def update(
+        self, predictor: Predictor, pixels: list[np.ndarray], targets: torch.Tensor
+    ) -> torch.Tensor:
+        """Count arrays [3, H, W] with int64 `targets` [B]; the logits [B, classes]."""
+        by_order = {}
+        for order in self.right:
+            own = order == predictor.processor.channel_order
+            logits = predictor.logits(pixels if own else [array[::-1] for array in pixels])
+            self.right[order].append(logits.argmax(1) == targets)
+            by_order[order] = logits
+        first = next(iter(by_order.values()))
         for metric in self.running.values():
-            metric.update(logits, targets)
+            metric.update(first, targets)
+        return first
 
     def compute(self, names: list[str]) -> dict[str, Any]:
         """Fields of an `Evaluation`."""
         found = {name: metric.compute() for name, metric in self.running.items()}
         confusion = found["confusion"]
-        columns = (found[name].tolist() for name in ("precision", "recall", "f1"))
+        columns = (map(_rounded, found[name]) for name in ("precision", "recall", "f1"))
         rows = zip(names, *columns, confusion.sum(1).tolist(), strict=True)
+        right, count = int(confusion.trace()), int(confusion.sum())
         stats = require("scipy.stats", extra="train")
-        right = stats.binomtest(int(confusion.trace()), int(confusion.sum()))
-        interval = right.proportion_ci(method="wilson")
+        interval = stats.binomtest(right, count).proportion_ci(method="wilson")
         return {
-            "accuracy": found["accuracy"].item(),
+            "accuracy": right / count,
             "interval": (float(interval.low), float(interval.high)),
-            "top5": found["top5"].item() if "top5" in found else None,
-            "macro_f1": found["macro_f1"].item(),
+            "top5": _rounded(found["top5"]) if "top5" in found else None,
+            "macro_f1": _rounded(found["macro_f1"]),
             "classes": [ClassScore(*row) for row in rows],
             "confusion": confusion.tolist(),
         }
 
+    def compare(self) -> OrderComparison | None:
+        """Where there are two orders."""
+        if len(self.right) < 2:
+            return None
+        right = {str(order): torch.cat(found) for order, found in self.right.items()}
+        (first, a), (second, b) = right.items()
+        only = {first: int((a & ~b).sum()), second: int((b & ~a).sum())}
+        different = sum(only.values())
+        stats = require("scipy.stats", extra="train")
+        return OrderComparison(
+            count=len(a),
+            right={order: int(found.sum()) for order, found in right.items()},
+            only_right=only,
+            p_value=float(stats.binomtest(only[first], different).pvalue) if different else 1.0,
+        )
 
-def _compare(right: dict[str, torch.Tensor]) -> OrderComparison:
-    (first, a), (second, b) = right.items()
-    only = {first: int((a & ~b).sum()), second: int((b & ~a).sum())}
-    different = sum(only.values())
-    stats = require("scipy.stats", extra="train")
-    p_value = stats.binomtest(only[first], different).pvalue if different else 1.0
-    return OrderComparison(
-        count=len(a),
-        right={order: int(found.sum()) for order, found in right.items()},
-        only_right=only,
-        p_value=float(p_value),
-    )
+
+def _rounded(share: torch.Tensor) -> float:
+    return round(share.item(), 6)  # what float32 holds
 
 
 def _report(

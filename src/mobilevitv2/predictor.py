@@ -62,10 +62,11 @@ class Predictor:
         top_k: int = 5,
         batch_size: int = 16,
     ) -> None:
-        if model.config.num_labels < 1 or model.config.num_channels != 3:
+        channels, classes = model.config.num_channels, len(model.config.id2label or {})
+        if channels != 3 or classes < 1:
             raise CheckpointError(
-                f"a model with {model.config.num_channels} input channels and "
-                f"{model.config.num_labels} classes can't name what is in an image: "
+                f"a model with {channels} input channels and {classes} classes can't name what is "
+                "in an image: "
                 "3 channels and at least one class are wanted."
             )
         if top_k < 1 or batch_size < 1:
@@ -108,7 +109,9 @@ class Predictor:
         return list((self.model.config.id2label or {}).values())
 
     @overload
-    def __call__(self, images: list | tuple, *, top_k: int | None = None) -> list[Classification]: ...
+    def __call__(  # pyright: ignore[reportOverlappingOverload] an ImageSource is Any
+        self, images: list | tuple, *, top_k: int | None = None
+    ) -> list[Classification]: ...
 
     @overload
     def __call__(self, images: ImageSource, *, top_k: int | None = None) -> Classification: ...
@@ -116,7 +119,7 @@ class Predictor:
     def __call__(
         self, images: ImageSource, *, top_k: int | None = None
     ) -> Classification | list[Classification]:
-        """One image to its classification, a list or an array [B, ...] to a list.
+        """One image to its `Classification`, a list or an array [B, ...] to a list of them.
 
         Raises ImageError, which names the image; `stream` goes on instead.
         """
@@ -152,13 +155,16 @@ class Predictor:
                     image=item.image,
                 )
 
-    def read_ahead(self, images: Iterable[ImageSource]) -> Iterator[list[Prepared | Unreadable]]:
+    def read_ahead(
+        self, images: Iterable[ImageSource], *, batch_size: int | None = None
+    ) -> Iterator[list[Prepared | Unreadable]]:
         """Batches of prepared images; the next one is being read while a batch is used."""
         remaining = iter(images)
+        batch_size = batch_size or self.batch_size
         pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="read-images")
 
         def submitted() -> list[Future[Prepared | Unreadable]]:
-            return [pool.submit(self.prepare, i) for i in islice(remaining, self.batch_size)]
+            return [pool.submit(self.prepare, i) for i in islice(remaining, batch_size)]
 
         try:
             batch = submitted()
@@ -176,7 +182,7 @@ class Predictor:
         )
         name = name_of(source)
         try:
-            image = _fetch(source) if is_address(source) else source
+            image = _fetch(str(source)) if is_address(source) else source
             pixels = self.processor(image).pixel_values[0]
         except (ImageError, OSError) as error:
             return Unreadable(name, str(error))
@@ -187,7 +193,7 @@ class Predictor:
     def logits(self, pixels: list[np.ndarray]) -> torch.Tensor:
         """float32 [B, classes] on the CPU, of arrays [3, H, W], which may differ in size."""
         if not pixels:
-            return torch.empty(0, self.model.config.num_labels)
+            return torch.empty(0, len(self.classes))
         if len({array.shape for array in pixels}) > 1:  # the processor does not crop
             return torch.cat([self.logits([array]) for array in pixels])
         batch = torch.from_numpy(np.stack(pixels)).to(self.model.device, self.model.dtype)
@@ -222,14 +228,15 @@ def open_processor(
         except FileNotFoundError:
             pass
     size = model.config.image_size
+    layout: Any = model.checkpoint_layout or "transformers"
     processor = MobileViTImageProcessor.for_checkpoint(
-        model.checkpoint_layout or "transformers", size if isinstance(size, int) else size[0]
+        layout, size if isinstance(size, int) else size[0]
     )
     logger.warning(
         "%s has no preprocessor_config.json; images are prepared as %s weights want them: "
         "%d px, %s",
         source,
-        model.checkpoint_layout,
+        layout,
         processor.crop_size["height"],
         processor.channel_order.upper(),
     )

@@ -2,6 +2,7 @@
 
 import random
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -126,7 +127,7 @@ def open_classification(
 
 
 def split_by_class(
-    samples: list[Sample], share: float, seed: int
+    samples: Sequence[Sample], share: float, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
     """The samples in two: of each class, `share` go into the second part, drawn by `seed`.
 

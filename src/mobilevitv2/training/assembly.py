@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from mobilevitv2.data import ClassificationData
 from mobilevitv2.data.images import ImageSet
+from mobilevitv2.errors import ConfigError
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.training.augment import Augment
 from mobilevitv2.training.checkpoints import SafeCheckpointIO
@@ -100,6 +101,8 @@ def accelerator() -> str:
 
 def precision(recipe: Recipe) -> Any:
     """Lightning's name for the recipe's precision; auto is bf16, or fp16, on a GPU, else fp32."""
+    if recipe.precision == "fp16" and accelerator() == "cpu":
+        raise ConfigError("precision is fp16, which needs a GPU. On a CPU choose fp32 or bf16.")
     if recipe.precision != "auto":
         return PRECISIONS[recipe.precision]
     if accelerator() != "cuda":

@@ -1,6 +1,7 @@
 """The charts of a report, each as the bytes of a PNG; drawn without any state of matplotlib's."""
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,8 @@ def _lines(
     axes.set_xlabel("epoch", color=FAINT)
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    ticker = require("matplotlib.ticker", extra="train")
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
     if title == "Learning rate":
         axes.set_ylim(bottom=0)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
@@ -116,5 +118,7 @@ def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
 
 def _png(figure: "Figure") -> bytes:
     file = io.BytesIO()
-    figure.savefig(file, format="png")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Glyph")  # scripts that the font lacks: boxes
+        figure.savefig(file, format="png")
     return file.getvalue()

@@ -111,14 +111,14 @@ class Keeper(Checkpoint):
 
         def ask(number: Any, frame: Any) -> None:
             self.signal = number
-            signal.signal(number, before[number])
+            signal.signal(number, before[number] or signal.SIG_DFL)
 
         before = {n: signal.signal(n, ask) for n in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
             for number, handler in before.items():
-                signal.signal(number, handler)
+                signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _as_csv(rows: list[dict[str, float]]) -> bytes:

@@ -3,6 +3,7 @@
 # B batch, C channels, H W height and width, N classes
 
 import copy
+import math
 import time
 from typing import Any
 
@@ -49,7 +50,7 @@ class ClassifierTraining(pl.LightningModule):
         self.mix = Mix(recipe, classes)
         self.loss_sum = nn.Buffer(torch.zeros(()))  # of this epoch, for its mean
         self.images_seen = nn.Buffer(torch.zeros((), dtype=torch.int64))
-        self.val_loss = MeanMetric()
+        self.val_loss = MeanMetric(nan_strategy="disable")
         ranks = {"accuracy": 1, "top5": 5} if classes > 5 else {"accuracy": 1}
         self.accuracy = MetricCollection(
             {name: MulticlassAccuracy(classes, k, "micro") for name, k in ranks.items()}
@@ -117,6 +118,7 @@ class ClassifierTraining(pl.LightningModule):
 
     def on_validation_start(self) -> None:
         self.trained_seconds = time.perf_counter() - self.clock
+        self._check_finite((self.loss_sum / self.images_seen).item())
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, targets = batch
@@ -128,8 +130,6 @@ class ClassifierTraining(pl.LightningModule):
             self.accuracy.update(logits, targets)
 
     def on_validation_epoch_end(self) -> None:
-        if not self.val_loss.update_called:
-            raise ConfigError("no image of the val split can be decoded. Export the images again.")
         values = {"loss": self.val_loss.compute(), **self.accuracy.compute()}
         self.log_dict({f"val/{name}": value for name, value in values.items()}, batch_size=1)
         self.val_loss.reset()
@@ -137,13 +137,9 @@ class ClassifierTraining(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         loss = (self.loss_sum / self.images_seen).item()
-        if loss != loss or loss == float("inf"):
-            raise ConfigError(
-                f"the loss became {loss} in epoch {self.current_epoch + 1}. Lower lr, which is "
-                f"{self.recipe.lr}, or set clip_norm."
-            )
         rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         values = {k: v.item() for k, v in self.trainer.callback_metrics.items() if "val/" in k}
+        self._check_finite(values["val/loss"])
         self.history.append(
             {"epoch": self.current_epoch + 1, "step": self.trainer.global_step, "lr": rate}
             | {"train_loss": loss}
@@ -164,6 +160,13 @@ class ClassifierTraining(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = copy.deepcopy(checkpoint["history"])
         self.broken = {split: set(found) for split, found in checkpoint["broken"].items()}
+
+    def _check_finite(self, loss: float) -> None:
+        if not math.isfinite(loss):
+            raise ConfigError(
+                f"the loss became {loss} in epoch {self.current_epoch + 1}. Lower lr, which is "
+                f"{self.recipe.lr}, or set clip_norm."
+            )
 
     def _in_format(self, images: Tensor) -> Tensor:
         last = self.recipe.channels_last

@@ -129,9 +129,7 @@ def _headline(targets: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
         "right": f"{right:,}",
         "count": f"{count:,}",
         "classes": f"{classes:,}",
-        "top5": None
-        if five is None
-        else f"{100 * (five == targets[:, None]).any(1).mean():.1f} %",
+        "top5": None if five is None else f"{100 * (five == targets[:, None]).any(1).mean():.1f} %",
         "macro_f1": f"{100 * scores:.1f} %",
     }
 

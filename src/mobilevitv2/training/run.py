@@ -1,5 +1,6 @@
 """`train`: one call from a data set to a bundle; `fit`: the same for any ready network."""
 
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -145,10 +146,6 @@ def fit(
     if processor is None:
         processor = networks.fresh_processor(networks.choose_image_size(recipe, data))
     networks.freeze(network, recipe.freeze)
-    if resume:
-        folder.check_same_data(out, data)
-    else:
-        folder.write_settings(out, recipe, data)
     narrator = Narrator(quiet=quiet)
     if introduction:
         narrator.say(introduction)
@@ -165,7 +162,11 @@ def fit(
         bgr=processor.do_flip_channel_order,
     )
     checkpoint = None
-    if resume:
+    assembly.precision(recipe)  # raises what it has to before anything is written
+    if not resume:
+        folder.write_settings(out, recipe, data)
+    else:
+        folder.check_same_data(out, data)
         checkpoint, state = checkpoints.newest_checkpoint(out)
         task.on_load_checkpoint(state)
         keeper.load_state_dict(state["callbacks"][keeper.state_key])
@@ -180,11 +181,12 @@ def fit(
             with assembly.without_chatter(), keeper.listening():
                 trainer = assembly.make_trainer(recipe, out, [narrator, keeper], first_step=step)
                 trainer.fit(task, loaders["train"], loaders["val"], ckpt_path=checkpoint)
-        predictions = conclusion.evaluate_best(task.averaged, out, loaders)
-    except StopRequest:
+        averaged = task.averaged.to(assembly.accelerator())  # Lightning has taken it off
+        predictions = conclusion.evaluate_best(averaged, out, loaders)
+    except (StopRequest, SystemExit):  # the latter is what Lightning makes of a second signal
         raise TrainingInterrupted(
             f"Stopped, and saved in {out}. To go on, train again with the same data and resume.",
-            exit_code=128 + (keeper.signal or 0),
+            exit_code=128 + (keeper.signal or signal.SIGINT),
         ) from None
     finally:
         torch.set_num_threads(threads)

@@ -10,14 +10,16 @@ from mobilevitv2.training.recipe import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """The rate of optimiser step `step` of `steps`: linear warm-up, then half a cosine, or flat."""
+    """The rate of optimiser step `step` of `steps`: linear warm-up, then half a cosine, or flat.
+
+    The cosine's half period is the whole run, warm-up included, as in the reference (ml-cvnets).
+    """
     warmup = recipe.warmup if recipe.warmup >= 1 else recipe.warmup * steps
     if step + 1 < warmup:
         return recipe.warmup_lr + (recipe.lr - recipe.warmup_lr) * (step + 1) / warmup
     if recipe.schedule == "constant":
         return recipe.lr
-    progress = (step - warmup) / max(1, steps - warmup)
-    cosine = (1 + math.cos(math.pi * min(max(progress, 0), 1))) / 2
+    cosine = (1 + math.cos(math.pi * step / steps)) / 2
     return recipe.min_lr + (recipe.lr - recipe.min_lr) * cosine
 
 

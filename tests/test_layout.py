@@ -1,0 +1,124 @@
+"""The house: who may import whom, what importing costs, and that the papers agree with the code."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import mobilevitv2
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "mobilevitv2"
+FLOORS = {  # a module may import its own folder, and floors below
+    "errors": 0,
+    "source": 0,
+    "config": 0,
+    "images": 0,
+    "processor_settings": 0,
+    "processor": 0,
+    "predictions": 0,
+    "download": 0,
+    "checkpoint": 1,
+    "model": 2,
+    "predictor": 3,
+    "info": 3,
+    "conversion": 3,
+    "data": 3,
+    "training": 4,
+    "evaluation": 4,
+    "cli": 5,
+}
+
+
+def imports() -> list[tuple[Path, str, str]]:
+    """(file, its room, imported room) for every import inside the package, lazy ones included."""
+    found = []
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room == "__init__":  # the public face may name every room
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            rooms = [n.split(".")[1] for n in names if n.startswith("mobilevitv2.")]
+            found += [
+                (path, room, other)
+                for other in rooms
+                if (PACKAGE / other).is_dir() or (PACKAGE / f"{other}.py").is_file()
+            ]
+    return found
+
+
+def breaches(edges: list[tuple[Path, str, str]]) -> list[str]:
+    return [
+        f"{path.relative_to(ROOT)}: {room} (floor {FLOORS[room]}) imports {other}"
+        for path, room, other in edges
+        if FLOORS[other] > FLOORS[room]
+    ]
+
+
+def test_no_module_imports_from_a_floor_above():
+    edges = imports()
+    assert len(edges) > 50
+    assert breaches(edges) == []
+
+
+def test_the_floor_check_catches_a_breach():
+    assert breaches([(PACKAGE / "model/layers.py", "model", "training")]) != []
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import mobilevitv2", ["torch", "torchvision", "lightning", "PIL", "numpy", "typer"]),
+        ("from mobilevitv2 import MobileViTImageProcessor", ["torch", "huggingface_hub"]),
+        ("from mobilevitv2 import MobileViTV2Config", ["torch", "huggingface_hub", "numpy"]),
+        ("import mobilevitv2.cli", ["torch", "lightning", "matplotlib"]),
+        (
+            "from mobilevitv2 import MobileViTV2ForImageClassification",
+            ["torchvision", "lightning", "torchmetrics", "transformers", "timm"],
+        ),
+        ("from mobilevitv2 import Predictor", ["torchvision", "lightning", "torchmetrics"]),
+    ],
+)
+def test_importing_loads_nothing_that_is_not_needed(statement, absent):
+    code = f"{statement}; import sys; print(*[m for m in {absent} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+def test_a_missing_extra_is_named():
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "try:\n    from mobilevitv2 import MobileViTV2Model\n"
+        "except ImportError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "pip install 'mobilevitv2[torch]'" in done.stdout
+
+
+def test_every_public_name_is_there():
+    for name in mobilevitv2.__all__:
+        assert getattr(mobilevitv2, name).__name__ == name
+    with pytest.raises(AttributeError, match="no attribute 'MobileViTV3Model'"):
+        _ = mobilevitv2.MobileViTV3Model
+
+
+def test_the_changelogs_top_entry_is_this_version():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    entry = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert entry is not None
+    assert entry[1] == version == mobilevitv2.__version__
+
+
+def test_ci_runs_the_readmes_test_command():
+    commands = re.findall(r"^pip install .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(commands) >= 2
+    assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()

@@ -1,0 +1,69 @@
+"""Tiny classifiers that know colours, and folders of coloured images: no training, no download."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mobilevitv2 import (
+    MobileViTImageProcessor,
+    MobileViTV2Config,
+    MobileViTV2ForImageClassification,
+)
+from mobilevitv2.predictor import Predictor
+
+SIZE = 64  # px
+COLOURS = {"blue": (30, 40, 220), "green": (40, 200, 50), "red": (220, 40, 30)}
+CLASSES = list(COLOURS)
+
+
+def picture(colour: str, seed: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
+    """A noisy image of one colour."""
+    noise = np.random.default_rng(seed).integers(-25, 26, (size[1], size[0], 3))
+    return Image.fromarray((np.array(COLOURS[colour]) + noise).clip(0, 255).astype(np.uint8))
+
+
+def processor(order: str = "rgb") -> MobileViTImageProcessor:
+    return MobileViTImageProcessor(
+        size={"shortest_edge": SIZE},
+        crop_size={"height": SIZE, "width": SIZE},
+        do_flip_channel_order=order == "bgr",
+    )
+
+
+def colour_model(classes: list[str] = CLASSES) -> MobileViTV2ForImageClassification:
+    """Random features; the head picks the colour, given as RGB, whose features are nearest."""
+    torch.manual_seed(0)
+    names = dict(enumerate(classes))
+    model = MobileViTV2ForImageClassification(
+        MobileViTV2Config(width_multiplier=0.25, image_size=SIZE, id2label=names)
+    ).eval()
+    pixels = torch.cat([processor()(picture(c), return_tensors="pt").pixel_values for c in classes])
+    with torch.no_grad():
+        features = model.mobilevitv2(pixels).pooler_output
+        middle = features.mean(0)
+        centred = (features - middle) / (features - middle).norm()
+        head = {"weight": 40 * centred, "bias": -40 * (centred * (features + middle) / 2).sum(1)}
+    model.classifier.load_state_dict(head)
+    return model
+
+
+def colour_predictor(classes: list[str] = CLASSES, order: str = "rgb", **options) -> Predictor:
+    return Predictor(colour_model(classes), processor(order), **options)
+
+
+def save_bundle(folder: Path, classes: list[str] = CLASSES, order: str = "rgb") -> Path:
+    colour_model(classes).save_pretrained(folder)
+    processor(order).save_pretrained(folder)
+    return folder
+
+
+def save_images(folder: Path, count: int = 4, *, wrong: int = 0) -> Path:
+    """A folder for each colour; `wrong` images of each show the next colour instead."""
+    for i, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for k in range(count):
+            shown = CLASSES[(i + 1) % len(CLASSES)] if k < wrong else name
+            picture(shown, seed=100 * i + k).save(folder / name / f"{k}.png")
+    return folder
