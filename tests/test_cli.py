@@ -84,6 +84,7 @@ def test_help_and_version_load_neither_torch_nor_numpy():
         ["predict", "MODEL"],
         ["predict", "MODEL", "a.jpg", "--json", "--csv"],
         ["train", "x", "--set", "hflip"],
+        ["train", "x", "--set", "crop_scale=[0.5"],
         ["train", "x", "--overwrite", "--resume"],
         ["evaluate", "MODEL", "x", "--channel-order", "gbr"],
         ["nonsense"],

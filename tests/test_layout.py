@@ -30,6 +30,8 @@ FLOORS = {  # a module may import its own folder, and floors below
     "data": 3,
     "training": 4,
     "evaluation": 4,
+    "collect": 5,
+    "display": 5,
     "cli": 5,
 }
 

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ImageError
+from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ImageError, require
 
 KNOWN = (ImageError, CheckpointError, ConfigError, DataError, ImportError, OSError)
 
@@ -296,12 +296,14 @@ def complain(message: str) -> None:
 
 
 def _setting(text: str) -> tuple[str, Any]:
-    import yaml
-
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise typer.BadParameter(f"--set {text}: NAME=VALUE is wanted, such as mixup=0.")
-    return name.strip().replace("-", "_"), yaml.safe_load(value)
+    yaml = require("yaml", extra="train")
+    try:
+        return name.strip().replace("-", "_"), yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise typer.BadParameter(f"--set {text}: {value!r} is no value of YAML.") from error
 
 
 def _check_folder(folder: Path | None, overwrite: bool) -> None:

@@ -51,7 +51,14 @@ def open_checkpoint(
     layout = recognise(state)
     renamed, unknown = rename(state, layout)
     if fields is None or ("architecture" in fields and "model_type" not in fields):  # timm's own
-        fields = _read_off(name, renamed, labels or _timm_labels(fields)) | _stride_of(source)
+        theirs = (
+            (fields or {}).get("pretrained_cfg") or getattr(source, "pretrained_cfg", None) or {}
+        )
+        fields = {
+            **_read_off(name, renamed, labels or _timm_labels(theirs)),
+            **_stride_of(source),
+            **_timm_size(theirs),
+        }
     return Checkpoint(name, layout, task_of(state), renamed, unknown, dict(fields))
 
 
@@ -91,7 +98,14 @@ def _stride_of(source: Any) -> dict[str, Any]:
     return {"output_stride": max(strides)} if len(strides) == 5 else {}
 
 
-def _timm_labels(fields: Mapping[str, Any] | None) -> list[str] | None:
-    """Class names in the config.json of a timm hub repository."""
-    found = ((fields or {}).get("pretrained_cfg") or {}).get("label_names")
+def _timm_labels(pretrained_cfg: Mapping[str, Any]) -> list[str] | None:
+    """Class names among timm's facts about its weights."""
+    found = pretrained_cfg.get("label_names")
     return found if isinstance(found, list) else None
+
+
+def _timm_size(pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """The image size of timm's weights, which decides how images are resized and cropped."""
+    found = pretrained_cfg.get("input_size")
+    good = isinstance(found, list | tuple) and len(found) == 3 and found[1] == found[2]
+    return {"image_size": found[2]} if good else {}

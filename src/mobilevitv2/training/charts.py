@@ -49,7 +49,8 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> bytes:
                 colour = "white" if shares[i, j] > 0.55 else INK
                 axes.text(j, i, f"{number}", ha="center", va="center", fontsize=size, color=colour)
     labels = [_literal(name) for name in classes]
-    upright = count <= 6 and max(map(len, labels)) <= 11
+    longest = max(map(len, labels))
+    upright = longest <= 2 or (count <= 6 and longest <= 11)
     turned: dict[str, Any] = {} if upright else {"rotation": 45, "ha": "right"}
     axes.set_xticks(range(count), labels, fontsize=size, rotation_mode="anchor", **turned)
     axes.set_yticks(range(count), labels, fontsize=size)

@@ -184,9 +184,11 @@ def fit(
         averaged = task.averaged.to(assembly.accelerator())  # Lightning has taken it off
         predictions = conclusion.evaluate_best(averaged, out, loaders)
     except (StopRequest, SystemExit):  # the latter is what Lightning makes of a second signal
+        number = signal.Signals(keeper.signal or signal.SIGINT)
         raise TrainingInterrupted(
-            f"Stopped, and saved in {out}. To go on, train again with the same data and resume.",
-            exit_code=128 + (keeper.signal or signal.SIGINT),
+            f"Stopped by {number.name}, and saved in {out}. To go on, train again with the same "
+            "data and resume.",
+            exit_code=128 + number,
         ) from None
     finally:
         torch.set_num_threads(threads)
