@@ -1,11 +1,15 @@
 """The networks that are compared, with random weights; each is called with images [B, 3, H, W]."""
 
+from typing import Any
+
 import timm
 import torch
-import transformers
+import transformers as hf
 from torch import Tensor, nn
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification
+
+transformers: Any = hf  # its classes hide their arguments from a type checker
 
 PEERS = ("mobilevitv2", "timm", "timm channels_last", "transformers")
 

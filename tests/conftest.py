@@ -1,9 +1,11 @@
-"""What the tests share: the real images, which are not part of the repository."""
+"""What the tests share: one thread, and the real images, which are not part of the repository."""
 
 import os
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models; and the workers share the cores
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -8,21 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 from PIL import Image
 from tiny import CLASSES, colour_model, picture, save_bundle, save_images
 from typer.testing import CliRunner
 
 from mobilevitv2.cli import app
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tiny models only lose time with more, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -23,15 +23,6 @@ from mobilevitv2.training.folder import write_settings
 from mobilevitv2.training.recipe import Recipe
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tiny models only lose time with more, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
     """Five images a class, not divided; one or two of each show another class."""

@@ -1,8 +1,10 @@
 """What the models do beyond the numbers: learning, freezing, exporting, memory, bad input."""
 
+from typing import Any
+
 import pytest
 import torch
-import transformers
+import transformers as hf
 from peers import images, randomize, relative_error
 from torch import nn
 
@@ -14,8 +16,10 @@ from mobilevitv2 import (
 )
 from mobilevitv2.model.layers import ConvLayer, DropPath
 
+transformers: Any = hf  # its classes hide their arguments from a type checker
 
-def small(num_labels: int = 4, **fields) -> MobileViTV2ForImageClassification:
+
+def small(num_labels: int = 4, **fields: Any) -> Any:
     torch.manual_seed(0)
     config = MobileViTV2Config(width_multiplier=0.5, num_labels=num_labels, **fields)
     return MobileViTV2ForImageClassification(config).eval()

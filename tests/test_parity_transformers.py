@@ -1,13 +1,17 @@
 """The model against live transformers: same weights, numbers, outputs and losses."""
 
+from typing import Any
+
 import pytest
 import torch
-import transformers
+import transformers as hf
 from peers import copy_weights, images, randomize, relative_error
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification, MobileViTV2Model
 
-CONFIGS = {
+transformers: Any = hf  # its classes hide their arguments from a type checker
+
+CONFIGS: dict[str, dict[str, Any]] = {
     "narrow": {"width_multiplier": 0.5},
     "default": {},
     "between released widths": {"width_multiplier": 0.65},
@@ -29,16 +33,16 @@ CONFIGS = {
 }
 
 
-def pair(fields, *, dilate=True, kind="ImageClassification"):
+def pair(fields: dict[str, Any], *, dilate: bool = True) -> tuple[Any, Any]:
     """transformers' model and ours with the same random weights.
 
     transformers does not dilate the local convolutions at output strides 8 and 16, although the
     published weights were trained so; `dilate` gives its model that.
     """
-    theirs = getattr(transformers, f"MobileViTV2For{kind}")(
+    theirs = transformers.MobileViTV2ForImageClassification(
         transformers.MobileViTV2Config(**fields, num_labels=7)
     )
-    ours = MobileViTV2ForImageClassification(MobileViTV2Config(**fields, num_labels=7)).eval()
+    ours: Any = MobileViTV2ForImageClassification(MobileViTV2Config(**fields, num_labels=7)).eval()
     if dilate:
         stages = zip(
             theirs.mobilevitv2.encoder.layer[2:], ours.mobilevitv2.encoder.layer[2:], strict=True
@@ -108,7 +112,7 @@ def test_outputs_are_shaped_and_read_as_transformers_are():
 
 @pytest.mark.parametrize("expand_output", [True, False])
 def test_the_backbone_pools_as_transformers(expand_output):
-    config = {"width_multiplier": 0.5}
+    config: dict[str, Any] = {"width_multiplier": 0.5}
     theirs = transformers.MobileViTV2Model(
         transformers.MobileViTV2Config(**config), expand_output=expand_output
     )

@@ -31,15 +31,6 @@ from mobilevitv2.errors import CheckpointError, ImageError
 from mobilevitv2.predictor import Unreadable
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    """Tiny models only lose time with more, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
     return save_bundle(tmp_path_factory.mktemp("model") / "colours")

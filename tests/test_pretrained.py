@@ -121,6 +121,11 @@ def test_a_live_timm_models_output_stride_is_kept(images):
     assert_same(outputs(load(theirs), images), outputs(theirs, images))
 
 
+def test_timms_image_size_is_kept():
+    theirs = timm.create_model("mobilevitv2_150.cvnets_in22k_ft_in1k_384", pretrained=False)
+    assert MobileViTV2Model.from_pretrained(theirs).config.image_size == 384
+
+
 def test_timms_feature_maps_are_ours(images):
     theirs = randomize(timm.create_model("mobilevitv2_050", features_only=True, output_stride=16))
     ours = MobileViTV2Backbone.from_pretrained(theirs, out_indices=(1, 4))

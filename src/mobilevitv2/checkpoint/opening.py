@@ -107,5 +107,6 @@ def _timm_labels(pretrained_cfg: Mapping[str, Any]) -> list[str] | None:
 def _timm_size(pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
     """The image size of timm's weights, which decides how images are resized and cropped."""
     found = pretrained_cfg.get("input_size")
-    good = isinstance(found, list | tuple) and len(found) == 3 and found[1] == found[2]
-    return {"image_size": found[2]} if good else {}
+    if isinstance(found, list | tuple) and len(found) == 3 and found[1] == found[2]:
+        return {"image_size": found[2]}
+    return {}
