@@ -319,3 +319,23 @@ def test_train_on_what_can_not_be_used(tmp_path, monkeypatch, arguments, said):
     save_images(tmp_path / "colours", 2)
     assert said in error_line("train", *arguments)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("missing", "arguments", "extra"),
+    [("torch", ["info", "model"], "torch"), ("lightning", ["train", "digits"], "train")],
+)
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(
+    missing, arguments, extra, tmp_path
+):
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None; sys.argv[1:] = {arguments}\n"
+        "from mobilevitv2.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.strip() == (
+        f"error: {missing} is not installed. Get it with: pip install 'mobilevitv2[{extra}]'"
+    )

@@ -13,7 +13,14 @@ from typing import Annotated, Any, Literal
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ImageError, require
+from mobilevitv2.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    ImageError,
+    how_to_install,
+    require,
+)
 
 KNOWN = (ImageError, CheckpointError, ConfigError, DataError, ImportError, OSError)
 
@@ -27,7 +34,8 @@ class Commands(TyperGroup):
         except BrokenPipeError:  # whoever reads our output has seen enough
             raise
         except KNOWN as error:
-            complain(str(error))
+            absent = isinstance(error, ModuleNotFoundError) and error.name
+            complain(how_to_install(absent) if absent else str(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt as stop:
             typer.echo(f"\n{str(stop) or 'Stopped.'}", err=True)

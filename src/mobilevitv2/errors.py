@@ -24,6 +24,9 @@ class DataError(ValueError):
     """A data set whose folder, classes or labels can't be used."""
 
 
+WITH_TORCH = ("torch", "safetensors", "huggingface_hub")  # the extra torch; the rest is in train
+
+
 def require(module: str, *, extra: str) -> ModuleType:
     """The module, or an ImportError that names the extra which brings it."""
     try:
@@ -31,7 +34,11 @@ def require(module: str, *, extra: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise  # it is installed, and something inside it is broken
-        raise ImportError(
-            f"{module.split('.')[0]} is not installed. Get it with: "
-            f"pip install 'mobilevitv2[{extra}]'"
-        ) from error
+        raise ImportError(how_to_install(module, extra)) from error
+
+
+def how_to_install(module: str, extra: str | None = None) -> str:
+    """The sentence that says how to get a package that is missing."""
+    package = module.split(".")[0]
+    extra = extra or ("torch" if package in WITH_TORCH else "train")
+    return f"{package} is not installed. Get it with: pip install 'mobilevitv2[{extra}]'"
