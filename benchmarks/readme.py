@@ -1,6 +1,6 @@
 """Writes the figures in benchmarks/results/*.json into the README, between its two markers.
 
-    python benchmarks/readme.py
+python benchmarks/readme.py
 """
 
 import json

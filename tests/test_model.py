@@ -14,7 +14,8 @@ from mobilevitv2 import (
     MobileViTV2ForImageClassification,
     MobileViTV2Model,
 )
-from mobilevitv2.model.layers import ConvLayer, DropPath
+from mobilevitv2.model import layers
+from mobilevitv2.model.layers import ConvLayer, DropPath, InvertedResidual
 
 transformers: Any = hf  # its classes hide their arguments from a type checker
 
@@ -119,6 +120,23 @@ def test_the_eager_forms_of_a_convolution_equal_the_plain_modules(training):
         torch.testing.assert_close(a.grad, b.grad, rtol=0, atol=1e-12)
     for a, b in zip(layer.buffers(), twin.buffers(), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("size", [(16, 8), (17, 9), (33, 8)])
+def test_an_inverted_residual_in_bands_equals_the_whole(monkeypatch, stride, size):
+    block = randomize(InvertedResidual(8, 12, stride=stride, expand_ratio=2, activation="silu"))
+    block, x = block.double(), images(*size, batch=2, channels=8).double()
+    assert isinstance(block, InvertedResidual)
+    with torch.no_grad():
+        whole = block(x)
+        monkeypatch.setattr(layers, "WHOLE", 0)
+        monkeypatch.setattr(layers, "BAND", 1)
+        cuts = []
+        block.expand_1x1.register_forward_hook(lambda m, args, out: cuts.append(out.shape[2]))
+        banded = block(x)
+    assert len(cuts) >= 2 * 2  # it was cut, each of two images into some bands
+    torch.testing.assert_close(banded, whole, rtol=0, atol=1e-12)
 
 
 def kept_for_backward(call) -> int:

@@ -14,6 +14,9 @@ from torch.autograd.function import once_differentiable
 
 from mobilevitv2.config import round_channels
 
+WHOLE = 16 * 2**20  # bytes of a widened map, up to which it is not cut into bands
+BAND = 4 * 2**20  # bytes of a band of it
+
 ACTIVATIONS = {
     "swish": nn.SiLU,
     "silu": nn.SiLU,
@@ -119,8 +122,44 @@ class InvertedResidual(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = self.reduce_1x1(self.conv_3x3(self.expand_1x1(x)))
+        rows = self._rows_of_a_band(x)
+        if rows and not self.training and not torch.is_grad_enabled():
+            out = self.in_bands(x, rows)
+        else:
+            out = self.reduce_1x1(self.conv_3x3(self.expand_1x1(x)))
         return x + self.drop_path(out) if self.adds_input else out
+
+    def in_bands(self, x: Tensor, rows: int) -> Tensor:
+        """The convolutions, image by image and `rows` output rows at a time; the same numbers.
+
+        The widened map, which is the largest of all, is then never there as a whole: less memory,
+        and what there is stays in the cache.
+        """
+        stride = self.conv_3x3.convolution.stride[0]
+        batch, _, height, width = x.shape
+        shape = (
+            self.reduce_1x1.convolution.out_channels,
+            -(-height // stride),
+            -(-width // stride),
+        )
+        out = torch.empty(batch, *shape, dtype=x.dtype, memory_format=torch.channels_last)
+        for i in range(batch):
+            for start in range(0, out.shape[2], rows):
+                stop = min(start + rows, out.shape[2])
+                above = 1 if start else 0  # an output row whose own upper neighbour is cut off
+                band = x[i : i + 1, :, (start - above) * stride : (stop - 1) * stride + 2]
+                band = self.conv_3x3(self.expand_1x1(band))[:, :, above : above + stop - start]
+                out[i : i + 1, :, start:stop] = self.reduce_1x1(band)
+        return out
+
+    def _rows_of_a_band(self, x: Tensor) -> int:
+        """How many output rows fit a band, or 0 where the map is better run as a whole."""
+        conv = self.conv_3x3.convolution
+        if torch.compiler.is_compiling() or not x.is_cpu or conv.dilation != (1, 1):
+            return 0
+        row = conv.in_channels * x.shape[3] * x.element_size() * conv.stride[0]
+        whole = row * -(-x.shape[2] // conv.stride[0]) * x.shape[0]
+        return max(BAND // row, 4) if whole > WHOLE else 0
 
 
 class DropPath(nn.Module):
