@@ -62,7 +62,10 @@ def interrupt_at(keeper, place: tuple[int, int], signals: int) -> None:
     def interrupting(self, trainer, pl_module, outputs, images, batch_idx):
         if (trainer.current_epoch, batch_idx) == place:
             for _ in range(signals):
+                self.signal = None
                 os.kill(os.getpid(), signal.SIGINT)
+                while self.signal is None:  # another thread may be the one that is interrupted
+                    time.sleep(0.001)
         plain(self, trainer, pl_module, outputs, images, batch_idx)
 
     keeper.on_train_batch_end = interrupting
