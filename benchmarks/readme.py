@@ -27,10 +27,16 @@ def measured() -> str:
     about = inference["machine"]
     versions = ", ".join(f"{k} {v}" for k, v in about["versions"].items() if k != "mobilevitv2")
     rows = [
-        ("forward pass, batch 1", *speeds([r for r in inference["rows"] if r["batch"] == 1])),
-        ("forward pass, batch 16", *speeds([r for r in inference["rows"] if r["batch"] == 16])),
-        ("training step, batch 16", *speeds(step["rows"])),
-        ("memory of that step", *memories(step["rows"])),
+        (
+            "forward pass, batch 1",
+            *compared([r for r in inference["rows"] if r["batch"] == 1], "median ms", "ms"),
+        ),
+        (
+            "forward pass, batch 16",
+            *compared([r for r in inference["rows"] if r["batch"] == 16], "median ms", "ms"),
+        ),
+        ("training step, batch 16", *compared(step["rows"], "median ms", "ms")),
+        ("memory of that step", *compared(step["rows"], "peak MiB", "MiB")),
     ]
     lines = [
         f"Width 1.0, 256 px, fp32, eager PyTorch, {about['threads']} threads of {about['cpu']}; "
@@ -53,22 +59,13 @@ def measured() -> str:
     return "\n".join(lines)
 
 
-def speeds(rows: list[dict[str, Any]]) -> tuple[str, str, str]:
-    """Milliseconds of ours, of timm's better format and of transformers, with our lead."""
-    ms = {row["model"]: row["median ms"] for row in rows}
-    timm = min(ms["timm"], ms["timm channels_last"])
-    ours, theirs = ms["mobilevitv2"], ms["transformers"]
-    lead = [f"{value:,.0f} ms ({value / ours:.2f}x)" for value in (timm, theirs)]
-    return f"{ours:,.0f} ms", lead[0], lead[1]
-
-
-def memories(rows: list[dict[str, Any]]) -> tuple[str, str, str]:
-    """The same for MiB."""
-    mib = {row["model"]: row["peak MiB"] for row in rows}
-    timm = min(mib["timm"], mib["timm channels_last"])
-    ours, theirs = mib["mobilevitv2"], mib["transformers"]
-    lead = [f"{value:,.0f} MiB ({value / ours:.2f}x)" for value in (timm, theirs)]
-    return f"{ours:,.0f} MiB", lead[0], lead[1]
+def compared(rows: list[dict[str, Any]], column: str, unit: str) -> tuple[str, str, str]:
+    """Ours, timm's better format and transformers, each with how many times ours it is."""
+    values = {row["model"]: row[column] for row in rows}
+    timm = min(values["timm"], values["timm channels_last"])
+    ours, theirs = values["mobilevitv2"], values["transformers"]
+    lead = [f"{value:,.0f} {unit} ({value / ours:.2f}x)" for value in (timm, theirs)]
+    return f"{ours:,.0f} {unit}", lead[0], lead[1]
 
 
 def load(name: str) -> dict[str, Any]:
