@@ -40,6 +40,7 @@ def child(data: Path, out: Path, resume: bool, tricks: dict) -> None:
     """Train, in a process of its own; `tricks` change what the run is not told."""
     from mobilevitv2.training import keeper, loaders
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job ignores it
     if "minutes" in tricks:
         keeper.MINUTES = tricks["minutes"]
     if tricks.get("forget_position"):
@@ -64,8 +65,9 @@ def interrupt_at(keeper, place: tuple[int, int], signals: int) -> None:
             for _ in range(signals):
                 self.signal = None
                 os.kill(os.getpid(), signal.SIGINT)
-                while self.signal is None:  # another thread may be the one that is interrupted
-                    time.sleep(0.001)
+                for _ in range(1000):  # another thread may be the one that is interrupted
+                    if self.signal is None:
+                        time.sleep(0.001)
         plain(self, trainer, pl_module, outputs, images, batch_idx)
 
     keeper.on_train_batch_end = interrupting
