@@ -47,8 +47,8 @@ def measured() -> str:
         "|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
-        "Time for each pixel stays level as images grow, which it does in neither timm's MobileViTv2 "
-        "nor MobileViT version 1:",
+        "Time for each pixel stays level as images grow, which it does neither in timm's "
+        "MobileViTv2 nor in MobileViT version 1:",
         "",
         "![Cost by image size](benchmarks/results/image_size.png)",
     ]
