@@ -227,11 +227,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """Trainable parameters for an optimiser: no weight decay on those of one dimension."""
-        trained = [p for p in self.parameters() if p.requires_grad]
-        return [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
+        return parameter_groups(self, weight_decay)
 
     def gradient_checkpointing_enable(self) -> None:
         """In training, keep less for backward and compute it again: less memory, more time."""
@@ -248,3 +244,12 @@ class MobileViTV2PreTrainedModel(nn.Module):
 
     def _returns_dict(self, return_dict: bool | None) -> bool:
         return self.config.return_dict if return_dict is None else return_dict
+
+
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Trainable parameters of any network: no weight decay on those of one dimension."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]

@@ -1,11 +1,11 @@
 """What changes from step to step, as pure functions of the step; and the optimiser."""
 
 import math
-from typing import Any
 
 import torch
 from torch import nn
 
+from mobilevitv2.model.pretrained import parameter_groups
 from mobilevitv2.training.recipe import Recipe
 
 
@@ -35,15 +35,3 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
     on_cpu = all(p.device.type == "cpu" for group in groups for p in group["params"])
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=on_cpu or None)  # 7 ms less a step
-
-
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """The network's own groups where it has them; else biases and norms without decay."""
-    own = getattr(network, "parameter_groups", None)
-    if own is not None:
-        return own(weight_decay)
-    trained = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
