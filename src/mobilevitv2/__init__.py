@@ -40,7 +40,7 @@ _HOME = {  # name: the module that holds it, and what it needs: (module, extra)
     "MobileViTV2Config": ("config", None),
     "MobileViTV2ForImageClassification": ("model.classification", ("torch", "torch")),
     "MobileViTV2Model": ("model.backbone", ("torch", "torch")),
-    "Predictor": ("predictor", ("torch", "torch")),
+    "Predictor": ("predictor", None),
     "SeparableSelfAttention": ("model.attention", ("torch", "torch")),
     "evaluate": ("evaluation", ("torch", "torch")),
     "train": ("training", ("torch", "train")),

@@ -17,12 +17,13 @@ from mobilevitv2.errors import (
     CheckpointError,
     ConfigError,
     DataError,
+    ExportError,
     ImageError,
     how_to_install,
     require,
 )
 
-KNOWN = (ImageError, CheckpointError, ConfigError, DataError, ImportError, OSError)
+KNOWN = (ImageError, CheckpointError, ConfigError, DataError, ExportError, ImportError, OSError)
 
 
 class Commands(TyperGroup):
@@ -70,6 +71,14 @@ Model = Annotated[
         "transformers, timm or ml-cvnets, or a hub id.",
     ),
 ]
+AnyModel = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="A run's folder, a bundle's folder, a weights file, a hub id, or an exported file "
+        "(.onnx, .xml, .pte, .tflite, .pt2), which runs in its own runtime.",
+    ),
+]
 Data = Annotated[
     str,
     typer.Argument(
@@ -77,6 +86,10 @@ Data = Annotated[
         help="A folder with a folder of images for each class, or with train and val folders of "
         "such folders; or [bold]digits[/], which is built in.",
     ),
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, help="Threads that compute. [dim]Default: the runtime's own[/]"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -95,7 +108,7 @@ def mobilevitv2(
         typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
     ] = False,
 ) -> None:
-    """MobileViTv2 on your own images: train, evaluate, predict."""
+    """MobileViTv2 on your own images: train, evaluate, predict, export."""
 
 
 @app.command()
@@ -150,7 +163,7 @@ def train(
 
 @app.command(cls=EvaluateCommand)
 def evaluate(
-    model: Model,
+    model: AnyModel,
     data: Data,
     split: Annotated[
         Literal["auto", "train", "val", "test", "all"],
@@ -200,7 +213,7 @@ def evaluate(
 
 @app.command()
 def predict(
-    model: Model,
+    model: AnyModel,
     images: Annotated[
         list[str],
         typer.Argument(
@@ -219,6 +232,11 @@ def predict(
     save: Annotated[
         Path | None, typer.Option(help="New folder for the images with the result drawn on them.")
     ] = None,
+    threads: Threads = None,
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        typer.Option(help="What to compute in; auto: of an exported file, what is quickest here."),
+    ] = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Name what is in images.
@@ -234,8 +252,13 @@ def predict(
     paths = collect.drawing_paths(found, save) if save else None
     from mobilevitv2.predictor import Predictor, Unreadable
 
-    predictor = Predictor.from_pretrained(
-        model, top_k=top_k, batch_size=batch_size, channel_order=channel_order
+    predictor = Predictor(
+        model,
+        top_k=top_k,
+        batch_size=batch_size,
+        channel_order=channel_order,
+        threads=threads,
+        precision=precision,
     )
     write = display.csv_writer(min(top_k, len(predictor.classes))) if csv_ else display.write_json
     shown, failed = [], 0
@@ -298,6 +321,84 @@ def convert(
     typer.echo(run(model, layout=to, out=out, overwrite=overwrite))
 
 
+@app.command()
+def export(
+    model: Model,
+    to: Annotated[
+        Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"],
+        typer.Option(help="Where it is going to run."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file. [dim]Default: beside the model[/]")
+    ] = None,
+    image_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N|HxW|any",
+            help="In px; repeatable; any: all multiples of 32. [dim]Default: the model's own[/]",
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(metavar="N|any", help="Images at a time. [dim]Default: any, else 1[/]"),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "bf16"], typer.Option(help="Of weights and arithmetic.")
+    ] = "fp32",
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise; wants --calibrate.")] = False,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="A folder of images like those to come, for --int8.")
+    ] = None,
+    input: Annotated[
+        Literal["float", "uint8"],
+        typer.Option(help="float: prepared pixels [B,3,H,W]. uint8: RGB pixels [B,H,W,3]."),
+    ] = "float",
+    output: Annotated[
+        Literal["logits", "top_k"], typer.Option(help="Logits, or the best classes.")
+    ] = "logits",
+    top_k: Annotated[int, typer.Option(min=1, help="How many classes top_k gives.")] = 5,
+    opset: Annotated[int, typer.Option(help="Of ONNX, 17 to 21.")] = 20,
+    images: Annotated[Path | None, typer.Option(help="A folder of images to verify on.")] = None,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model for phones, browsers and servers, and check that it answers the same.
+
+    mobilevitv2 export runs/flowers --to onnx --out flowers.onnx
+    """
+    sizes = [_sides(text) for text in image_size or []]
+    if "any" in sizes and len(sizes) > 1:
+        raise typer.BadParameter("--image-size any goes alone.")
+    if batch is not None and batch != "any" and not batch.isdecimal():
+        raise typer.BadParameter(f"--batch is a number or any, not {batch}.")
+    if int8 and precision != "fp32":
+        raise typer.BadParameter("--int8 and --precision exclude each other.")
+    from mobilevitv2 import display
+    from mobilevitv2.deploy import export as run
+
+    size: Any = None if not sizes else "any" if "any" in sizes else sizes
+    how_many: Any = int(batch) if batch and batch != "any" else batch
+    result = run(
+        model,
+        to=to,
+        out=out,
+        image_size=size,
+        batch=how_many,
+        precision="int8" if int8 else precision,
+        input=input,
+        output=output,
+        top_k=top_k,
+        opset=opset,
+        calibrate=calibrate,
+        images=images,
+        overwrite=overwrite,
+    )
+    if json_:
+        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        display.show(display.exported(result))
+
+
 def complain(message: str) -> None:
     """One line on standard error."""
     typer.echo(f"error: {' '.join(message.split())}", err=True)
@@ -312,6 +413,19 @@ def _setting(text: str) -> tuple[str, Any]:
         return name.strip().replace("-", "_"), yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise typer.BadParameter(f"--set {text}: {value!r} is no value of YAML.") from error
+
+
+def _sides(text: str) -> Any:
+    """`any`, a side or (height, width)."""
+    if text == "any":
+        return text
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
+        raise typer.BadParameter(
+            f"--image-size is 256, 256x320 (height x width) or any, not {text}."
+        )
+    sides = [int(part) for part in parts]
+    return sides[0] if len(sides) == 1 else sides
 
 
 def _check_folder(folder: Path | None, overwrite: bool) -> None:

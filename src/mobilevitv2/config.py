@@ -17,6 +17,7 @@ from mobilevitv2.source import read_json, resolve_file, write_atomic
 logger = logging.getLogger(__name__)
 
 CONFIG_NAME = "config.json"
+SMALLEST = 32  # px of an image side: five halvings leave one pixel
 ACTIVATIONS = ("swish", "silu", "relu", "gelu", "hardswish", "hard_swish", "relu6", "mish")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 # What transformers writes into every config.json and no MobileViTv2 needs: kept without a word.
@@ -301,3 +302,15 @@ def checked_labels(value: Any) -> dict[int, str]:
             f"{len(names) - 1} without a gap."
         )
     return dict(sorted(names.items()))
+
+
+def image_sides(size: Any) -> tuple[int, int]:
+    """(height, width) in px of an image size given as one number or as two. Raises ConfigError."""
+    sides = (size, size) if isinstance(size, int) else size
+    _wanted_integers("image size", sides, 2)
+    if min(sides) < SMALLEST:
+        raise ConfigError(
+            f"the image size is {size}; MobileViTv2 halves an image five times and needs at least "
+            f"{SMALLEST} px a side."
+        )
+    return tuple(sides)

@@ -15,6 +15,7 @@ from rich.text import Text
 from mobilevitv2.predictions import Classification, percent
 
 if TYPE_CHECKING:
+    from mobilevitv2.deploy import Export
     from mobilevitv2.evaluation import Evaluation
     from mobilevitv2.info import ModelInfo
     from mobilevitv2.training import TrainingResult
@@ -159,6 +160,21 @@ def model_info(info: "ModelInfo") -> RenderableType:
             "labels": labels,
         }
     )
+
+
+def exported(result: "Export") -> RenderableType:
+    """A file, and how it compared with its model."""
+    record = result.record
+    sizes = ", ".join(f"{h}x{w}" for h, w in record.sizes or []) or "multiples of 32"
+    facts = {
+        "file": f"{result.path} ({result.bytes / 1e6:,.1f} MB)",
+        "input": f"{record.input}, batch {record.batch or 'any'}, {sizes} px",
+        "output": record.output if record.top_k is None else f"the {record.top_k} best classes",
+        "precision": record.precision,
+        "checked on": result.checked_on,
+    }
+    checks = [f"same answer: {check}" for check in result.checks]
+    return Group(_facts(facts), *map(Text, checks))
 
 
 def trained(result: "TrainingResult") -> RenderableType:

@@ -24,6 +24,10 @@ class DataError(ValueError):
     """A data set whose folder, classes or labels can't be used."""
 
 
+class ExportError(RuntimeError):
+    """An exported file that does not answer as its model does."""
+
+
 WITH_TORCH = ("torch", "safetensors", "huggingface_hub")  # the extra torch; the rest is in train
 
 

@@ -148,7 +148,7 @@ def evaluate(
     if not kept:
         raise DataError(f"no image of the {chosen_split} split of {opened.name} can be read.")
     result = Evaluation(
-        model=str(predictor.source or type(predictor.model).__name__),
+        model=str(predictor.source or type(predictor.network).__name__),
         data=opened.name,
         split=chosen_split,
         count=len(kept),
@@ -258,7 +258,8 @@ class _Running:
         by_order = {}
         for order in self.right:
             own = order == predictor.processor.channel_order
-            logits = predictor.logits(pixels if own else [array[::-1] for array in pixels])
+            arrays = pixels if own else [array[::-1] for array in pixels]
+            logits = torch.from_numpy(predictor.logits(arrays))
             self.right[order].append(logits.argmax(1) == targets)
             by_order[order] = logits
         first = next(iter(by_order.values()))

@@ -8,8 +8,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobilevitv2.checkpoint.files import INDEX_SUFFIX, find_weights
+from mobilevitv2.classifier import bundle_of, open_classifier, open_processor
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
-from mobilevitv2.predictor import bundle_of, open_classifier, open_processor
 from mobilevitv2.source import read_json
 
 

@@ -1,29 +1,30 @@
 """`Predictor`: a model with its image processor; pictures in, labels out."""
 
-import logging
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
 
 import numpy as np
-import torch
 from PIL import Image
 
-from mobilevitv2.checkpoint.files import FOLDER_NAMES
-from mobilevitv2.checkpoint.opening import open_checkpoint
-from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.download import download, is_address
-from mobilevitv2.errors import CheckpointError, ImageError
+from mobilevitv2.errors import ConfigError, ImageError, require
+from mobilevitv2.exported import ExportedClassifier
 from mobilevitv2.images import ImageSource, load_image, name_of
-from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.predictions import Classification
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.runtime import is_exported
+from mobilevitv2.runtime.opening import Precision
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    import torch
+
+    from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 
 ChannelOrder = Literal["rgb", "bgr"]
 
@@ -48,65 +49,115 @@ class Prepared:
     """The picture itself, where its source can't be opened again."""
 
 
+class Network(Protocol):
+    """What a predictor asks: live, or an exported file."""
+
+    @property
+    def classes(self) -> list[str]: ...
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """float32 [B, 3, H, W] to logits [B, classes]."""
+        ...
+
+
 class Predictor:
-    """Names what is in images: `Predictor.from_pretrained("runs/flowers")("photo.jpg").label`.
+    """Names what is in images: `Predictor("runs/flowers")("photo.jpg").label`.
 
     An image is a path, an http or https address, or whatever `load_image` takes.
     """
 
     def __init__(
         self,
-        model: MobileViTV2ForImageClassification,
-        processor: MobileViTImageProcessor,
+        model: "MobileViTV2ForImageClassification | str | Path",
+        processor: MobileViTImageProcessor | None = None,
         *,
         top_k: int = 5,
         batch_size: int = 16,
+        requests: int = 1,
+        channel_order: ChannelOrder | None = None,
+        device: "str | torch.device | None" = None,
+        threads: int | None = None,
+        precision: Precision = "auto",
     ) -> None:
-        channels, classes = model.config.num_channels, len(model.config.id2label or {})
-        if channels != 3 or classes < 1:
-            raise CheckpointError(
-                f"a model with {channels} input channels and {classes} classes can't name what is "
-                "in an image: "
-                "3 channels and at least one class are wanted."
+        """From an exported file, a hub id, a folder, a run's folder, a weights file or a model.
+
+        An exported file (.onnx, .xml, .pte, .tflite, .pt2, or a web export's folder) runs in its
+        own runtime, on `threads` threads in `precision`; no torch is imported for .onnx, .xml and
+        .tflite. Everything else runs in PyTorch on `device`, a GPU where there is one.
+
+        Without a `processor`, images are prepared as the file or the checkpoint says, or, if that
+        says nothing, as is usual where weights of this layout come from; `channel_order` overrules
+        either. `requests` batches are computed at a time, where the runtime takes several. Raises
+        CheckpointError, ConfigError, FileNotFoundError, or ImportError with what to install.
+        """
+        for name, value in (("top_k", top_k), ("batch_size", batch_size), ("requests", requests)):
+            if value < 1:
+                raise ValueError(f"{name} is at least 1, not {value}.")
+        self.source: str | Path | None = None  # where the model was found
+        if isinstance(model, str | Path) and is_exported(model):
+            if device is not None and str(device) != "cpu":
+                raise ConfigError(f"{model} runs on the CPU; device {device} is for PyTorch.")
+            self.network: Network = (
+                exported := ExportedClassifier(model, threads=threads, precision=precision)
             )
-        if top_k < 1 or batch_size < 1:
-            raise ValueError(f"top_k and batch_size are at least 1, not {top_k} and {batch_size}.")
-        self.model = model.eval()
+            self.source = model
+            processor = processor or exported.open_processor()
+        else:
+            self.network, processor = self._open(model, processor, device, threads, precision)
+        if processor is None:
+            raise ValueError("a model in memory comes with its image processor: pass both.")
+        if channel_order is not None:
+            processor.do_flip_channel_order = channel_order == "bgr"
         self.processor = processor
         self.top_k = top_k
         self.batch_size = batch_size
-        self.source: str | Path | None = None  # where `from_pretrained` found the model
+        self.requests = requests
+
+    def _open(
+        self,
+        model: "MobileViTV2ForImageClassification | str | Path",
+        processor: MobileViTImageProcessor | None,
+        device: "str | torch.device | None",
+        threads: int | None,
+        precision: Precision,
+    ) -> tuple[Network, MobileViTImageProcessor | None]:
+        torch = require("torch", extra="torch")
+        from mobilevitv2.classifier import (
+            TorchClassifier,
+            bundle_of,
+            open_classifier,
+            open_processor,
+        )
+
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if isinstance(model, str | Path):
+            self.source = bundle_of(model)
+            opened = open_classifier(self.source)
+            processor = processor or open_processor(self.source, opened)
+            model = opened.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        elif device is not None:
+            model = model.to(device)
+        if precision != "auto":
+            model = model.to(
+                {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+            )
+        return TorchClassifier(model), processor
 
     @classmethod
-    def from_pretrained(
-        cls,
-        source: str | Path,
-        *,
-        device: str | torch.device | None = None,
-        top_k: int = 5,
-        batch_size: int = 16,
-        channel_order: ChannelOrder | None = None,
-    ) -> Self:
-        """From a hub id, a folder, a run's folder or a weights file; on a GPU where there is one.
-
-        Images are prepared as the checkpoint's preprocessor_config.json says, or, without one, as
-        is usual where weights of this layout come from. `channel_order` overrules either. Raises
-        CheckpointError, ConfigError or FileNotFoundError.
-        """
-        source = bundle_of(source)
-        model = open_classifier(source)
-        processor = open_processor(source, model)
-        if channel_order is not None:
-            processor.do_flip_channel_order = channel_order == "bgr"
-        device = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        predictor = cls(model.to(device), processor, top_k=top_k, batch_size=batch_size)
-        predictor.source = source
-        return predictor
+    def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
+        """`Predictor(source, **options)`, by the name that transformers' users know."""
+        return cls(source, **options)
 
     @property
     def classes(self) -> list[str]:
         """The names of the classes, in the order of the logits."""
-        return list((self.model.config.id2label or {}).values())
+        return self.network.classes
+
+    def warmup(self, batch_size: int | None = None) -> None:
+        """Run once on black images, so that the first real ones wait for no memory and no plan."""
+        black = Image.new("RGB", (256, 256))
+        self.logits([self.processor(black).pixel_values[0]] * (batch_size or self.batch_size))
 
     @overload
     def __call__(  # pyright: ignore[reportOverlappingOverload] an ImageSource is Any
@@ -140,20 +191,39 @@ class Predictor:
         needed, one batch ahead.
         """
         top_k = self.top_k if top_k is None else top_k
-        for batch in self.read_ahead(images):
-            good = [item for item in batch if isinstance(item, Prepared)]
-            logits = iter(self.logits([item.pixels for item in good]).numpy())
+        id2label = dict(enumerate(self.classes))
+        for batch, computed in self._computed(self.read_ahead(images)):
+            logits = iter(computed)
             for item in batch:
                 if isinstance(item, Unreadable):
                     yield item
                     continue
                 yield Classification.from_logits(
-                    next(logits),
-                    self.model.config.id2label or {},
-                    top_k,
-                    source=item.source,
-                    image=item.image,
+                    next(logits), id2label, top_k, source=item.source, image=item.image
                 )
+
+    def _computed(
+        self, batches: Iterator[list[Prepared | Unreadable]]
+    ) -> Iterator[tuple[list[Prepared | Unreadable], np.ndarray]]:
+        """Each batch with the logits of its readable images, `requests` batches at a time."""
+
+        def compute(batch: list[Prepared | Unreadable]) -> np.ndarray:
+            return self.logits([item.pixels for item in batch if isinstance(item, Prepared)])
+
+        if self.requests == 1:
+            for batch in batches:
+                yield batch, compute(batch)
+            return
+        under_way: deque[tuple[list[Prepared | Unreadable], Future[np.ndarray]]] = deque()
+        with ThreadPoolExecutor(self.requests, thread_name_prefix="compute") as pool:
+            for batch in batches:
+                under_way.append((batch, pool.submit(compute, batch)))
+                if len(under_way) > self.requests:
+                    first, future = under_way.popleft()
+                    yield first, future.result()
+            while under_way:
+                first, future = under_way.popleft()
+                yield first, future.result()
 
     def read_ahead(
         self, images: Iterable[ImageSource], *, batch_size: int | None = None
@@ -189,58 +259,13 @@ class Predictor:
         named = on_disk or is_address(source) or getattr(source, "filename", "")
         return Prepared(name if named else None, pixels, None if on_disk else image)
 
-    @torch.inference_mode()
-    def logits(self, pixels: list[np.ndarray]) -> torch.Tensor:
-        """float32 [B, classes] on the CPU, of arrays [3, H, W], which may differ in size."""
+    def logits(self, pixels: list[np.ndarray]) -> np.ndarray:
+        """float32 [B, classes], of prepared arrays [3, H, W], which may differ in size."""
         if not pixels:
-            return torch.empty(0, len(self.classes))
+            return np.empty((0, len(self.classes)), np.float32)
         if len({array.shape for array in pixels}) > 1:  # the processor does not crop
-            return torch.cat([self.logits([array]) for array in pixels])
-        batch = torch.from_numpy(np.stack(pixels)).to(self.model.device, self.model.dtype)
-        return self.model(batch, return_dict=True).logits.float().cpu()
-
-
-def bundle_of(source: str | Path) -> str | Path:
-    """The same, but for the folder of a training run the bundle of its best epoch."""
-    folder = Path(source).expanduser()
-    is_run = (folder / "best" / CONFIG_NAME).is_file() and not (folder / CONFIG_NAME).exists()
-    return folder / "best" if is_run else source
-
-
-def open_classifier(source: str | Path) -> MobileViTV2ForImageClassification:
-    """The model of a checkpoint; CheckpointError where its head would be untrained."""
-    if open_checkpoint(source).task == "backbone":
-        raise CheckpointError(
-            f"{source} is a backbone without a classification head, so it can't name classes. "
-            "Train one first: mobilevitv2 train DATA --model."
-        )
-    return MobileViTV2ForImageClassification.from_pretrained(source)
-
-
-def open_processor(
-    source: str | Path, model: MobileViTV2ForImageClassification
-) -> MobileViTImageProcessor:
-    """The processor that belongs to a checkpoint: its file's, or else that of its layout."""
-    path = Path(source).expanduser()
-    if not path.is_file() or path.name in FOLDER_NAMES:  # else what lies beside it is another's
-        try:
-            return MobileViTImageProcessor.from_pretrained(source)
-        except FileNotFoundError:
-            pass
-    size = model.config.image_size
-    layout: Any = model.checkpoint_layout or "transformers"
-    processor = MobileViTImageProcessor.for_checkpoint(
-        layout, size if isinstance(size, int) else size[0]
-    )
-    logger.warning(
-        "%s has no preprocessor_config.json; images are prepared as %s weights want them: "
-        "%d px, %s",
-        source,
-        layout,
-        processor.crop_size["height"],
-        processor.channel_order.upper(),
-    )
-    return processor
+            return np.concatenate([self.logits([array]) for array in pixels])
+        return self.network(np.stack(pixels))
 
 
 def _fetch(address: str) -> Image.Image:

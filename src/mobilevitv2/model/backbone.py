@@ -13,13 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.config import SMALLEST, MobileViTV2Config
 from mobilevitv2.model.attention import TransformerLayer, other_positions
 from mobilevitv2.model.layers import ConvLayer, InvertedResidual
 from mobilevitv2.model.outputs import BackboneFeatures, BaseModelOutput
 from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
-
-SMALLEST = 32  # px: five halvings leave one pixel
 
 
 class ConvStage(nn.Module):

@@ -34,4 +34,6 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
     on_cpu = all(p.device.type == "cpu" for group in groups for p in group["params"])
-    return torch.optim.AdamW(groups, lr=recipe.lr, fused=on_cpu or None)  # 7 ms less a step
+    # 7 ms less a step; Lightning clips no gradients of a fused optimiser in mixed precision
+    fused = on_cpu and recipe.precision in ("auto", "fp32")
+    return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused or None)

@@ -1,0 +1,85 @@
+"""Classifiers in PyTorch: opened with all that belongs to them, and run on arrays."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mobilevitv2.checkpoint.files import FOLDER_NAMES
+from mobilevitv2.checkpoint.opening import open_checkpoint
+from mobilevitv2.config import CONFIG_NAME
+from mobilevitv2.errors import CheckpointError
+from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.processor import MobileViTImageProcessor
+
+logger = logging.getLogger(__name__)
+
+
+class TorchClassifier:
+    """A live model as `Predictor` uses it: float32 [B, 3, H, W] to logits, both arrays."""
+
+    def __init__(self, model: MobileViTV2ForImageClassification) -> None:
+        channels, classes = model.config.num_channels, len(model.config.id2label or {})
+        if channels != 3 or classes < 1:
+            raise CheckpointError(
+                f"a model with {channels} input channels and {classes} classes can't name what is "
+                "in an image: "
+                "3 channels and at least one class are wanted."
+            )
+        self.model = model.eval()
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of the logits."""
+        return list((self.model.config.id2label or {}).values())
+
+    @torch.inference_mode()
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """float32 [B, classes]"""
+        batch = torch.from_numpy(pixels).to(self.model.device, self.model.dtype)
+        return self.model(batch, return_dict=True).logits.float().cpu().numpy()
+
+
+def bundle_of(source: str | Path) -> str | Path:
+    """The same, but for the folder of a training run the bundle of its best epoch."""
+    folder = Path(source).expanduser()
+    is_run = (folder / "best" / CONFIG_NAME).is_file() and not (folder / CONFIG_NAME).exists()
+    return folder / "best" if is_run else source
+
+
+def open_classifier(source: str | Path) -> MobileViTV2ForImageClassification:
+    """The model of a checkpoint; CheckpointError where its head would be untrained."""
+    if open_checkpoint(source).task == "backbone":
+        raise CheckpointError(
+            f"{source} is a backbone without a classification head, so it can't name classes. "
+            "Train one first: mobilevitv2 train DATA --model."
+        )
+    return MobileViTV2ForImageClassification.from_pretrained(source)
+
+
+def open_processor(
+    source: str | Path, model: MobileViTV2ForImageClassification
+) -> MobileViTImageProcessor:
+    """The processor that belongs to a checkpoint: its file's, or else that of its layout."""
+    path = Path(source).expanduser()
+    if not path.is_file() or path.name in FOLDER_NAMES:  # else what lies beside it is another's
+        try:
+            return MobileViTImageProcessor.from_pretrained(source)
+        except FileNotFoundError:
+            pass
+    size = model.config.image_size
+    layout: Any = model.checkpoint_layout or "transformers"
+    processor = MobileViTImageProcessor.for_checkpoint(
+        layout, size if isinstance(size, int) else size[0]
+    )
+    logger.warning(
+        "%s has no preprocessor_config.json; images are prepared as %s weights want them: "
+        "%d px, %s",
+        source,
+        layout,
+        processor.crop_size["height"],
+        processor.channel_order.upper(),
+    )
+    return processor

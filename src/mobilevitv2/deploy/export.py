@@ -1,0 +1,304 @@
+"""`export`: any classifier to one file, verified where it is going to run."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from mobilevitv2.classifier import bundle_of, open_classifier, open_processor
+from mobilevitv2.deploy.form import ExportForm
+from mobilevitv2.deploy.request import (
+    TARGETS,
+    Request,
+    Sizes,
+    Target,
+    check_installed,
+    parse_sizes,
+)
+from mobilevitv2.deploy.verify import Verification, images_below, pictures, verify
+from mobilevitv2.errors import ConfigError, DataError, ExportError, ImageError
+from mobilevitv2.exported import ExportedClassifier
+from mobilevitv2.images import ImageSource
+from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.runtime.record import MULTIPLE, Record
+
+TargetName = Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"]
+
+CALIBRATED_WITH = 200  # images
+FEWEST = 10  # images that a calibration can do with
+VERIFIED_WITH = 200
+
+
+@dataclass(frozen=True)
+class Export:
+    """A file that was written, and how it compared with its model."""
+
+    path: Path
+    target: str
+    bytes: int
+    record: Record = field(repr=False)
+    checks: list[Verification]
+    """Empty where the target's runtime is not on this machine."""
+    checked_on: str
+    """Which images."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return {
+            "path": str(self.path),
+            "target": self.target,
+            "bytes": self.bytes,
+            "checks": [check.to_dict() for check in self.checks],
+            "checked_on": self.checked_on,
+            "record": asdict(self.record),
+        }
+
+
+def export(
+    source: str | Path,
+    *,
+    to: TargetName,
+    out: str | Path | None = None,
+    image_size: Sizes | None = None,
+    batch: int | Literal["any"] | None = None,
+    precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32",
+    input: Literal["float", "uint8"] = "float",
+    output: Literal["logits", "top_k"] = "logits",
+    top_k: int = 5,
+    opset: int = 20,
+    calibrate: str | Path | None = None,
+    images: str | Path | None = None,
+    overwrite: bool = False,
+) -> Export:
+    """Write a classifier for another runtime, and run it there on images beside the original.
+
+    `image_size` is a side, (height, width), a list of such, or "any" for all multiples of 32 px; by
+    default what the processor makes. `batch` is a number or "any", by default any where the target
+    can, else 1. `input` uint8 is RGB pixels [B, H, W, 3], scaled in the file. int8 needs
+    `calibrate`, a folder of images like those to come. `images` is a folder to verify on.
+
+    The file appears when all is done. One that answers otherwise than its model is set aside as
+    `.rejected`, and ExportError says by how much. Raises FileExistsError unless `overwrite`,
+    ConfigError for what the target can't express, and ImportError with what to install.
+    """
+    if to not in TARGETS:
+        raise ConfigError(f"target is {to!r}; one of {', '.join(TARGETS)} is wanted.")
+    target = TARGETS[to]
+    source = bundle_of(source)
+    out = Path(out).expanduser() if out is not None else _default_name(source, target)
+    _check_place(out, target, overwrite=overwrite)
+    check_installed(target)
+    model = open_classifier(source).float()
+    processor = open_processor(source, model)
+    sizes = parse_sizes(image_size or tuple(processor.crop_size[s] for s in ("height", "width")))
+    if sizes:
+        processor = _for_size(processor, sizes[0])
+    if (precision == "int8") != (calibrate is not None):
+        raise ConfigError(
+            "int8 and a folder of images to calibrate with go together: give both, or neither."
+        )
+    request = Request(
+        target=target,
+        sizes=sizes,
+        batch=_batch(batch, target),
+        precision=precision,
+        input=input,
+        output=output,
+        top_k=top_k,
+        opset=opset,
+        calibration=_calibration(calibrate, processor, input, batch) if calibrate else [],
+    )
+    record = _record(model, processor, request, to)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
+        written = Path(folder) / (out.name if target.suffix else "model")
+        form = ExportForm(model, processor, request).eval()
+        with torch.no_grad():
+            module = import_module(f"mobilevitv2.deploy.{target.module}")
+            module.write(form, request, record, written)
+        checks: list[Verification] = []
+        described = "nothing: its runtime is not on this machine"
+        if target.runs_here:
+            chosen, described = _chosen(images or calibrate)
+            checks = _verify(written, model, processor, request, chosen)
+        if failed := [check for check in checks if not check.passed]:
+            aside = out.with_name(out.name + ".rejected")
+            _move(written, aside)
+            raise ExportError(
+                f"{target.name} does not answer as the model does ({failed[0]}). The file is set "
+                f"aside as {aside}."
+            )
+        _move(written, out)
+    result = Export(out, to, _bytes(out), record, checks, described)
+    report = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
+    out.with_name(out.name + ".verified.json").write_text(report + "\n", encoding="utf-8")
+    return result
+
+
+def _default_name(source: str | Path, target: Target) -> Path:
+    path = Path(source)
+    folder = path if path.is_dir() else path.parent if path.exists() else Path()
+    stem = path.stem if path.is_file() else "model"
+    return folder / (stem + target.suffix if target.suffix else "web")
+
+
+def _check_place(out: Path, target: Target, *, overwrite: bool) -> None:
+    if target.suffix and out.suffix != target.suffix:
+        raise ConfigError(f"{out} needs a name that ends in {target.suffix}, for {target.name}.")
+    if out.exists() and not overwrite:
+        raise FileExistsError(f"{out} exists already. Name another, or overwrite it.")
+
+
+def _batch(batch: int | str | None, target: Target) -> int | None:
+    if batch is None:
+        return None if target.any_batch else 1
+    if batch == "any":
+        return None
+    if isinstance(batch, bool) or not isinstance(batch, int):
+        raise ConfigError(f"batch is {batch!r}; a whole number or any is wanted.")
+    return batch
+
+
+def _for_size(processor: MobileViTImageProcessor, size: tuple[int, int]) -> MobileViTImageProcessor:
+    """The processor with another crop, and its resize in proportion."""
+    old = (processor.crop_size["height"], processor.crop_size["width"])
+    if size == old and processor.do_center_crop:
+        return processor
+    scale = min(size) / min(old)
+    crop = {"height": size[0], "width": size[1]}
+    shortest = processor.size.get("shortest_edge")
+    if size[0] != size[1] or shortest is None:
+        return replace(processor, size=crop, crop_size=crop, do_resize=True, do_center_crop=True)
+    resized = {"shortest_edge": max(round(shortest * scale), size[0])}
+    return replace(processor, size=resized, crop_size=crop, do_resize=True, do_center_crop=True)
+
+
+def _record(
+    model: MobileViTV2ForImageClassification,
+    processor: MobileViTImageProcessor,
+    request: Request,
+    to: str,
+) -> Record:
+    labels = list((model.config.id2label or {}).values())
+    packages = ["mobilevitv2", "torch", *request.target.packages]
+    versions = {}
+    for name in dict.fromkeys(packages):
+        try:
+            versions[name] = metadata.version(name.replace("_", "-"))
+        except metadata.PackageNotFoundError:
+            continue
+    return Record(
+        task="classification",
+        labels=labels,
+        processor=processor.to_dict(),
+        sizes=None if request.sizes is None else [list(size) for size in request.sizes],
+        batch=request.batch,
+        input=request.input,
+        output=request.output,
+        top_k=min(request.top_k, len(labels)) if request.output == "top_k" else None,
+        precision=request.precision,
+        target=to,
+        weights=_hash(model),
+        versions=versions,
+    )
+
+
+def _hash(model: torch.nn.Module) -> str:
+    """sha256 over names and bytes of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.contiguous().cpu().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _calibration(
+    folder: str | Path, processor: MobileViTImageProcessor, input: str, batch: Any
+) -> list[np.ndarray]:
+    """What the graph takes, one image at a time, of up to 200 images."""
+    found = images_below(folder, CALIBRATED_WITH)
+    arrays = _prepared(found, processor)
+    if len(arrays) < FEWEST:
+        raise DataError(
+            f"{folder} has {len(arrays)} readable images; at least {FEWEST}, better "
+            f"{CALIBRATED_WITH}, are wanted to calibrate with."
+        )
+    if input == "uint8":
+        raise ConfigError("int8 with uint8 input is not there; leave the input float.")
+    if batch not in (None, "any", 1):
+        raise ConfigError("int8 is calibrated one image at a time; leave batch out.")
+    return [array[None] for array in arrays]
+
+
+def _prepared(
+    images: Sequence[ImageSource], processor: MobileViTImageProcessor
+) -> list[np.ndarray]:
+    arrays = []
+    for image in images:
+        try:
+            arrays.append(processor(image).pixel_values[0])
+        except (ImageError, OSError):
+            continue
+    return arrays
+
+
+def _chosen(folder: str | Path | None) -> tuple[list[ImageSource], str]:
+    if folder is None:
+        return pictures()
+    return images_below(folder, VERIFIED_WITH), f"images of {folder}"
+
+
+def _verify(
+    path: Path,
+    model: MobileViTV2ForImageClassification,
+    processor: MobileViTImageProcessor,
+    request: Request,
+    images: Sequence[ImageSource],
+) -> list[Verification]:
+    """At each size (for any: two), and in each precision that the runtime would choose."""
+    sizes: list[tuple[int, int]] | None = request.sizes
+    if sizes is None:
+        size = (processor.crop_size["height"], processor.crop_size["width"])
+        square = tuple(-(-side // MULTIPLE) * MULTIPLE for side in size)
+        sizes = [(square[0], square[1]), (square[0] + MULTIPLE, square[1] + 2 * MULTIPLE)]
+    checks = []
+    for precision in ("fp32", "auto"):
+        exported = ExportedClassifier(path, precision=precision)
+        if precision == "auto" and exported.runtime.precision == "fp32":
+            continue
+        for size in sizes:
+            pixels = _prepared(images, _for_size(processor, size))
+            if not pixels:
+                raise DataError("there is no readable image to verify with.")
+            own = _prepared(images, _for_size(exported.open_processor(), size))
+            checks.append(verify(exported, model, pixels, own))
+    return checks
+
+
+def _move(source: Path, to: Path) -> None:
+    """Take the place of what is there, with the files that belong to it."""
+    for file in source.parent.iterdir():
+        if file.stem == source.stem:
+            place = to if file == source else to.with_name(to.name + file.suffix)
+            if file != source and to.suffix == source.suffix:
+                place = to.with_suffix(file.suffix)
+            if place.is_dir():
+                shutil.rmtree(place)
+            os.replace(file, place)
+
+
+def _bytes(path: Path) -> int:
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    beside = path.with_suffix(".bin")
+    return path.stat().st_size + (beside.stat().st_size if path.suffix == ".xml" else 0)

@@ -1,0 +1,60 @@
+"""`ExportForm`: what goes into a file, one module from its input to its outputs."""
+
+# B batch, C channels, H W height and width
+
+import torch
+from torch import Tensor, nn
+
+from mobilevitv2.deploy.fuse import fuse
+from mobilevitv2.deploy.request import Request
+from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.processor import MobileViTImageProcessor
+
+
+class ExportForm(nn.Module):
+    """A fused classifier, with its input and output as requested.
+
+    Input: float, prepared pixels [B, 3, H, W]; or uint8, RGB pixels [B, H, W, 3], which it scales
+    and whose channels it orders as the processor would. Output: logits [B, classes]; or top_k,
+    probabilities [B, k], best first, and their class numbers, int64 [B, k].
+    """
+
+    def __init__(
+        self,
+        model: MobileViTV2ForImageClassification,
+        processor: MobileViTImageProcessor,
+        request: Request,
+    ) -> None:
+        super().__init__()
+        fixed = request.sizes[0] if request.sizes and len(request.sizes) == 1 else None
+        self.model = fuse(model.cpu().float(), fixed, elementary=True)
+        self.takes_bytes = request.input == "uint8"
+        self.bgr = processor.do_flip_channel_order
+        self.scale = processor.rescale_factor if processor.do_rescale else 1 / 255
+        self.top_k = min(request.top_k, len(model.config.id2label or {}))
+        self.gives_classes = request.output == "top_k"
+
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        if self.takes_bytes:
+            pixels = pixels.permute(0, 3, 1, 2).to(self.model.dtype) * self.scale
+            if self.bgr:
+                pixels = torch.cat(pixels.split(1, dim=1)[::-1], dim=1)
+        logits = self.model(pixels, return_dict=True).logits
+        if not self.gives_classes:
+            return logits
+        scores, classes = logits.softmax(-1).topk(self.top_k)
+        return scores, classes
+
+    @property
+    def output_names(self) -> list[str]:
+        """In the order of the outputs."""
+        return ["scores", "classes"] if self.gives_classes else ["logits"]
+
+    def example(self, size: tuple[int, int], batch: int = 2) -> Tensor:
+        """An input of this image size; noise, so that no branch depends on it."""
+        height, width = size
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.rand(batch, 3, height, width, generator=generator)
+        if self.takes_bytes:
+            return (noise * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
+        return noise

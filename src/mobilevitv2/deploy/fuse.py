@@ -1,0 +1,230 @@
+"""The fast form of a trained model: the same function with less to do, for inference only.
+
+Three rewritings, all exact but for rounding:
+
+- A BatchNorm after a convolution is a scale and a shift of each output channel: it goes into the
+  convolution's weight and bias.
+- Scale and shift of a GroupNorm multiply and move the input channels of the 1x1 convolution that
+  follows: they go into its weight and bias, and what is left of the norm has no parameters.
+- Where the image size is fixed, which pixels share a patch position is a constant.
+
+The folded numbers are computed in float64.
+"""
+
+# B batch, C channels, H W height and width of a feature map, P = patch * patch pixel positions
+
+import copy
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mobilevitv2.config import image_sides
+from mobilevitv2.model.attention import (
+    SeparableSelfAttention,
+    TransformerLayer,
+    other_positions,
+    times_context,
+)
+from mobilevitv2.model.backbone import AttentionStage, Transformer
+from mobilevitv2.model.layers import ConvLayer, present
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def fuse(
+    model: Network,
+    image_size: Sequence[int] | int | None = None,
+    *,
+    elementary: bool = False,
+) -> Network:
+    """A copy of `model`, in eval mode, that gives the same answers sooner. It can't be trained.
+
+    With `image_size` (height and width, or one side for both, in px) it takes images of that size
+    only. `elementary` is for exporters: norms are written as means, products and sums, and context
+    vectors reach their pixels by a matrix product, which every runtime has and does well; PyTorch
+    itself is quicker without. Raises ValueError for a model that is fused already.
+    """
+    stages = [m for m in model.modules() if isinstance(m, AttentionStage)]
+    if any(isinstance(stage.transformer, FusedTransformer) for stage in stages):
+        raise ValueError("this model is fused already; fuse the one that it came from.")
+    fused = copy.deepcopy(model).eval().requires_grad_(False)
+    for module in list(fused.modules()):
+        if isinstance(module, ConvLayer):
+            _fold_batch_norm(module)
+        elif isinstance(module, AttentionStage):
+            _fuse_stage(module, elementary)
+    if image_size is not None:
+        _fix_size(fused, image_sides(image_size))
+    return fused
+
+
+def _fold_batch_norm(layer: ConvLayer) -> None:
+    conv, norm = layer.convolution, layer.normalization
+    if norm is None:
+        return
+    scale = norm.weight.double() / (present(norm.running_var).double() + norm.eps).sqrt()
+    bias = norm.bias.double() - present(norm.running_mean).double() * scale
+    if conv.bias is not None:
+        bias += conv.bias.double() * scale
+    _set(conv, conv.weight.double() * scale.view(-1, 1, 1, 1), bias)
+    layer.normalization = None
+    if isinstance(layer.activation, nn.SiLU):
+        layer.activation = nn.SiLU(inplace=True)  # nothing else reads the convolution's output
+
+
+def _fuse_stage(stage: AttentionStage, elementary: bool) -> None:
+    layers: list[TransformerLayer] = list(stage.transformer.layer)  # pyright: ignore[reportAssignmentType]
+    for layer in layers:
+        attention = FusedAttention(layer.attention)
+        readers = [attention.query, attention.key, attention.value]
+        layer.attention = attention  # pyright: ignore[reportAttributeAccessIssue]
+        layer.layernorm_before = _bare(layer.layernorm_before, readers, elementary)
+        layer.layernorm_after = _bare(
+            layer.layernorm_after, [layer.ffn.conv1.convolution], elementary
+        )
+    readers = [stage.conv_projection.convolution]
+    stage.layernorm = _bare(stage.layernorm, readers, elementary)
+    stage.transformer = FusedTransformer(stage.transformer, stage.patch, elementary)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _bare(norm: nn.GroupNorm, readers: list[nn.Conv2d], elementary: bool) -> nn.Module:
+    """The norm without scale and shift, which the 1x1 convolutions that read it take over."""
+    for conv in readers:
+        weight = conv.weight.double()
+        shift = (weight.flatten(1) * norm.bias.double()).sum(1)
+        bias = shift if conv.bias is None else conv.bias.double() + shift
+        _set(conv, weight * norm.weight.double().view(1, -1, 1, 1), bias)
+    if elementary:
+        return ElementaryStandardize(norm)
+    return Standardize(norm.eps)
+
+
+def _set(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
+    old = conv.weight
+    conv.weight = nn.Parameter(torch.empty_like(old).copy_(weight), requires_grad=False)
+    conv.bias = nn.Parameter(bias.to(old.dtype), requires_grad=False)
+
+
+class Standardize(nn.Module):
+    """Each image's map [B, C, H, W] to mean 0 and variance 1 over C, H and W together."""
+
+    def __init__(self, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.group_norm(x, 1, eps=self.eps)
+
+
+class ElementaryStandardize(nn.Module):
+    """`Standardize` in means over H and W, products and sums."""
+
+    average: Tensor  # [1, C, 1, 1], a 1x1 convolution
+
+    def __init__(self, norm: nn.GroupNorm) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        average = norm.weight.new_full((1, norm.num_channels, 1, 1), 1 / norm.num_channels)
+        self.register_buffer("average", average, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        mean = F.conv2d(x.mean((2, 3), keepdim=True), self.average)  # [B, 1, 1, 1]
+        x = x - mean
+        variance = F.conv2d((x * x).mean((2, 3), keepdim=True), self.average)
+        return x * (variance + self.eps).rsqrt()
+
+
+class Positions(NamedTuple):
+    """Which pixel of a map has which patch position."""
+
+    outside: Tensor
+    """[P, HW], added to scores: 0 at the position's pixels, minus infinity elsewhere."""
+    inside: Tensor | None
+    """[P, HW], 1 at the position's pixels and 0 elsewhere; None where it is not multiplied by."""
+
+
+class FusedTransformer(nn.Module):
+    """The layers of one stage, with the patch positions made once for all, or before the first."""
+
+    outside: Tensor | None
+    inside: Tensor | None
+
+    def __init__(self, transformer: Transformer, patch: int, elementary: bool) -> None:
+        super().__init__()
+        self.layer = transformer.layer
+        self.patch = patch
+        self.elementary = elementary
+        self.size: tuple[int, int] | None = None  # of the map, where it is fixed
+        self.register_buffer("outside", None, persistent=False)
+        self.register_buffer("inside", None, persistent=False)
+
+    def forward(self, x: Tensor, other: Tensor) -> Tensor:
+        if self.outside is None:
+            positions = self._positions(x, other)
+        else:
+            positions = Positions(self.outside, self.inside)
+        for layer in self.layer:
+            x = layer(x, positions)
+        return x
+
+    def fix(self, x: Tensor) -> None:
+        """Keep the positions of this map."""
+        self.outside, self.inside = self._positions(x, other_positions(x, self.patch))
+
+    def _positions(self, x: Tensor, other: Tensor) -> Positions:
+        outside = torch.zeros_like(other, dtype=x.dtype).masked_fill(other, float("-inf"))
+        return Positions(outside, (~other).to(x.dtype) if self.elementary else None)
+
+
+class FusedAttention(nn.Module):
+    """`SeparableSelfAttention` with a convolution for each of query, key and value."""
+
+    def __init__(self, attention: SeparableSelfAttention) -> None:
+        super().__init__()
+        self.patch_size = attention.patch_size
+        dim = attention.dim
+        self.query = _part(attention, 0, 1)
+        self.key = _part(attention, 1, dim + 1)
+        self.value = _part(attention, dim + 1, 2 * dim + 1)
+        self.out_proj = attention.out_proj
+
+    def forward(self, x: Tensor, other: Positions) -> Tensor:
+        scores = self.query(x).flatten(2) + other.outside  # [B, P, HW]
+        at_least_fp32 = torch.promote_types(x.dtype, torch.float32)
+        scores = scores.softmax(-1, dtype=at_least_fp32).to(x.dtype)
+        summed = torch.bmm(x.flatten(2), scores.transpose(1, 2))  # [B, C, P]
+        context = self.key(summed.unsqueeze(2)).squeeze(2)  # [B, C, P]
+        value = F.relu(self.value(x), inplace=True)
+        if other.inside is None:
+            return self.out_proj(times_context(value, context.transpose(1, 2), self.patch_size))
+        return self.out_proj(value * (context @ other.inside).view_as(value))
+
+
+def _part(attention: SeparableSelfAttention, start: int, stop: int) -> nn.Conv2d:
+    weight, bias = attention.qkv_proj.rows(start, stop)
+    part = nn.Conv2d(attention.dim, stop - start, 1, device=weight.device, dtype=weight.dtype)
+    part.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
+    part.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
+    return part
+
+
+@torch.no_grad()
+def _fix_size(model: nn.Module, size: tuple[int, int]) -> None:
+    """Run once on an image of this size, and keep the positions of the maps that come up."""
+
+    def keep(transformer: nn.Module, arguments: tuple) -> None:
+        assert isinstance(transformer, FusedTransformer)
+        transformer.fix(arguments[0])
+
+    hooks = [
+        m.register_forward_pre_hook(keep)
+        for m in model.modules()
+        if isinstance(m, FusedTransformer)
+    ]
+    weight = next(model.parameters())
+    model(torch.zeros(1, weight.shape[1], *size, dtype=weight.dtype, device=weight.device))
+    for hook in hooks:
+        hook.remove()

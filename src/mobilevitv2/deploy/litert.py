@@ -1,0 +1,19 @@
+"""LiteRT (TensorFlow Lite)."""
+
+import zipfile
+from pathlib import Path
+
+from mobilevitv2.deploy.form import ExportForm
+from mobilevitv2.deploy.request import Request
+from mobilevitv2.errors import require
+from mobilevitv2.runtime.record import NAME, Record
+
+
+def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
+    """Make the file; record and labels are in the archive at its end, as TensorFlow Lite does."""
+    litert_torch = require("litert_torch", extra="litert")
+    example = (form.example(request.example_size, request.batch or 1),)
+    litert_torch.convert(form.eval(), example).export(str(path))
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(f"{NAME}.json", record.to_json())
+        archive.writestr("labels.txt", "\n".join(record.labels))

@@ -1,0 +1,119 @@
+"""ONNX, also what OpenVINO and the web form are made from."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.export import Dim
+
+from mobilevitv2.deploy.form import ExportForm
+from mobilevitv2.deploy.request import Request
+from mobilevitv2.errors import ConfigError, require
+from mobilevitv2.runtime.record import MULTIPLE, NAME, Record
+
+TRACED_OPSET = 20  # onnxruntime opens it sooner than 21, which keeps GroupNormalization
+LARGEST = 128 * MULTIPLE  # px; a bound that torch.export wants
+
+
+def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
+    """Make the file."""
+    onnx = require("onnx", extra="onnx")
+    model = to_onnx(form, request)
+    if request.precision == "fp16":
+        model = _to_half(model)
+    if request.opset != TRACED_OPSET:
+        model = to_opset(model, request.opset)
+    if request.precision == "int8":
+        from mobilevitv2.deploy.quantize import quantize_onnx
+
+        model = quantize_onnx(model, request.calibration)
+    add_record(model, record)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+
+
+def to_onnx(form: ExportForm, request: Request) -> Any:
+    """The model in memory, fp32, opset 20, its constants folded."""
+    height, width = request.example_size
+    program = torch.onnx.export(
+        form,
+        (form.example((height, width), request.batch or 2),),
+        dynamo=True,
+        opset_version=TRACED_OPSET,
+        input_names=["pixels"],
+        output_names=form.output_names,
+        dynamic_shapes=(free_axes(request),),
+        verbose=False,
+    )
+    assert program is not None
+    return simplify(program.model_proto)
+
+
+def free_axes(request: Request) -> dict[int, Any]:
+    """Which axes of the input are free."""
+    free: dict[int, Any] = {} if request.batch else {0: Dim("batch", min=1)}
+    if request.sizes is None or len(request.sizes) > 1:
+        height, width = (1, 2) if request.input == "uint8" else (2, 3)
+        most = LARGEST // MULTIPLE
+        free[height] = MULTIPLE * Dim("rows", min=2, max=most)
+        free[width] = MULTIPLE * Dim("columns", min=2, max=most)
+    return free
+
+
+def simplify(model: Any) -> Any:
+    """Means over a whole map as pooling, which runtimes compute quicker; no traces of Python."""
+    onnx = require("onnx", extra="onnx")
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    nodes = []
+    for node in model.graph.node:
+        axes = constants.get(node.input[1]) if node.op_type == "ReduceMean" else None
+        if axes is None or sorted(onnx.numpy_helper.to_array(axes) % 4) != [2, 3]:
+            nodes.append(node)
+            continue
+        keeps = all(a.i for a in node.attribute if a.name == "keepdims")
+        name, (source, _), (mean,) = node.name, node.input, node.output
+        pooled = mean if keeps else f"{mean}_pooled"
+        nodes.append(onnx.helper.make_node("GlobalAveragePool", [source], [pooled], name))
+        if not keeps:
+            nodes.append(onnx.helper.make_node("Flatten", [pooled], [mean], f"{name}_flat"))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    used = {name for node in nodes for name in node.input}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in used]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    for part in (*model.graph.node, *model.graph.value_info, *kept, model.graph):
+        part.ClearField("metadata_props")  # where in torch it came from: a fifth of a small file
+    return model
+
+
+def to_opset(model: Any, opset: int) -> Any:
+    """The model in another opset; ConfigError where an operator of it can't be said there."""
+    onnx = require("onnx", extra="onnx")
+    try:
+        changed = onnx.version_converter.convert_version(model, opset)
+        onnx.checker.check_model(changed)
+    except (RuntimeError, onnx.checker.ValidationError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise ConfigError(
+            f"the model can't be written in opset {opset} ({reason}). A fixed image size, and "
+            "logits as output, need the fewest operators."
+        ) from error
+    return changed
+
+
+def _to_half(model: Any) -> Any:
+    """Weights and arithmetic in fp16; input and output stay as they are."""
+    float16 = require("onnxruntime.transformers.float16", extra="onnx")
+    graphs = require("onnxruntime.transformers.onnx_model", extra="onnx")
+    half = graphs.OnnxModel(float16.convert_float_to_float16(model, keep_io_types=True))
+    half.topological_sort()
+    return half.model
+
+
+def add_record(model: Any, record: Record) -> None:
+    """Put the record into the model's metadata, and what other tools look for."""
+    onnx = require("onnx", extra="onnx")
+    model.producer_name = NAME
+    model.doc_string = f"MobileViTv2 for {record.task}"
+    onnx.helper.set_model_props(model, {NAME: record.to_json()})

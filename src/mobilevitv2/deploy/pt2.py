@@ -1,0 +1,34 @@
+"""A program of torch.export, for PyTorch without this package, and for AOTInductor."""
+
+from pathlib import Path
+
+import torch
+
+from mobilevitv2.deploy.form import ExportForm
+from mobilevitv2.deploy.onnx import free_axes
+from mobilevitv2.deploy.request import Request
+from mobilevitv2.runtime.record import NAME, Record
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
+    """Make the file."""
+    module = InPrecision(form, DTYPES[request.precision]).eval()
+    example = (form.example(request.example_size, request.batch or 2),)
+    program = torch.export.export(module, example, dynamic_shapes=(free_axes(request),))
+    torch.export.save(program, path, extra_files={f"{NAME}.json": record.to_json()})
+
+
+class InPrecision(torch.nn.Module):
+    """A form that computes in another dtype; what goes in and comes out stays as it is."""
+
+    def __init__(self, form: ExportForm, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.form = form.to(dtype)
+        self.dtype = dtype
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        found = self.form(pixels.to(self.dtype) if pixels.is_floating_point() else pixels)
+        found = found if isinstance(found, tuple) else (found,)
+        return tuple(t.float() if t.is_floating_point() else t for t in found)

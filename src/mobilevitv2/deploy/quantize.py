@@ -1,0 +1,81 @@
+"""int8 with calibration: weights and inputs of convolutions and linear layers, and nothing else.
+
+Norms, softmax and products of maps stay float: quantised, they destroy the answer in every tool.
+"""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mobilevitv2.errors import ConfigError, require
+
+QUANTISED = ("Conv", "Gemm")  # of ONNX
+
+
+def quantize_onnx(model: Any, calibration: Sequence[np.ndarray]) -> Any:
+    """An ONNX model with quantise and dequantise nodes (QDQ), by onnxruntime's static method."""
+    onnx = require("onnx", extra="onnx")
+    quantization = require("onnxruntime.quantization", extra="onnx")
+    name = model.graph.input[0].name
+
+    class Reader(quantization.CalibrationDataReader):
+        def __init__(self) -> None:
+            self.batches: Iterator[np.ndarray] = iter(calibration)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            batch = next(self.batches, None)
+            return None if batch is None else {name: batch}
+
+    with tempfile.TemporaryDirectory() as folder:
+        source, prepared, out = (Path(folder) / f"{n}.onnx" for n in ("fp32", "prepared", "int8"))
+        onnx.save(model, source)
+        quantization.shape_inference.quant_pre_process(source, prepared, skip_symbolic_shape=True)
+        quantization.quantize_static(
+            prepared,
+            out,
+            Reader(),
+            quant_format=quantization.QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED),
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            per_channel=True,
+        )
+        quantised = onnx.load(out)
+    count = sum(node.op_type == "QuantizeLinear" for node in quantised.graph.node)
+    if not count:
+        raise ConfigError("onnxruntime quantised no operator of this model.")
+    return quantised
+
+
+def quantize_openvino(model: Any, calibration: Sequence[np.ndarray]) -> Any:
+    """An OpenVINO model with fake-quantise nodes, by NNCF."""
+    nncf = require("nncf", extra="openvino")
+    return nncf.quantize(
+        model,
+        nncf.Dataset(list(calibration)),
+        model_type=nncf.ModelType.TRANSFORMER,
+        subset_size=len(calibration),
+    )
+
+
+def quantize_program(
+    program: Any, example: tuple[torch.Tensor, ...], calibration: Sequence[np.ndarray]
+) -> Any:
+    """A program of torch.export, quantised for XNNPACK by torchao's PT2E."""
+    quantizers = require(
+        "executorch.backends.xnnpack.quantizer.xnnpack_quantizer", extra="executorch"
+    )
+    pt2e = require("torchao.quantization.pt2e.quantize_pt2e", extra="executorch")
+    config = quantizers.get_symmetric_quantization_config(is_per_channel=True)
+    quantizer = quantizers.XNNPACKQuantizer()
+    # By module type it would silently leave nine of ten convolutions as they are.
+    for operator in (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default):
+        quantizer.set_operator_type(operator, config)
+    prepared = pt2e.prepare_pt2e(program.module(), quantizer)
+    for batch in calibration:
+        prepared(torch.from_numpy(batch))
+    return torch.export.export(pt2e.convert_pt2e(prepared), example)

@@ -1,0 +1,149 @@
+"""What is asked of an export, which target can do it, and how to get a target's package."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from typing import Any, Literal
+
+from mobilevitv2.config import image_sides
+from mobilevitv2.errors import ConfigError
+from mobilevitv2.runtime.record import MULTIPLE
+
+Sizes = Literal["any"] | int | Sequence[int] | Sequence[Sequence[int]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of file, and what it can express."""
+
+    name: str
+    suffix: str
+    module: str
+    """Of this folder; its function `write(form, request, record, path)` makes the file."""
+    packages: tuple[str, ...]
+    """What has to be importable."""
+    extra: str
+    precisions: tuple[str, ...]
+    sizes: tuple[str, ...]
+    """Of one, several, any."""
+    any_batch: bool = False
+    runs_here: bool = True
+    alone: bool = False
+    """Its package pins another torch than the rest, so it wants an environment of its own."""
+    outputs: tuple[str, ...] = ("logits", "top_k")
+    inputs: tuple[str, ...] = ("float", "uint8")
+
+
+EVERY_SIZE = ("one", "several", "any")
+TARGETS = {
+    "onnx": Target(
+        "ONNX", ".onnx", "onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx",
+        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True,
+    ),
+    "openvino": Target(
+        "OpenVINO", ".xml", "openvino", ("onnx", "onnxscript", "openvino"), "openvino",
+        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True,
+    ),
+    "coreml": Target(
+        "Core ML", ".mlpackage", "coreml", ("coremltools",), "coreml",
+        ("fp32", "fp16"), ("one", "several"), runs_here=sys.platform == "darwin",
+    ),
+    "executorch": Target(
+        "ExecuTorch", ".pte", "executorch", ("executorch", "torchao"), "executorch",
+        ("fp32", "int8"), ("one",),
+    ),
+    "litert": Target(
+        "LiteRT", ".tflite", "litert", ("litert_torch",), "litert",
+        ("fp32",), ("one",), alone=True,
+    ),
+    "torch": Target(
+        "torch.export", ".pt2", "pt2", ("torch",), "torch",
+        ("fp32", "bf16", "fp16"), EVERY_SIZE, any_batch=True,
+    ),
+    "web": Target(
+        "the web", "", "web", ("onnx", "onnxscript", "onnxruntime"), "onnx",
+        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is asked of an export. Wrong values raise ConfigError, which names the target."""
+
+    target: Target
+    sizes: list[tuple[int, int]] | None
+    """Height and width in px, of each size that goes in; None: any multiples of 32."""
+    batch: int | None = None
+    precision: str = "fp32"
+    input: str = "float"
+    output: str = "logits"
+    top_k: int = 5
+    opset: int = 20
+    calibration: list[Any] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        target = self.target
+        kind = "any" if self.sizes is None else "one" if len(self.sizes) == 1 else "several"
+        asked = {
+            "precision": (self.precision, target.precisions),
+            "image size": (kind, target.sizes),
+            "input": (self.input, target.inputs),
+            "output": (self.output, target.outputs),
+        }
+        for what, (value, possible) in asked.items():
+            if value not in possible:
+                raise ConfigError(
+                    f"{target.name} can't have {what} {value}; it has {', '.join(possible)}."
+                )
+        if self.batch is not None and self.batch < 1:
+            raise ConfigError(f"batch is {self.batch}; at least 1 is wanted.")
+        if self.batch is None and not target.any_batch:
+            raise ConfigError(f"{target.name} takes a fixed number of images; give batch.")
+        if self.opset not in range(17, 22):
+            raise ConfigError(f"opset is {self.opset}; 17 to 21 is wanted.")
+
+    @property
+    def example_size(self) -> tuple[int, int]:
+        """A size to trace the model with."""
+        return self.sizes[0] if self.sizes else (256, 256)
+
+
+def parse_sizes(sizes: Any) -> list[tuple[int, int]] | None:
+    """One side, (height, width), a list of such, or "any", to what `Request` holds."""
+    if sizes == "any":
+        return None
+    if isinstance(sizes, int) or (
+        isinstance(sizes, list | tuple) and len(sizes) == 2 and all(type(s) is int for s in sizes)
+    ):
+        sizes = [sizes]
+    if not isinstance(sizes, list | tuple) or not sizes:
+        raise ConfigError(
+            f"image size is {sizes!r}; a side, (height, width), a list of them, or 'any' is wanted."
+        )
+    found = list(dict.fromkeys(image_sides(size) for size in sizes))
+    if len(found) > 1 and any(side % MULTIPLE for size in found for side in size):
+        raise ConfigError(
+            f"the image sizes are {sizes}; where there are several, multiples of {MULTIPLE} px "
+            "are wanted."
+        )
+    return found
+
+
+def check_installed(target: Target) -> None:
+    """Raise ImportError with the command that installs what `target` needs."""
+    missing = [name for name in target.packages if find_spec(name) is None]
+    if not missing:
+        return
+    wanted = f"pip install 'mobilevitv2[{target.extra}]'"
+    if target.alone:
+        folder = f"{target.extra}-env"
+        wanted = (
+            "it wants another torch than the rest, so give it an environment of its own: "
+            f"python -m venv {folder} && {folder}/bin/{wanted}, "
+            f"then {folder}/bin/mobilevitv2 export ..."
+        )
+    raise ImportError(
+        f"{target.name} needs {', '.join(missing)}, which is not installed. Get it with: {wanted}"
+    )

@@ -1,0 +1,138 @@
+"""Is the file's answer the model's answer? Run in its real runtime, on real images."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from mobilevitv2.exported import ExportedClassifier
+from mobilevitv2.images import ImageSource
+from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+
+CLOSE = 1e-4  # largest difference of fp32 files, relative to the largest logit
+AGREEMENT = {"fp32": 1.0, "fp16": 0.99, "bf16": 0.99}  # least share of equal first classes
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What a comparison of a file with its model found."""
+
+    images: int
+    size: tuple[int, int]
+    """Height and width in px."""
+    precision: str
+    """What the runtime computed in; int8 for a quantised file."""
+    difference: float
+    """Largest difference of a logit (of a probability, where the file gives classes)."""
+    scale: float
+    """The largest logit, or 1."""
+    agreement: float
+    """Share of images with the same first class, in [0, 1]."""
+
+    @property
+    def passed(self) -> bool:
+        """Whether this is the same model; an int8 file is judged by its accuracy instead."""
+        close = self.precision != "fp32" or self.difference <= CLOSE * self.scale
+        return close and self.agreement >= AGREEMENT.get(self.precision, 0.0)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.precision}, {self.size[0]}x{self.size[1]} px, {self.images} images: "
+            f"largest difference {self.difference / self.scale:.1e} of scale, "
+            f"same first class {100 * self.agreement:.1f} %"
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self) | {"passed": self.passed}
+
+
+def verify(
+    exported: ExportedClassifier,
+    model: MobileViTV2ForImageClassification,
+    pixels: Sequence[np.ndarray],
+    given: Sequence[np.ndarray] | None = None,
+) -> Verification:
+    """Compare on prepared images, float32 [3, H, W] of one size.
+
+    `given` are the same images as the file wants them prepared, where that is not the same. First
+    classes that the model itself holds for equal, to within the allowed difference, do not count
+    as different.
+    """
+    wanted, found = [], []
+    for start in range(0, len(pixels), BATCH):
+        batch, same = (np.stack(p[start : start + BATCH]) for p in (pixels, given or pixels))
+        with torch.inference_mode():
+            logits = model(torch.from_numpy(batch), return_dict=True).logits
+        wanted.append(logits.double().numpy())
+        found.append(exported(same).astype(np.float64))
+    a, b = np.concatenate(wanted), np.concatenate(found)
+    quantised = exported.record.precision == "int8"
+    if exported.record.output == "top_k":
+        a, b, scale = _softmax(a), _softmax(b), 1.0
+        kept = np.argsort(-b, axis=1)[:, : exported.record.top_k]
+        difference = np.abs(np.take_along_axis(a - b, kept, 1)).max()
+    else:
+        difference, scale = np.abs(a - b).max(), max(np.abs(a).max(), 1e-12)
+    first = b.argmax(1)
+    behind = a.max(1) - a[np.arange(len(a)), first]  # 0 where the first class is the same
+    same = behind <= (CLOSE * scale if exported.runtime.precision == "fp32" else 0)
+    return Verification(
+        images=len(a),
+        size=(pixels[0].shape[1], pixels[0].shape[2]),
+        precision="int8" if quantised else _precision(exported),
+        difference=float(difference),
+        scale=float(scale),
+        agreement=float(same.mean()),
+    )
+
+
+def _precision(exported: ExportedClassifier) -> str:
+    of_file, of_runtime = exported.record.precision, exported.runtime.precision
+    return of_file if of_file != "fp32" else of_runtime
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(1, keepdims=True))
+    return weights / weights.sum(1, keepdims=True)
+
+
+def pictures(count: int = 32) -> tuple[list[ImageSource], str]:
+    """Images to verify with where none are given, and what they are.
+
+    Parts of the two photos that scikit-learn brings; without it, drawn noise.
+    """
+    generator = np.random.default_rng(0)
+    try:
+        from sklearn.datasets import load_sample_images
+    except ImportError:
+        return [_noise(generator) for _ in range(count)], "drawn noise, for want of photos"
+    photos = load_sample_images().images
+    parts: list[ImageSource] = []
+    for i in range(count):
+        photo = photos[i % len(photos)]
+        side = int(generator.integers(96, min(photo.shape[:2])))
+        top, left = (int(generator.integers(0, n - side + 1)) for n in photo.shape[:2])
+        parts.append(Image.fromarray(photo[top : top + side, left : left + side]))
+    return parts, "parts of scikit-learn's two photos"
+
+
+def _noise(generator: np.random.Generator) -> Image.Image:
+    """Smooth noise, from 3 to 48 blots a side."""
+    blots = int(generator.integers(3, 49))
+    pixels = generator.integers(0, 256, (blots, blots, 3), np.uint8)
+    return Image.fromarray(pixels).resize((320, 320), Image.Resampling.BICUBIC)
+
+
+def images_below(folder: str | Path, count: int) -> list[ImageSource]:
+    """Up to `count` images of a folder and the folders in it, evenly taken from all."""
+    from mobilevitv2.collect import collect_images
+
+    found = [item.source for item in collect_images([str(folder)])]
+    step = max(len(found) / count, 1)
+    return [found[int(i * step)] for i in range(min(count, len(found)))]

@@ -1,0 +1,87 @@
+"""An exported classifier as `Predictor` uses it: prepared pixels in, logits or classes out."""
+
+from pathlib import Path
+
+import numpy as np
+
+from mobilevitv2.errors import CheckpointError, ImageError
+from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.runtime import open_runtime
+from mobilevitv2.runtime.opening import Precision
+from mobilevitv2.runtime.record import MULTIPLE
+
+
+class ExportedClassifier:
+    """An exported file with its record; batches of any number, whatever the graph takes."""
+
+    def __init__(
+        self, source: str | Path, *, threads: int | None = None, precision: Precision = "auto"
+    ) -> None:
+        self.runtime = open_runtime(source, threads=threads, precision=precision)
+        self.source = str(source)
+        if self.runtime.record is None:
+            raise CheckpointError(
+                f"{source} has no record of its classes and of how images are prepared: it does "
+                "not come from mobilevitv2 export. Export the model with it, or run the graph by "
+                "yourself: mobilevitv2.runtime.open_runtime."
+            )
+        self.record = self.runtime.record
+        processor = self.record.open_processor()
+        self.white = 255 * processor.rescale_factor if processor.do_rescale else 255.0
+        if self.record.task != "classification":
+            raise CheckpointError(f"{source} is a model for {self.record.task}, not classes.")
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the classes, in the order of the logits."""
+        return self.record.labels
+
+    def open_processor(self) -> MobileViTImageProcessor:
+        """How images are prepared for `__call__`."""
+        processor = self.record.open_processor()
+        if self.record.input == "uint8":  # the graph turns RGB into what the weights want
+            processor.do_flip_channel_order = False
+        return processor
+
+    def __call__(self, pixels: np.ndarray) -> np.ndarray:
+        """What `open_processor` makes, float32 [B, 3, H, W], to logits [B, classes].
+
+        Where the file gives the k best classes only, the others share what is left evenly. Raises
+        ImageError for a size that the file was not made for.
+        """
+        self._check_size(*pixels.shape[2:])
+        if self.record.input == "uint8":
+            pixels = np.rint(pixels * (255 / self.white)).astype(np.uint8).transpose(0, 2, 3, 1)
+        together = self.record.batch
+        if together is None:
+            return self._logits(self.runtime(pixels))
+        parts = []
+        for start in range(0, len(pixels), together):
+            part = pixels[start : start + together]
+            missing = np.zeros((together - len(part), *part.shape[1:]), part.dtype)
+            parts.append(self._logits(self.runtime(np.concatenate([part, missing])))[: len(part)])
+        return np.concatenate(parts)
+
+    def _logits(self, outputs: list[np.ndarray]) -> np.ndarray:
+        if self.record.output == "logits":
+            return outputs[0].astype(np.float32)
+        scores, classes = outputs  # [B, k]
+        count = len(self.classes)
+        rest = np.maximum(1 - scores.sum(1, keepdims=True), 1e-30)
+        probabilities = np.repeat(rest / max(count - scores.shape[1], 1), count, axis=1)
+        np.put_along_axis(probabilities, classes, np.maximum(scores, 1e-30), axis=1)
+        return np.log(probabilities, dtype=np.float32)
+
+    def _check_size(self, height: int, width: int) -> None:
+        sizes = self.record.sizes
+        if sizes is None and (height % MULTIPLE or width % MULTIPLE):
+            raise ImageError(
+                f"{self.source} takes images whose sides are multiples of {MULTIPLE} px, not "
+                f"{height}x{width}."
+            )
+        if sizes is not None and [height, width] not in sizes:
+            known = ", ".join(f"{h}x{w}" for h, w in sizes)
+            raise ImageError(
+                f"{self.source} was exported for {known} px, and this image is {height}x{width}. "
+                "Export it for that size, or for any: --image-size any."
+            )

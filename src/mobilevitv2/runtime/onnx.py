@@ -1,0 +1,42 @@
+"""ONNX files in onnxruntime."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevitv2.errors import CheckpointError, require
+from mobilevitv2.runtime.opening import only_fp32
+from mobilevitv2.runtime.record import NAME, Record
+
+
+class OnnxRuntime:
+    """A session of onnxruntime on the CPU."""
+
+    def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
+        ort: Any = require("onnxruntime", extra="")
+        self.precision = only_fp32(precision, "onnxruntime")
+        options = ort.SessionOptions()
+        options.log_severity_level = 3  # errors; they come as exceptions as well
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        try:
+            self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own errors have no base class
+            reason = str(error).split("\n")[0]
+            raise CheckpointError(
+                f"{path} can't be opened by onnxruntime: it is damaged or no ONNX file ({reason})."
+            ) from error
+        found = self.session.get_modelmeta().custom_metadata_map.get(NAME)
+        self.record = None if found is None else Record.from_json(found, str(path))
+        taken = self.session.get_inputs()
+        if len(taken) != 1:
+            raise CheckpointError(
+                f"{path} takes {len(taken)} inputs ({', '.join(i.name for i in taken)}); a graph "
+                "with one, the images, is wanted."
+            )
+        self.name = taken[0].name
+        self.input_shape = tuple(n if isinstance(n, int) else None for n in taken[0].shape)
+
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        return self.session.run(None, {self.name: np.ascontiguousarray(pixels)})

@@ -1,0 +1,41 @@
+"""A program of torch.export, .pt2, in torch."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevitv2.errors import CheckpointError, require
+from mobilevitv2.runtime.opening import only_fp32
+from mobilevitv2.runtime.record import NAME, Record
+
+
+class Pt2Runtime:
+    """The graph in PyTorch, on the CPU; `threads` is that of the whole process."""
+
+    def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
+        self.precision = only_fp32(precision, "torch.export")
+        torch: Any = require("torch", extra="torch")
+        extra = {f"{NAME}.json": ""}
+        try:
+            program = torch.export.load(path, extra_files=extra)
+        except Exception as error:  # a damaged archive fails in many ways
+            raise CheckpointError(f"{path} is damaged or no program of torch.export.") from error
+        found = extra[f"{NAME}.json"]
+        self.record = Record.from_json(found, str(path)) if found else None
+        shape = next(
+            node.meta["val"].shape
+            for node in program.graph.nodes
+            if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
+        )
+        self.input_shape = tuple(n if isinstance(n, int) else None for n in shape)
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.module = program.module()
+        self.torch = torch
+
+    def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
+        with self.torch.inference_mode():
+            found = self.module(self.torch.from_numpy(np.ascontiguousarray(pixels)))
+        found = found if isinstance(found, tuple | list) else (found,)
+        return [tensor.numpy() for tensor in found]

@@ -1,0 +1,79 @@
+"""`Record`: what travels inside every exported file, so that nobody has to remember it.
+
+It is JSON, in the target's own metadata: what the classes are called, how images are prepared, what
+goes in and comes out, and which weights it was made from.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+from mobilevitv2.errors import CheckpointError
+from mobilevitv2.processor import MobileViTImageProcessor
+
+NAME = "mobilevitv2"  # the entry in the target's metadata
+FORM = 1  # goes up when older code can't read what newer code writes
+
+MULTIPLE = 32  # px: where any size goes, height and width are multiples of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """All that a file needs to be used, but for its graph."""
+
+    task: str
+    """classification"""
+    labels: list[str]
+    """The classes in the order of the logits."""
+    processor: dict[str, Any]
+    """The fields of preprocessor_config.json."""
+    sizes: list[list[int]] | None
+    """[height, width] in px of the images that go in; None: any multiples of 32."""
+    batch: int | None
+    """Images that go in at a time; None: any number."""
+    input: str = "float"
+    """float: prepared pixels, float32 [B, 3, H, W]. uint8: RGB pixels, uint8 [B, H, W, 3]."""
+    output: str = "logits"
+    """logits: float32 [B, classes]. top_k: probabilities [B, k] and int64 class numbers [B, k]."""
+    top_k: int | None = None
+    """How many classes an output of top_k gives."""
+    precision: str = "fp32"
+    target: str = ""
+    weights: str = ""
+    """sha256 of the weights that it was made from."""
+    versions: dict[str, str] = field(default_factory=dict)
+    form: int = FORM
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, name: str) -> Self:
+        """Raises CheckpointError, which names the file `name`, for what is no record."""
+        try:
+            values = json.loads(text)
+        except ValueError as error:
+            raise CheckpointError(f"{name}: its record is damaged ({error}).") from error
+        if not isinstance(values, dict) or not isinstance(values.get("form"), int):
+            raise CheckpointError(f"{name}: its record is no record of mobilevitv2.")
+        if values["form"] > FORM:
+            raise CheckpointError(
+                f"{name} was written by a newer mobilevitv2, "
+                f"{values.get('versions', {}).get('mobilevitv2', 'of unknown version')}. Update "
+                "this one: pip install -U mobilevitv2"
+            )
+        known = {f.name for f in fields(cls)}
+        missing = {"task", "labels", "processor", "sizes", "batch"} - values.keys()
+        if missing:
+            raise CheckpointError(f"{name}: its record lacks {', '.join(sorted(missing))}.")
+        return cls(**{key: value for key, value in values.items() if key in known})
+
+    def open_processor(self) -> MobileViTImageProcessor:
+        """The image processor. Raises ConfigError for wrong values."""
+        return MobileViTImageProcessor.from_dict(self.processor)
+
+    @property
+    def id2label(self) -> dict[int, str]:
+        """The classes by number."""
+        return dict(enumerate(self.labels))
