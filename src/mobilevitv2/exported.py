@@ -63,10 +63,16 @@ class ExportedClassifier:
         return np.concatenate(parts)
 
     def _logits(self, outputs: list[np.ndarray]) -> np.ndarray:
-        if self.record.output == "logits":
-            return outputs[0].astype(np.float32)
-        scores, classes = outputs  # [B, k]
         count = len(self.classes)
+        if self.record.output == "logits":
+            logits = outputs[0]
+            if logits.ndim != 2 or logits.shape[1] != count:
+                raise CheckpointError(
+                    f"{self.source} does not fit its record: it gives {list(logits.shape)}, and "
+                    f"the record names {count} classes. It was changed; export it anew."
+                )
+            return logits.astype(np.float32)
+        scores, classes = outputs  # [B, k]
         rest = np.maximum(1 - scores.sum(1, keepdims=True), 1e-30)
         probabilities = np.repeat(rest / max(count - scores.shape[1], 1), count, axis=1)
         np.put_along_axis(probabilities, classes, np.maximum(scores, 1e-30), axis=1)

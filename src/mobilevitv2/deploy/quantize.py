@@ -14,10 +14,15 @@ import torch
 from mobilevitv2.errors import ConfigError, require
 
 QUANTISED = ("Conv", "Gemm")  # of ONNX
+FLOAT = ("Add", "AvgPool", "Divide", "Multiply", "ReduceMean", "Subtract")  # of OpenVINO
 
 
-def quantize_onnx(model: Any, calibration: Sequence[np.ndarray]) -> Any:
-    """An ONNX model with quantise and dequantise nodes (QDQ), by onnxruntime's static method."""
+def quantize_onnx(model: Any, calibration: Sequence[np.ndarray], leave: list[str]) -> Any:
+    """An ONNX model with quantise and dequantise nodes (QDQ), by onnxruntime's static method.
+
+    The nodes named in `leave` stay as they are, and so do the biases: as int32 with a scale for
+    each channel they would be larger.
+    """
     onnx = require("onnx", extra="onnx")
     quantization = require("onnxruntime.quantization", extra="onnx")
     name = model.graph.input[0].name
@@ -43,6 +48,8 @@ def quantize_onnx(model: Any, calibration: Sequence[np.ndarray]) -> Any:
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             per_channel=True,
+            nodes_to_exclude=leave,
+            extra_options={"QuantizeBias": False},
         )
         quantised = onnx.load(out)
     count = sum(node.op_type == "QuantizeLinear" for node in quantised.graph.node)
@@ -51,14 +58,15 @@ def quantize_onnx(model: Any, calibration: Sequence[np.ndarray]) -> Any:
     return quantised
 
 
-def quantize_openvino(model: Any, calibration: Sequence[np.ndarray]) -> Any:
-    """An OpenVINO model with fake-quantise nodes, by NNCF."""
+def quantize_openvino(model: Any, calibration: Sequence[np.ndarray], leave: list[str]) -> Any:
+    """An OpenVINO model with fake-quantise nodes, by NNCF; the nodes named in `leave` stay."""
     nncf = require("nncf", extra="openvino")
     return nncf.quantize(
         model,
         nncf.Dataset(list(calibration)),
         model_type=nncf.ModelType.TRANSFORMER,
         subset_size=len(calibration),
+        ignored_scope=nncf.IgnoredScope(names=leave, types=list(FLOAT), validate=False),
     )
 
 

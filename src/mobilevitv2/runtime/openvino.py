@@ -25,7 +25,7 @@ class OpenVinoRuntime:
             raise CheckpointError(
                 f"{path} can't be opened by OpenVINO: it or its .bin is damaged."
             ) from error
-        found = model.get_rt_info().get(NAME)
+        found = model.get_rt_info(NAME) if model.has_rt_info(NAME) else None
         self.record = None if found is None else Record.from_json(found.astype(str), str(path))
         self.precision = _precision(core, precision)
         options: dict[str, Any] = {

@@ -1,0 +1,287 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny import CLASSES, COLOURS, SIZE, picture, save_bundle, save_images
+from typer.testing import CliRunner
+
+from mobilevitv2 import Predictor
+from mobilevitv2.cli import app
+from mobilevitv2.deploy import export, form, request
+from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ExportError, ImageError
+from mobilevitv2.runtime import open_runtime
+
+onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
+pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+# What the exporters' own code warns of.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory) -> Path:
+    return save_bundle(tmp_path_factory.mktemp("model") / "colours")
+
+
+@pytest.fixture(scope="module")
+def bgr_bundle(tmp_path_factory) -> Path:
+    return save_bundle(tmp_path_factory.mktemp("model") / "bgr", order="bgr")
+
+
+@pytest.fixture(scope="module")
+def file(bundle, tmp_path_factory) -> Path:
+    return export(bundle, to="onnx", out=tmp_path_factory.mktemp("onnx") / "colours.onnx").path
+
+
+def assert_same(exported: Predictor, original: Predictor, tolerance: float = 1e-4) -> None:
+    pictures = [picture(c, seed=7, size=(90, 70)) for c in COLOURS] * 3
+    for found, wanted in zip(exported(pictures), original(pictures), strict=True):
+        assert found.labels == wanted.labels
+        assert np.allclose(found.scores, wanted.scores, atol=tolerance)
+
+
+# What comes out
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"batch": 2},
+        {"opset": 17},
+        {"image_size": "any"},
+        {"image_size": [SIZE, SIZE + 32]},
+        {"input": "uint8"},
+        {"output": "top_k", "top_k": 3},
+        {"input": "uint8", "output": "top_k", "top_k": 3, "image_size": "any", "opset": 17},
+    ],
+    ids=str,
+)
+def test_an_onnx_file_answers_as_its_model(bundle, bgr_bundle, options, tmp_path):
+    for source in (bundle, bgr_bundle):
+        result = export(source, to="onnx", out=tmp_path / f"{source.name}.onnx", **options)
+        assert result.checks
+        assert all(check.passed and check.difference > 0 for check in result.checks)
+        if options.get("image_size") == [SIZE, SIZE + 32]:
+            continue  # a processor of two sides stretches; the checks have compared it
+        assert_same(Predictor(result.path), Predictor(source, device="cpu"))
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.01)])
+def test_half_precision(bundle, precision, tolerance, tmp_path):
+    result = export(bundle, to="onnx", precision=precision, out=tmp_path / "half.onnx")
+    full = export(bundle, to="onnx", out=tmp_path / "full.onnx")
+    assert result.bytes < 0.8 * full.bytes
+    assert_same(Predictor(result.path), Predictor(bundle, device="cpu"), tolerance)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_program_of_torch_export(bundle, precision, tmp_path):
+    result = export(bundle, to="torch", precision=precision, out=tmp_path / "colours.pt2")
+    tolerance = 1e-4 if precision == "fp32" else 0.05
+    assert_same(Predictor(result.path), Predictor(bundle, device="cpu"), tolerance)
+
+
+def test_int8_is_smaller_and_agrees(bundle, tmp_path):
+    calibration = save_images(tmp_path / "images", 8)
+    result = export(
+        bundle, to="onnx", precision="int8", calibrate=calibration, out=tmp_path / "int8.onnx"
+    )
+    kinds = [node.op_type for node in onnx.load(result.path).graph.node]
+    convolutions = kinds.count("Conv")
+    assert kinds.count("QuantizeLinear") > convolutions / 2
+    assert result.checks[0].agreement == 1
+    assert_same(Predictor(result.path), Predictor(bundle, device="cpu"), 0.2)
+
+
+def test_the_web_form_is_a_folder_with_its_record(bundle, tmp_path):
+    result = export(bundle, to="web", out=tmp_path / "web")
+    record = json.loads((result.path / "record.json").read_text())
+    assert record["labels"] == CLASSES
+    assert record["processor"]["crop_size"] == {"height": SIZE, "width": SIZE}
+    assert_same(Predictor(result.path), Predictor(bundle, device="cpu"))
+
+
+def test_the_record_travels_in_the_file(bundle, file):
+    record = open_runtime(file).record
+    assert record is not None
+    assert record.labels == CLASSES
+    assert record.sizes == [[SIZE, SIZE]]
+    assert record.task == "classification"
+    assert record.open_processor() == Predictor(bundle).processor
+    assert len(record.weights) == 64
+    assert record.versions["torch"] == torch.__version__.split("+")[0] or record.versions["torch"]
+    beside = json.loads(Path(f"{file}.verified.json").read_text())
+    assert beside["checks"][0]["passed"]
+
+
+def test_no_operator_beyond_rank_four_and_none_of_a_foreign_domain(file):
+    model = onnx.shape_inference.infer_shapes(onnx.load(file))
+    assert {node.domain for node in model.graph.node} == {""}
+    ranks = [len(value.type.tensor_type.shape.dim) for value in model.graph.value_info]
+    assert len(ranks) > 100
+    assert max(ranks) <= 4
+
+
+# Without torch
+
+
+def test_prediction_from_an_exported_file_imports_no_torch(file, tmp_path):
+    picture("red").save(tmp_path / "red.png")
+    code = (
+        "import sys\n"
+        "for name in ('torch', 'torchvision', 'safetensors', 'sklearn'): sys.modules[name] = None\n"
+        "from mobilevitv2.cli import main\n"
+        f"sys.argv = ['mobilevitv2', 'predict', {str(file)!r}, {str(tmp_path / 'red.png')!r}, "
+        "'--json']\n"
+        "main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["label"] == "red"
+
+
+def test_several_requests_keep_the_order(file):
+    predictor = Predictor(file, requests=3, batch_size=2, threads=1)
+    predictor.warmup()
+    names = [list(COLOURS)[i % 3] for i in range(25)]
+    assert [r.label for r in predictor([picture(n, seed=i) for i, n in enumerate(names)])] == names
+
+
+# Verification
+
+
+def test_a_file_that_answers_otherwise_is_set_aside(bundle, tmp_path, monkeypatch):
+    def wrong(model, *arguments, **options):
+        mutant = fuse(model, *arguments, **options)
+        mutant.mobilevitv2.encoder.layer[2].conv_kxk.convolution.bias.mul_(1.05)
+        return mutant
+
+    fuse = form.fuse
+    monkeypatch.setattr(form, "fuse", wrong)
+    with pytest.raises(ExportError, match=r"does not answer as the model does.*\.rejected"):
+        export(bundle, to="onnx", out=tmp_path / "colours.onnx")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours.onnx.rejected"]
+
+
+# Bad input
+
+
+def test_what_exists_is_not_overwritten(bundle, tmp_path):
+    taken = tmp_path / "model.onnx"
+    taken.write_text("mine")
+    with pytest.raises(FileExistsError, match="exists already"):
+        export(bundle, to="onnx", out=taken)
+    assert taken.read_text() == "mine"
+    export(bundle, to="onnx", out=taken, overwrite=True)
+    assert Predictor(taken)(picture("blue")).label == "blue"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"to": "tensorrt"}, "target is 'tensorrt'; one of onnx"),
+        ({"to": "onnx", "precision": "bf16"}, "ONNX can't have precision bf16"),
+        ({"to": "onnx", "precision": "int8"}, "int8 and a folder of images to calibrate with"),
+        ({"to": "onnx", "image_size": [64, 100]}, None),
+        ({"to": "onnx", "image_size": [[64, 64], [100, 100]]}, "multiples of 32"),
+        ({"to": "onnx", "image_size": 16}, "needs at least 32 px"),
+        ({"to": "onnx", "batch": 0}, "batch is 0"),
+        ({"to": "onnx", "opset": 9}, "opset is 9"),
+        ({"to": "onnx", "out": "model.bin"}, "ends in .onnx"),
+    ],
+    ids=str,
+)
+def test_what_a_target_cant_express_is_said(bundle, options, said, tmp_path):
+    options = {"out": tmp_path / "x.onnx", **options}
+    if said is None:
+        export(bundle, **options)
+        return
+    with pytest.raises(ConfigError, match=said):
+        export(bundle, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_package_is_named_with_the_command(bundle, tmp_path, monkeypatch):
+    absent = {"litert_torch", "executorch"}
+    real = request.find_spec
+    monkeypatch.setattr(request, "find_spec", lambda n: None if n in absent else real(n))
+    with pytest.raises(ImportError, match=r"pip install 'mobilevitv2\[executorch\]'"):
+        export(bundle, to="executorch", out=tmp_path / "model.pte")
+    with pytest.raises(ImportError, match=r"an environment of its own: python -m venv"):
+        export(bundle, to="litert", out=tmp_path / "model.tflite")
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_images_to_calibrate_with(bundle, count, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(count):
+        picture("red", i).save(folder / f"{i}.png")
+    with pytest.raises(DataError, match="image"):
+        export(bundle, to="onnx", precision="int8", calibrate=folder, out=tmp_path / "a.onnx")
+
+
+def test_damaged_files(file, tmp_path):
+    whole = file.read_bytes()
+    cut = tmp_path / "cut.onnx"
+    cut.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"cut\.onnx can't be opened"):
+        Predictor(cut)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        Predictor(tmp_path / "absent.onnx")
+    model = onnx.load(file)
+    del model.metadata_props[:]
+    onnx.save(model, tmp_path / "bare.onnx")
+    with pytest.raises(CheckpointError, match="has no record"):
+        Predictor(tmp_path / "bare.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sizes": [[96, 96]]}, "does not fit its record"),
+        ({"batch": 4}, "does not fit its record"),
+        ({"form": 99}, "newer mobilevitv2"),
+        ({"task": "detection"}, "model for detection"),
+        ({"labels": ["one"]}, "classes"),
+    ],
+    ids=str,
+)
+def test_a_record_that_does_not_fit_the_graph(file, change, said, tmp_path):
+    model = onnx.load(file)
+    record = json.loads(model.metadata_props[0].value) | change
+    onnx.helper.set_model_props(model, {"mobilevitv2": json.dumps(record)})
+    onnx.save(model, tmp_path / "changed.onnx")
+    with pytest.raises(CheckpointError, match=said):
+        Predictor(tmp_path / "changed.onnx")(picture("red"))
+
+
+def test_a_size_that_the_file_was_not_made_for(file):
+    predictor = Predictor(file)
+    predictor.processor.crop_size = {"height": 96, "width": 96}
+    with pytest.raises(ImageError, match=r"exported for 64x64 px, and this image is 96x96"):
+        predictor(picture("red"))
+
+
+def test_a_full_disk_leaves_nothing_behind(bundle, tmp_path, monkeypatch):
+    def full(*arguments, **options):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(onnx, "save", full)
+    with pytest.raises(OSError, match="No space left"):
+        export(bundle, to="onnx", out=tmp_path / "colours.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command(bundle, tmp_path):
+    out = tmp_path / "colours.onnx"
+    done = CliRunner().invoke(app, ["export", str(bundle), "--to", "onnx", "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    assert "same answer" in done.output
+    again = CliRunner().invoke(app, ["export", str(bundle), "--to", "onnx", "--out", str(out)])
+    assert again.exit_code == 1
+    assert "exists already" in again.output
