@@ -28,6 +28,7 @@ class ExportForm(nn.Module):
         super().__init__()
         fixed = request.sizes[0] if request.sizes and len(request.sizes) == 1 else None
         self.model = fuse(model.cpu().float(), fixed, elementary=True)
+        self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         self.takes_bytes = request.input == "uint8"
         self.bgr = processor.do_flip_channel_order
         self.scale = processor.rescale_factor if processor.do_rescale else 1 / 255

@@ -90,22 +90,25 @@ def _fuse_stage(stage: AttentionStage, elementary: bool) -> None:
     stage.transformer = FusedTransformer(stage.transformer, stage.patch, elementary)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _bare(norm: nn.GroupNorm, readers: list[nn.Conv2d], elementary: bool) -> nn.Module:
-    """The norm without scale and shift, which the 1x1 convolutions that read it take over."""
-    for conv in readers:
-        weight = conv.weight.double()
+def _bare(
+    norm: nn.GroupNorm, readers: Sequence[nn.Conv2d | nn.Linear], elementary: bool
+) -> nn.Module:
+    """The norm without scale and shift, which the 1x1 projections that read it take over."""
+    for reader in readers:
+        weight = reader.weight.double()
         shift = (weight.flatten(1) * norm.bias.double()).sum(1)
-        bias = shift if conv.bias is None else conv.bias.double() + shift
-        _set(conv, weight * norm.weight.double().view(1, -1, 1, 1), bias)
+        bias = shift if reader.bias is None else reader.bias.double() + shift
+        scale = norm.weight.double().view(1, -1, *[1] * (weight.dim() - 2))
+        _set(reader, weight * scale, bias)
     if elementary:
         return ElementaryStandardize(norm)
     return Standardize(norm.eps)
 
 
-def _set(conv: nn.Conv2d, weight: Tensor, bias: Tensor) -> None:
-    old = conv.weight
-    conv.weight = nn.Parameter(torch.empty_like(old).copy_(weight), requires_grad=False)
-    conv.bias = nn.Parameter(bias.to(old.dtype), requires_grad=False)
+def _set(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor) -> None:
+    old = layer.weight
+    layer.weight = nn.Parameter(torch.empty_like(old).copy_(weight), requires_grad=False)
+    layer.bias = nn.Parameter(bias.to(old.dtype), requires_grad=False)
 
 
 class Standardize(nn.Module):
@@ -128,7 +131,7 @@ class ElementaryStandardize(nn.Module):
         super().__init__()
         self.eps = norm.eps
         average = norm.weight.new_full((1, norm.num_channels, 1, 1), 1 / norm.num_channels)
-        self.register_buffer("average", average, persistent=False)
+        self.register_buffer("average", average)
 
     def forward(self, x: Tensor) -> Tensor:
         mean = F.conv2d(x.mean((2, 3), keepdim=True), self.average)  # [B, 1, 1, 1]
@@ -143,7 +146,7 @@ class Positions(NamedTuple):
     outside: Tensor
     """[P, HW], added to scores: 0 at the position's pixels, minus infinity elsewhere."""
     inside: Tensor | None
-    """[P, HW], 1 at the position's pixels and 0 elsewhere; None where it is not multiplied by."""
+    """[HW, P], 1 at the position's pixels and 0 elsewhere; None where it is not multiplied by."""
 
 
 class FusedTransformer(nn.Module):
@@ -158,8 +161,8 @@ class FusedTransformer(nn.Module):
         self.patch = patch
         self.elementary = elementary
         self.size: tuple[int, int] | None = None  # of the map, where it is fixed
-        self.register_buffer("outside", None, persistent=False)
-        self.register_buffer("inside", None, persistent=False)
+        self.register_buffer("outside", None)
+        self.register_buffer("inside", None)
 
     def forward(self, x: Tensor, other: Tensor) -> Tensor:
         if self.outside is None:
@@ -176,19 +179,29 @@ class FusedTransformer(nn.Module):
 
     def _positions(self, x: Tensor, other: Tensor) -> Positions:
         outside = torch.zeros_like(other, dtype=x.dtype).masked_fill(other, float("-inf"))
-        return Positions(outside, (~other).to(x.dtype) if self.elementary else None)
+        return Positions(outside, (~other).T.to(x.dtype).contiguous() if self.elementary else None)
 
 
 class FusedAttention(nn.Module):
-    """`SeparableSelfAttention` with a convolution for each of query, key and value."""
+    """`SeparableSelfAttention` with a layer for each of query, key and value.
+
+    The key is a linear layer, as it meets no map: only the P sums of one.
+    """
 
     def __init__(self, attention: SeparableSelfAttention) -> None:
         super().__init__()
         self.patch_size = attention.patch_size
         dim = attention.dim
-        self.query = _part(attention, 0, 1)
-        self.key = _part(attention, 1, dim + 1)
-        self.value = _part(attention, dim + 1, 2 * dim + 1)
+        weight = attention.qkv_proj.convolution.weight
+        like = {"device": weight.device, "dtype": weight.dtype}
+        self.query = nn.Conv2d(dim, 1, 1, **like)
+        self.key = nn.Linear(dim, dim, **like)
+        self.value = nn.Conv2d(dim, dim, 1, **like)
+        start = 0
+        for layer in (self.query, self.key, self.value):
+            weight, bias = attention.qkv_proj.rows(start, start + layer.weight.shape[0])
+            _set(layer, weight.view_as(layer.weight), bias)
+            start += layer.weight.shape[0]
         self.out_proj = attention.out_proj
 
     def forward(self, x: Tensor, other: Positions) -> Tensor:
@@ -196,19 +209,12 @@ class FusedAttention(nn.Module):
         at_least_fp32 = torch.promote_types(x.dtype, torch.float32)
         scores = scores.softmax(-1, dtype=at_least_fp32).to(x.dtype)
         summed = torch.bmm(x.flatten(2), scores.transpose(1, 2))  # [B, C, P]
-        context = self.key(summed.unsqueeze(2)).squeeze(2)  # [B, C, P]
+        context = self.key(summed.transpose(1, 2))  # [B, P, C]
         value = F.relu(self.value(x), inplace=True)
         if other.inside is None:
-            return self.out_proj(times_context(value, context.transpose(1, 2), self.patch_size))
-        return self.out_proj(value * (context @ other.inside).view_as(value))
-
-
-def _part(attention: SeparableSelfAttention, start: int, stop: int) -> nn.Conv2d:
-    weight, bias = attention.qkv_proj.rows(start, stop)
-    part = nn.Conv2d(attention.dim, stop - start, 1, device=weight.device, dtype=weight.dtype)
-    part.weight = nn.Parameter(weight.detach().clone(), requires_grad=False)
-    part.bias = nn.Parameter(bias.detach().clone(), requires_grad=False)
-    return part
+            return self.out_proj(times_context(value, context, self.patch_size))
+        spread = F.linear(context.transpose(1, 2), other.inside)  # [B, C, HW]
+        return self.out_proj(value * spread.view_as(value))
 
 
 @torch.no_grad()

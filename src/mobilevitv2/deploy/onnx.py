@@ -94,11 +94,12 @@ def shorten_names(model: Any) -> Any:
 
 def float_nodes(model: Any) -> list[str]:
     """Names of the convolutions and products that are part of norms and of attention."""
-    averages = {t.name for t in model.graph.initializer if t.name.endswith("average")}
+    weights = {t.name for t in model.graph.initializer}
+    weights = {name for name in weights if not name.endswith(("average", "inside"))}
     return [
         node.name
         for node in model.graph.node
-        if node.op_type == "MatMul" or (node.op_type == "Conv" and node.input[1] in averages)
+        if node.op_type in ("Conv", "MatMul") and node.input[1] not in weights
     ]
 
 

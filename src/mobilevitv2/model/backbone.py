@@ -191,7 +191,9 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         )
         output = BaseModelOutput(
             last_hidden_state=last,
-            pooler_output=last.mean((2, 3)) if self.expand_output else None,
+            pooler_output=last.mean((2, 3), keepdim=True).flatten(1)
+            if self.expand_output
+            else None,
             hidden_states=maps if wanted else None,
         )
         return output if self._returns_dict(return_dict) else output.to_tuple()
