@@ -48,7 +48,7 @@ def plain_answers(model, folder: Path, order: str = "rgb") -> tuple[list[str], l
 
 
 def test_the_scores_are_those_of_a_plain_count(predictor, images):
-    truth, answers = plain_answers(predictor.model, images)
+    truth, answers = plain_answers(predictor.network.model, images)
     result = evaluate(predictor, images, batch_size=4)
     columns: Any = precision_recall_fscore_support(truth, answers)
     precision, recall, f1, support = columns
@@ -73,7 +73,7 @@ def test_classes_are_matched_by_name_whatever_their_order(images):
     assert result.accuracy == wanted.accuracy
     assert [c.name for c in result.classes] == CLASSES[::-1]
     # the mutant: by number, the same model would be wrong about two classes of three
-    truth, answers = plain_answers(reversed_.model, images)
+    truth, answers = plain_answers(reversed_.network.model, images)
     by_number = [
         CLASSES.index(t) == CLASSES[::-1].index(a) for t, a in zip(truth, answers, strict=True)
     ]
@@ -96,7 +96,7 @@ def test_channel_orders_are_compared_on_the_same_images(predictor, images):
     assert orders is not None
     rights = {}
     for order in ("rgb", "bgr"):
-        truth, answers = plain_answers(predictor.model, images, order)
+        truth, answers = plain_answers(predictor.network.model, images, order)
         rights[order] = np.array(truth) == np.array(answers)
         assert orders.right[order] == rights[order].sum()
     assert orders.only_right["rgb"] == (rights["rgb"] & ~rights["bgr"]).sum()
@@ -125,7 +125,7 @@ def test_the_better_order_is_named_only_where_chance_does_not_explain_it(
 def test_top5_counts_the_truth_among_five():
     class Fixed(Predictor):
         def logits(self, pixels):
-            return torch.arange(10.0, 0, -1).expand(len(pixels), 10)
+            return np.tile(np.arange(10, 0, -1, dtype=np.float32), (len(pixels), 1))
 
     digits = open_classification("digits")
     model = colour_model()

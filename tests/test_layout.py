@@ -27,6 +27,7 @@ FLOORS = {  # a module may import its own folder, and floors below
     "model": 2,
     "exported": 2,
     "deploy": 4,
+    "benchmark": 4,
     "classifier": 3,
     "predictor": 3,
     "info": 3,

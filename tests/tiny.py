@@ -1,5 +1,6 @@
 """Tiny classifiers that know colours, and folders of coloured images: no training, no download."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,36 @@ def colour_model(classes: list[str] = CLASSES) -> MobileViTV2ForImageClassificat
         head = {"weight": 40 * centred, "bias": -40 * (centred * (features + middle) / 2).sum(1)}
     model.classifier.load_state_dict(head)
     return model
+
+
+@functools.cache
+def trained_model() -> MobileViTV2ForImageClassification:
+    """Names colours after a short training, so its features depend on the image."""
+    model = colour_model()
+    sizes = ((SIZE, SIZE), (90, 70))
+    shown = [picture(c, seed, size) for seed in range(4) for size in sizes for c in CLASSES]
+    pixels = processor()(shown, return_tensors="pt").pixel_values
+    targets = torch.arange(len(CLASSES)).repeat(4 * len(sizes))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = MobileViTV2ForImageClassification(model.config).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+        for _ in range(40):
+            model(pixels, labels=targets).loss.backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        for norm in (m for m in model.modules() if isinstance(m, torch.nn.BatchNorm2d)):
+            norm.reset_running_stats()
+            norm.momentum = None  # statistics of the last weights alone
+        with torch.no_grad():
+            model(pixels)
+    return model.eval()
+
+
+def save_trained(folder: Path, order: str = "rgb") -> Path:
+    trained_model().save_pretrained(folder)
+    processor(order).save_pretrained(folder)
+    return folder
 
 
 def colour_predictor(classes: list[str] = CLASSES, order: str = "rgb", **options) -> Predictor:

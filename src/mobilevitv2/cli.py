@@ -399,6 +399,52 @@ def export(
         display.show(display.exported(result))
 
 
+@app.command()
+def benchmark(
+    model: Model,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="N|HxW", help="In px. [dim]Default: the model's own[/]")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images at a time; repeatable. [dim]1 and 8[/]")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="Calls to take the median of.")] = 30,
+    threads: Threads = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="timm and transformers through the same runtimes.")
+    ] = False,
+    save: Annotated[Path | None, typer.Option(help="New folder for figures and a plot.")] = None,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Say how fast a model is here, in every runtime that is installed.
+
+    mobilevitv2 benchmark runs/flowers --threads 2
+    """
+    _check_folder(save, overwrite)
+    from mobilevitv2 import display
+    from mobilevitv2.benchmark import benchmark as run
+
+    with display.progress("measuring") as progress:
+        result = run(
+            model,
+            image_size=_sides(image_size) if image_size else None,
+            batches=batch or (1, 8),
+            rounds=rounds,
+            threads=threads,
+            peers=peers,
+            progress=progress,
+        )
+    if save is not None:
+        result.save(save)
+    if json_:
+        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        display.show(display.benchmark(result))
+    for name, reason in result.left_out.items():
+        typer.echo(f"left out {name}: {reason}", err=True)
+
+
 def complain(message: str) -> None:
     """One line on standard error."""
     typer.echo(f"error: {' '.join(message.split())}", err=True)

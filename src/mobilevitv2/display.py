@@ -15,6 +15,7 @@ from rich.text import Text
 from mobilevitv2.predictions import Classification, percent
 
 if TYPE_CHECKING:
+    from mobilevitv2.benchmark import Benchmark
     from mobilevitv2.deploy import Export
     from mobilevitv2.evaluation import Evaluation
     from mobilevitv2.info import ModelInfo
@@ -175,6 +176,32 @@ def exported(result: "Export") -> RenderableType:
     }
     checks = [f"same answer: {check}" for check in result.checks]
     return Group(_facts(facts), *map(Text, checks))
+
+
+def benchmark(result: "Benchmark") -> RenderableType:
+    """Every contender, quickest first, by batch size."""
+    table = _table()
+    for name in ("model", "runtime", "precision"):
+        table.add_column(name)
+    for name in ("batch", "ms", "images/s", "times the quickest"):
+        table.add_column(name, justify="right")
+    for batch in sorted({t.batch for t in result.timings}):
+        rows = [t for t in result.timings if t.batch == batch]
+        for t in rows:
+            table.add_row(
+                t.model,
+                t.runtime,
+                t.precision,
+                str(batch),
+                f"{t.median_ms:,.1f}",
+                f"{t.images_per_second:,.1f}",
+                f"{t.median_ms / rows[0].median_ms:.2f}",
+            )
+        table.add_section()
+    height, width = result.image_size
+    machine = result.machine
+    said = f"{height}x{width} px, {machine['cpu']}, threads: {machine['threads']}, medians"
+    return Group(Text(said), table)
 
 
 def trained(result: "TrainingResult") -> RenderableType:

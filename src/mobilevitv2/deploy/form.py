@@ -30,21 +30,26 @@ class ExportForm(nn.Module):
         self.model = fuse(model.cpu().float(), fixed, elementary=True)
         self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         self.takes_bytes = request.input == "uint8"
-        self.bgr = processor.do_flip_channel_order
-        self.scale = processor.rescale_factor if processor.do_rescale else 1 / 255
+        if self.takes_bytes:
+            self._prepare_in_stem(processor)
         self.top_k = min(request.top_k, len(model.config.id2label or {}))
         self.gives_classes = request.output == "top_k"
 
     def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         if self.takes_bytes:
-            pixels = pixels.permute(0, 3, 1, 2).to(self.model.dtype) * self.scale
-            if self.bgr:
-                pixels = torch.cat(pixels.split(1, dim=1)[::-1], dim=1)
+            pixels = pixels.permute(0, 3, 1, 2).to(self.model.dtype)
         logits = self.model(pixels, return_dict=True).logits
         if not self.gives_classes:
             return logits
         scores, classes = logits.softmax(-1).topk(self.top_k)
         return scores, classes
+
+    def _prepare_in_stem(self, processor: MobileViTImageProcessor) -> None:
+        """Scale and channel order as part of the first convolution, where they cost nothing."""
+        weight = self.model.mobilevitv2.conv_stem.convolution.weight
+        scale = processor.rescale_factor if processor.do_rescale else 1 / 255
+        ordered = weight.flip(1) if processor.do_flip_channel_order else weight
+        weight.data.copy_((ordered.double() * scale).to(weight.dtype))
 
     @property
     def output_names(self) -> list[str]:
