@@ -14,8 +14,9 @@ SIZES = {"even": (64, 96), "odd": (97, 65)}
 FORMS = {
     "any size": {},
     "one size": {"fixed": True},
-    "elementary": {"elementary": True},
-    "elementary, one size": {"elementary": True, "fixed": True},
+    "products": {"products": True},
+    "elementary": {"products": True, "elementary": True},
+    "elementary, one size": {"products": True, "elementary": True, "fixed": True},
 }
 
 
@@ -87,8 +88,8 @@ def test_fusing_twice_is_refused():
         fuse(fuse(lively(0.5)))
 
 
-def test_no_tensor_of_a_fixed_elementary_form_has_more_than_four_axes():
-    form = fuse(lively(0.5, torch.float32), (64, 96), elementary=True)
+def test_no_tensor_of_an_elementary_form_has_more_than_four_axes():
+    form = fuse(lively(0.5, torch.float32), (64, 96), products=True, elementary=True)
     program = torch.export.export(form, (torch.rand(1, 3, 64, 96),))
     values = [node.meta["val"] for node in program.graph.nodes if node.op == "call_function"]
     ranks = [value.dim() for value in values if isinstance(value, torch.Tensor)]

@@ -4,6 +4,7 @@ All contenders are measured in one process, in turn, so that what else the machi
 all of them alike; compare the figures with each other, less with those of another day.
 """
 
+import copy
 import json
 import platform
 import statistics
@@ -212,7 +213,7 @@ def _peers(
             )
             for runtime in _precisions(path.with_suffix(".xml"), threads):
                 calls[name, "OpenVINO", runtime.precision] = runtime
-        last = network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        last = copy.deepcopy(network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         calls[name, "PyTorch, channels_last", "fp32"] = _in_torch(last, torch.channels_last)
     return calls
 

@@ -313,4 +313,5 @@ def image_sides(size: Any) -> tuple[int, int]:
             f"the image size is {size}; MobileViTv2 halves an image five times and needs at least "
             f"{SMALLEST} px a side."
         )
-    return tuple(sides)
+    height, width = sides
+    return height, width

@@ -27,7 +27,8 @@ class ExportForm(nn.Module):
     ) -> None:
         super().__init__()
         fixed = request.sizes[0] if request.sizes and len(request.sizes) == 1 else None
-        self.model = fuse(model.cpu().float(), fixed, elementary=True)
+        elementary = request.target.elementary_norms
+        self.model = fuse(model.cpu().float(), fixed, products=True, elementary=elementary)
         self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         self.takes_bytes = request.input == "uint8"
         if self.takes_bytes:

@@ -15,7 +15,7 @@ The folded numbers are computed in float64.
 
 import copy
 from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -38,14 +38,16 @@ def fuse(
     model: Network,
     image_size: Sequence[int] | int | None = None,
     *,
+    products: bool = False,
     elementary: bool = False,
 ) -> Network:
     """A copy of `model`, in eval mode, that gives the same answers sooner. It can't be trained.
 
     With `image_size` (height and width, or one side for both, in px) it takes images of that size
-    only. `elementary` is for exporters: norms are written as means, products and sums, and context
-    vectors reach their pixels by a matrix product, which every runtime has and does well; PyTorch
-    itself is quicker without. Raises ValueError for a model that is fused already.
+    only. The rest is for exporters, and PyTorch itself is quicker without: with `products` context
+    vectors reach their pixels by a matrix product, which every runtime does well; `elementary`
+    norms are means, products and sums, for runtimes without a norm over a whole map. Raises
+    ValueError for a model that is fused already.
     """
     stages = [m for m in model.modules() if isinstance(m, AttentionStage)]
     if any(isinstance(stage.transformer, FusedTransformer) for stage in stages):
@@ -55,7 +57,7 @@ def fuse(
         if isinstance(module, ConvLayer):
             _fold_batch_norm(module)
         elif isinstance(module, AttentionStage):
-            _fuse_stage(module, elementary)
+            _fuse_stage(module, products, elementary)
     if image_size is not None:
         _fix_size(fused, image_sides(image_size))
     return fused
@@ -75,7 +77,7 @@ def _fold_batch_norm(layer: ConvLayer) -> None:
         layer.activation = nn.SiLU(inplace=True)  # nothing else reads the convolution's output
 
 
-def _fuse_stage(stage: AttentionStage, elementary: bool) -> None:
+def _fuse_stage(stage: AttentionStage, products: bool, elementary: bool) -> None:
     layers: list[TransformerLayer] = list(stage.transformer.layer)  # pyright: ignore[reportAssignmentType]
     for layer in layers:
         attention = FusedAttention(layer.attention)
@@ -87,12 +89,10 @@ def _fuse_stage(stage: AttentionStage, elementary: bool) -> None:
         )
     readers = [stage.conv_projection.convolution]
     stage.layernorm = _bare(stage.layernorm, readers, elementary)
-    stage.transformer = FusedTransformer(stage.transformer, stage.patch, elementary)  # pyright: ignore[reportAttributeAccessIssue]
+    stage.transformer = FusedTransformer(stage.transformer, stage.patch, products)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _bare(
-    norm: nn.GroupNorm, readers: Sequence[nn.Conv2d | nn.Linear], elementary: bool
-) -> nn.Module:
+def _bare(norm: nn.GroupNorm, readers: Sequence[nn.Conv2d | nn.Linear], elementary: bool) -> Any:
     """The norm without scale and shift, which the 1x1 projections that read it take over."""
     for reader in readers:
         weight = reader.weight.double()
@@ -155,12 +155,11 @@ class FusedTransformer(nn.Module):
     outside: Tensor | None
     inside: Tensor | None
 
-    def __init__(self, transformer: Transformer, patch: int, elementary: bool) -> None:
+    def __init__(self, transformer: Transformer, patch: int, products: bool) -> None:
         super().__init__()
         self.layer = transformer.layer
         self.patch = patch
-        self.elementary = elementary
-        self.size: tuple[int, int] | None = None  # of the map, where it is fixed
+        self.products = products
         self.register_buffer("outside", None)
         self.register_buffer("inside", None)
 
@@ -179,7 +178,7 @@ class FusedTransformer(nn.Module):
 
     def _positions(self, x: Tensor, other: Tensor) -> Positions:
         outside = torch.zeros_like(other, dtype=x.dtype).masked_fill(other, float("-inf"))
-        return Positions(outside, (~other).T.to(x.dtype).contiguous() if self.elementary else None)
+        return Positions(outside, (~other).T.to(x.dtype).contiguous() if self.products else None)
 
 
 class FusedAttention(nn.Module):

@@ -1,6 +1,5 @@
 """What is asked of an export, which target can do it, and how to get a target's package."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -28,6 +27,8 @@ class Target:
     sizes: tuple[str, ...]
     """Of one, several, any."""
     any_batch: bool = False
+    elementary_norms: bool = False
+    """Whether a norm over a whole map has to be spelt out for it."""
     runs_here: bool = True
     alone: bool = False
     """Its package pins another torch than the rest, so it wants an environment of its own."""
@@ -46,16 +47,16 @@ TARGETS = {
         ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True,
     ),
     "coreml": Target(
-        "Core ML", ".mlpackage", "coreml", ("coremltools",), "coreml",
-        ("fp32", "fp16"), ("one", "several"), runs_here=sys.platform == "darwin",
+        "Core ML", ".mlpackage", "coreml", ("coremltools",), "coreml", ("fp32", "fp16"), ("one",),
+        elementary_norms=True, runs_here=False, outputs=("logits",), inputs=("float",),
     ),
     "executorch": Target(
         "ExecuTorch", ".pte", "executorch", ("executorch", "torchao"), "executorch",
-        ("fp32", "int8"), ("one",),
+        ("fp32", "int8"), ("one",), elementary_norms=True,
     ),
     "litert": Target(
         "LiteRT", ".tflite", "litert", ("litert_torch",), "litert",
-        ("fp32",), ("one",), alone=True,
+        ("fp32",), ("one",), alone=True, elementary_norms=True,
     ),
     "torch": Target(
         "torch.export", ".pt2", "pt2", ("torch",), "torch",

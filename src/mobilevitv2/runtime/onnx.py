@@ -18,6 +18,8 @@ class OnnxRuntime:
         self.precision = only_fp32(precision, "onnxruntime")
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors; they come as exceptions as well
+        # Between calls its threads would go on spinning, which slows all else on the machine.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
         try:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode, v2
 
-from mobilevitv2.training.recipe import STEP, Recipe
+from mobilevitv2.training.recipe import Recipe
 
 
 def seed_of(*parts: int | str) -> int:
@@ -34,18 +34,11 @@ class Augment:
     """A Pillow image and its (epoch, index) to pixels, uint8 [3, size, size].
 
     Crop, flip, turn and RandAugment work on the Pillow image, which at these sizes is faster than
-    on tensors; the order is the reference's (ml-cvnets). With `train_size` the images of the run's
-    first part are smaller than those of its last: more of them in the same time.
+    on tensors; the order is the reference's (ml-cvnets).
     """
 
     def __init__(self, recipe: Recipe, size: int) -> None:
         self.seed = recipe.seed
-        self.epochs = recipe.epochs
-        first, last = recipe.train_size or (size, size)
-        self.sizes = [*range(first, last, STEP), last]
-        self.steps = {size: self._steps(recipe, size) for size in self.sizes}
-
-    def _steps(self, recipe: Recipe, size: int) -> Callable:
         bilinear, bicubic = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
         whole = recipe.crop_scale == (1.0, 1.0) and recipe.crop_ratio == (1.0, 1.0)
         steps: list[Callable] = [
@@ -70,13 +63,11 @@ class Augment:
         steps.append(to_tensor)
         if recipe.random_erasing:
             steps.append(v2.RandomErasing(recipe.random_erasing))
-        return v2.Compose(steps)
+        self.steps = v2.Compose(steps)
 
     def __call__(self, image: Image.Image, key: tuple[int, int]) -> Tensor:
-        part = min(key[0] / self.epochs, 1) * len(self.sizes)
-        size = self.sizes[min(int(part), len(self.sizes) - 1)]
         with seeded(self.seed, "image", *key):
-            return self.steps[size](image)
+            return self.steps(image)
 
 
 def to_tensor(image: Image.Image) -> Tensor:

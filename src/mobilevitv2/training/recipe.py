@@ -47,13 +47,6 @@ def _range(low: float, high: float) -> Check:
     return check
 
 
-def _sides(name: str, value: Any) -> tuple[int, int]:
-    first, last = _range(32, 4096)(name, value)
-    if first % STEP or last % STEP:
-        raise ConfigError(f"{name} is {value!r}; multiples of {STEP} px are wanted.")
-    return int(first), int(last)
-
-
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
         raise ConfigError(f"{name} is {value!r}; true or false is wanted.")
@@ -75,7 +68,6 @@ def _setting(default: Any, check: Check, *, optional: bool = False) -> Any:
 
 COUNT = _number(0, whole=True)
 SHARE = _number(0, 1)
-STEP = 32  # px by which training images grow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +100,6 @@ class Recipe:
     freeze: int | None = _setting(None, _number(0, 5, whole=True), optional=True)  # stages
     # The pictures
     image_size: int | None = _setting(None, _number(32, 4096, whole=True), optional=True)  # px
-    train_size: tuple[int, int] | None = _setting(None, _sides, optional=True)  # px, grows so
     crop_scale: tuple[float, float] = _setting((1.0, 1.0), _range(0.01, 1))  # of the area
     crop_ratio: tuple[float, float] = _setting((1.0, 1.0), _range(0.1, 10))  # width / height
     hflip: float = _setting(0.0, SHARE)
