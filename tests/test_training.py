@@ -349,6 +349,12 @@ def test_any_network_can_be_trained(photos, tmp_path):
         fit(network, data, recipe.with_(freeze=1), tmp_path / "frozen", quiet=True)
 
 
+def test_bf16_trains_on_a_cpu_with_clipped_gradients(photos, tmp_path):
+    result = quick(photos, tmp_path / "run", recipe=PLAIN.with_(precision="bf16", clip_norm=1.0))
+    assert len(result.history) == 1
+    assert 0 < result.history[0]["train_loss"] < 10
+
+
 def test_a_loss_that_explodes_ends_the_run_with_advice(photos, tmp_path):
     with pytest.raises(ConfigError, match="Lower lr"):
         quick(photos, tmp_path / "run", optimizer="sgd", lr=1e30, warmup=0)
