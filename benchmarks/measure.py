@@ -5,8 +5,7 @@ import multiprocessing
 import platform
 import statistics
 import subprocess
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,19 +14,11 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from mobilevitv2.runtime.timing import interleaved
+
+__all__ = ["interleaved", "machine", "median", "peak_memory", "report"]
+
 RESULTS = Path(__file__).parent / "results"
-
-
-def interleaved(calls: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of each call in each round, one after the other, after one round unmeasured."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for i in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if i:
-                times[name].append((time.perf_counter() - start) * 1e3)
-    return times
 
 
 def median(values: list[float]) -> float:

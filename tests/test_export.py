@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from mobilevitv2 import Predictor
 from mobilevitv2.cli import app
 from mobilevitv2.deploy import export, form, request
+from mobilevitv2.deploy.compare import Comparison, Figures
 from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ExportError, ImageError
 from mobilevitv2.runtime import open_runtime
 
@@ -95,7 +96,34 @@ def test_int8_is_smaller_and_agrees(bundle, tmp_path):
     convolutions = kinds.count("Conv")
     assert kinds.count("QuantizeLinear") > convolutions / 2
     assert result.checks[0].agreement == 1
+    compared = result.comparison
+    assert compared is not None
+    assert compared.images == 24  # with labels, as the folders are named as classes
+    assert compared.fp32.agreement == 1
+    assert compared.int8.bytes < 0.6 * compared.fp32.bytes
+    right = [
+        r.label == p.parent.name
+        for p in sorted(calibration.rglob("*.png"))
+        for r in [Predictor(result.path)(p)]
+    ]
+    assert compared.int8.accuracy == pytest.approx(sum(right) / len(right))
     assert_same(Predictor(result.path), Predictor(bundle, device="cpu"), 1)
+
+
+@pytest.mark.parametrize(
+    ("ms", "agreement", "accuracy", "said"),
+    [
+        (5, 1.0, None, None),
+        (12, 1.0, None, "is slower here than fp32 (12.0 ms against 10.0)."),
+        (5, 0.98, None, "loses 2.0 points of agreement."),
+        (5, 0.9, 0.895, None),
+        (12, 0.9, 0.88, "against 10.0) and loses 2.0 points of accuracy."),
+    ],
+)
+def test_what_speaks_against_an_int8_file_is_said(ms, agreement, accuracy, said):
+    full = Figures(100, 10, 1.0, None if accuracy is None else 0.9)
+    warning = Comparison(50, full, Figures(30, ms, agreement, accuracy)).warning
+    assert warning is None if said is None else said in str(warning)
 
 
 def test_the_web_form_is_a_folder_with_its_record(bundle, tmp_path):

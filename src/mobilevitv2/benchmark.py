@@ -9,15 +9,14 @@ import json
 import platform
 import statistics
 import tempfile
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,12 +29,12 @@ from mobilevitv2.deploy.request import TARGETS
 from mobilevitv2.errors import require
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.runtime import open_runtime
+from mobilevitv2.runtime.timing import interleaved
 
 TARGETS_HERE = ("onnx", "openvino", "executorch", "litert")
 PACKAGES = ("mobilevitv2", "torch", "onnxruntime", "openvino", "executorch", "timm", "transformers")
 
 Call = Callable[[np.ndarray], Any]
-Name = TypeVar("Name")
 
 
 @dataclass(frozen=True)
@@ -123,18 +122,6 @@ def benchmark(
                 progress(i + 1, len(batches))
     timings.sort(key=lambda t: (t.batch, t.median_ms))
     return Benchmark(str(source), size, rounds, machine(threads), timings, left_out)
-
-
-def interleaved(calls: Mapping[Name, Callable[[], Any]], rounds: int) -> dict[Name, list[float]]:
-    """Milliseconds of each call in each round, one after the other, after one round unmeasured."""
-    times: dict[Name, list[float]] = {name: [] for name in calls}
-    for i in range(rounds + 1):
-        for name, call in calls.items():
-            start = time.perf_counter()
-            call()
-            if i:
-                times[name].append((time.perf_counter() - start) * 1e3)
-    return times
 
 
 def machine(threads: int | None = None) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mobilevitv2.predictions import Classification, percent
 if TYPE_CHECKING:
     from mobilevitv2.benchmark import Benchmark
     from mobilevitv2.deploy import Export
+    from mobilevitv2.deploy.compare import Comparison
     from mobilevitv2.evaluation import Evaluation
     from mobilevitv2.info import ModelInfo
     from mobilevitv2.training import TrainingResult
@@ -175,7 +176,24 @@ def exported(result: "Export") -> RenderableType:
         "checked on": result.checked_on,
     }
     checks = [f"same answer: {check}" for check in result.checks]
-    return Group(_facts(facts), *map(Text, checks))
+    parts = [_facts(facts), *map(Text, checks)]
+    compared = result.comparison
+    if compared is not None:
+        parts += [Text(f"\nint8 beside fp32, {compared.images} images"), _compared(compared)]
+        if compared.warning:
+            parts.insert(0, Text(compared.warning, style="bold yellow"))
+    return Group(*parts)
+
+
+def _compared(result: "Comparison") -> RenderableType:
+    table = _table()
+    table.add_column("")
+    for name in ("MB", "ms an image", "same class", "right"):
+        table.add_column(name, justify="right")
+    for name, row in (("fp32", result.fp32), ("int8", result.int8)):
+        right = "no labels" if row.accuracy is None else _share(row.accuracy)
+        table.add_row(name, f"{row.bytes / 1e6:.2f}", f"{row.ms:.1f}", _share(row.agreement), right)
+    return table
 
 
 def benchmark(result: "Benchmark") -> RenderableType:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mobilevitv2.classifier import bundle_of, open_classifier, open_processor
+from mobilevitv2.deploy.compare import Comparison, compare, labels_of
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import (
     TARGETS,
@@ -51,6 +52,8 @@ class Export:
     """Empty where the target's runtime is not on this machine."""
     checked_on: str
     """Which images."""
+    comparison: Comparison | None = None
+    """Of an int8 file with the same in fp32."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -60,6 +63,7 @@ class Export:
             "bytes": self.bytes,
             "checks": [check.to_dict() for check in self.checks],
             "checked_on": self.checked_on,
+            "comparison": None if self.comparison is None else asdict(self.comparison),
             "record": asdict(self.record),
         }
 
@@ -122,11 +126,9 @@ def export(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
         written = Path(folder) / (out.name if target.suffix else "model")
-        form = ExportForm(model, processor, request).eval()
-        with torch.no_grad():
-            module = import_module(f"mobilevitv2.deploy.{target.module}")
-            module.write(form, request, record, written)
+        _write(model, processor, request, record, written)
         checks: list[Verification] = []
+        chosen: list[ImageSource] = []
         described = "nothing: its runtime is not on this machine"
         if target.runs_here:
             chosen, described = _chosen(images or calibrate)
@@ -138,11 +140,47 @@ def export(
                 f"{target.name} does not answer as the model does ({failed[0]}). The file is set "
                 f"aside as {aside}."
             )
+        comparison = None
+        if precision == "int8":
+            full = Path(folder) / "fp32" / written.name
+            full.parent.mkdir()
+            plain = replace(request, precision="fp32", calibration=[])
+            _write(model, processor, plain, replace(record, precision="fp32"), full)
+            comparison = _compare(full, written, processor, chosen)
         _move(written, out)
-    result = Export(out, to, _bytes(out), record, checks, described)
+    result = Export(out, to, _bytes(out), record, checks, described, comparison)
     report = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
     out.with_name(out.name + ".verified.json").write_text(report + "\n", encoding="utf-8")
     return result
+
+
+def _write(
+    model: MobileViTV2ForImageClassification,
+    processor: MobileViTImageProcessor,
+    request: Request,
+    record: Record,
+    path: Path,
+) -> None:
+    form = ExportForm(model, processor, request).eval()
+    with torch.no_grad():
+        import_module(f"mobilevitv2.deploy.{request.target.module}").write(
+            form, request, record, path
+        )
+
+
+def _compare(
+    fp32: Path, int8: Path, processor: MobileViTImageProcessor, images: Sequence[ImageSource]
+) -> Comparison:
+    files = [ExportedClassifier(path, precision="fp32") for path in (fp32, int8)]
+    pairs = [(image, _prepared([image], processor)) for image in images]
+    good = [(image, arrays[0]) for image, arrays in pairs if arrays]
+    return compare(
+        files[0],
+        files[1],
+        (_bytes(fp32), _bytes(int8)),
+        [array for _, array in good],
+        labels_of([image for image, _ in good], files[0].classes),
+    )
 
 
 def _default_name(source: str | Path, target: Target) -> Path:
