@@ -1,5 +1,6 @@
 """The networks that are compared, with random weights; each is called with images [B, 3, H, W]."""
 
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -52,3 +53,9 @@ def make(name: str, width: float = 1.0, classes: int = 1000) -> nn.Module:
     timm_name = f"mobilevitv2_{round(100 * width):03d}" if name.startswith("timm") else name
     model = timm.create_model(timm_name, num_classes=classes)
     return ChannelsLast(model) if name.endswith("channels_last") else model
+
+
+def save(name: str, width: float, folder: Path) -> None:
+    """Write a network with a configuration of its own, as its library saves it."""
+    network: Any = make(name, width)
+    network.model.save_pretrained(folder)

@@ -12,7 +12,15 @@ from sklearn.metrics import (
     confusion_matrix,
     precision_recall_fscore_support,
 )
-from tiny import CLASSES, colour_model, colour_predictor, processor, save_bundle, save_images
+from tiny import (
+    CLASSES,
+    colour_model,
+    colour_predictor,
+    model_of,
+    processor,
+    save_bundle,
+    save_images,
+)
 
 from mobilevitv2 import evaluate
 from mobilevitv2.data import open_classification
@@ -48,7 +56,7 @@ def plain_answers(model, folder: Path, order: str = "rgb") -> tuple[list[str], l
 
 
 def test_the_scores_are_those_of_a_plain_count(predictor, images):
-    truth, answers = plain_answers(predictor.network.model, images)
+    truth, answers = plain_answers(model_of(predictor), images)
     result = evaluate(predictor, images, batch_size=4)
     columns: Any = precision_recall_fscore_support(truth, answers)
     precision, recall, f1, support = columns
@@ -73,7 +81,7 @@ def test_classes_are_matched_by_name_whatever_their_order(images):
     assert result.accuracy == wanted.accuracy
     assert [c.name for c in result.classes] == CLASSES[::-1]
     # the mutant: by number, the same model would be wrong about two classes of three
-    truth, answers = plain_answers(reversed_.network.model, images)
+    truth, answers = plain_answers(model_of(reversed_), images)
     by_number = [
         CLASSES.index(t) == CLASSES[::-1].index(a) for t, a in zip(truth, answers, strict=True)
     ]
@@ -96,7 +104,7 @@ def test_channel_orders_are_compared_on_the_same_images(predictor, images):
     assert orders is not None
     rights = {}
     for order in ("rgb", "bgr"):
-        truth, answers = plain_answers(predictor.network.model, images, order)
+        truth, answers = plain_answers(model_of(predictor), images, order)
         rights[order] = np.array(truth) == np.array(answers)
         assert orders.right[order] == rights[order].sum()
     assert orders.only_right["rgb"] == (rights["rgb"] & ~rights["bgr"]).sum()

@@ -14,6 +14,7 @@ from tiny import (
     SIZE,
     colour_model,
     colour_predictor,
+    model_of,
     picture,
     processor,
     save_bundle,
@@ -108,7 +109,7 @@ def test_images_of_different_sizes_without_a_crop():
     for image, result in zip(images, free(images), strict=True):
         pixels = free.processor(image, return_tensors="pt").pixel_values
         with torch.no_grad():
-            wanted = free.network.model(pixels).logits.softmax(1)[0].tolist()
+            wanted = model_of(free)(pixels).logits.softmax(1)[0].tolist()
         assert scores(result) == pytest.approx(dict(zip(CLASSES, wanted, strict=True)), abs=1e-3)
 
 

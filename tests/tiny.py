@@ -12,6 +12,7 @@ from mobilevitv2 import (
     MobileViTV2Config,
     MobileViTV2ForImageClassification,
 )
+from mobilevitv2.classifier import TorchClassifier
 from mobilevitv2.predictor import Predictor
 
 SIZE = 64  # px
@@ -82,6 +83,12 @@ def save_trained(folder: Path, order: str = "rgb") -> Path:
 
 def colour_predictor(classes: list[str] = CLASSES, order: str = "rgb", **options) -> Predictor:
     return Predictor(colour_model(classes), processor(order), **options)
+
+
+def model_of(predictor: Predictor) -> MobileViTV2ForImageClassification:
+    """The live model that it asks."""
+    assert isinstance(predictor.network, TorchClassifier)
+    return predictor.network.model
 
 
 def save_bundle(folder: Path, classes: list[str] = CLASSES, order: str = "rgb") -> Path:
