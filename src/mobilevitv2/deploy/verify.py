@@ -14,7 +14,7 @@ from mobilevitv2.images import ImageSource
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 
 CLOSE = 1e-4  # largest difference of fp32 files, relative to the largest logit
-AGREEMENT = {"fp32": 1.0, "fp16": 0.99, "bf16": 0.99}  # least share of equal first classes
+HALF = 0.01  # share of images that may get another first class in fp16 and bf16
 BATCH = 8
 
 
@@ -38,7 +38,15 @@ class Verification:
     def passed(self) -> bool:
         """Whether this is the same model; an int8 file is judged by its accuracy instead."""
         close = self.precision != "fp32" or self.difference <= CLOSE * self.scale
-        return close and self.agreement >= AGREEMENT.get(self.precision, 0.0)
+        others = round(self.images * (1 - self.agreement))
+        return close and others <= self._allowed
+
+    @property
+    def _allowed(self) -> float:
+        """Images that may get another first class: of half precision one in 100, and always one."""
+        if self.precision == "int8":
+            return self.images
+        return 0 if self.precision == "fp32" else max(1, self.images * HALF)
 
     def __str__(self) -> str:
         return (
