@@ -47,6 +47,8 @@ def measured() -> str:
         "|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
+        *runtimes(),
+        "",
         "Time for each pixel stays level as images grow, which it does neither in timm's "
         "MobileViTv2 nor in MobileViT version 1:",
         "",
@@ -55,9 +57,36 @@ def measured() -> str:
     return "\n".join(lines)
 
 
-def of_batch(results: dict[str, Any], batch: int) -> list[dict[str, Any]]:
-    """The rows of one batch size."""
-    return [row for row in results["rows"] if row["batch"] == batch]
+def runtimes() -> list[str]:
+    """The same export, and the peers' own, in every runtime, one image at a time."""
+    rows = [row for row in load("runtimes")["rows"] if row["batch"] == 1]
+    found = {(r["runtime"], r["precision"], r["model"]): r["median ms"] for r in rows}
+    lines = [
+        "The same in other runtimes, batch 1 (`benchmarks/runtimes.py`):",
+        "",
+        "| | ours | timm's export | transformers' export |",
+        "|---|---|---|---|",
+    ]
+    for runtime, precision, name in (
+        ("ONNX", "fp32", "onnxruntime, fp32"),
+        ("OpenVINO", "fp32", "OpenVINO, fp32"),
+        ("OpenVINO", "bf16", "OpenVINO, bf16"),
+        ("ExecuTorch", "fp32", "ExecuTorch with XNNPACK, fp32"),
+    ):
+        ours = found.get((runtime, precision, "mobilevitv2"))
+        if ours is None:
+            continue
+        peers = [found.get((runtime, precision, peer)) for peer in ("timm", "transformers")]
+        said = ["" if ms is None else f"{ms:,.0f} ms ({ms / ours:.2f}x)" for ms in peers]
+        lines.append(f"| {name} | {ours:,.0f} ms | {' | '.join(said)} |")
+    first = {row[""]: row["median s"] for row in load("first_answer")["rows"]}
+    lines += [
+        "",
+        f"From process start to the first label: {first['mobilevitv2']:.1f} s, timm's shortest "
+        f"script {first['timm']:.1f} s, transformers' {first['transformers']:.1f} s "
+        "(`benchmarks/first_answer.py`).",
+    ]
+    return lines
 
 
 def compared(rows: list[dict[str, Any]], column: str, unit: str) -> tuple[str, str, str]:
