@@ -200,6 +200,13 @@ def _peers(
             )
             for runtime in _precisions(path.with_suffix(".xml"), threads):
                 calls[name, "OpenVINO", runtime.precision] = runtime
+        if find_spec("executorch"):
+            from mobilevitv2.deploy.executorch import lower
+
+            traced = torch.export.export(network, (torch.rand(batch, 3, *size),))
+            lower(traced).to_executorch().save(str(path.with_suffix(".pte")))
+            runtime = open_runtime(path.with_suffix(".pte"), threads=threads)
+            calls[name, "ExecuTorch", runtime.precision] = runtime
         last = copy.deepcopy(network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         calls[name, "PyTorch, channels_last", "fp32"] = _in_torch(last, torch.channels_last)
     return calls
