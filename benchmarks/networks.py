@@ -5,25 +5,12 @@ from typing import Any
 
 import timm
 import torch
-import transformers as hf
 from torch import Tensor, nn
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification
-
-transformers: Any = hf  # its classes hide their arguments from a type checker
+from mobilevitv2.benchmark import Logits, transformers_classifier
 
 PEERS = ("mobilevitv2", "timm", "timm channels_last", "transformers")
-
-
-class Logits(nn.Module):
-    """A model whose output is an object, as one whose output is its logits."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.model(images).logits
 
 
 class ChannelsLast(nn.Module):
@@ -44,12 +31,7 @@ def make(name: str, width: float = 1.0, classes: int = 1000) -> nn.Module:
         config = MobileViTV2Config(width_multiplier=width, num_labels=classes)
         return Logits(MobileViTV2ForImageClassification(config))
     if name == "transformers":
-        config = transformers.MobileViTV2Config(width_multiplier=width, num_labels=classes)
-        model = transformers.MobileViTV2ForImageClassification(config)
-        for module in model.modules():  # its own initialisation gives logits of zero
-            if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-                module.reset_parameters()
-        return Logits(model)
+        return transformers_classifier(width, classes)
     timm_name = f"mobilevitv2_{round(100 * width):03d}" if name.startswith("timm") else name
     model = timm.create_model(timm_name, num_classes=classes)
     return ChannelsLast(model) if name.endswith("channels_last") else model

@@ -178,7 +178,7 @@ def _peers(
     left_out: dict[str, str],
 ) -> dict[tuple[str, str, str], Call]:
     calls: dict[tuple[str, str, str], Call] = {}
-    for name, make in (("timm", _timm), ("transformers", _transformers)):
+    for name, make in (("timm", _timm), ("transformers", transformers_classifier)):
         try:
             network = make(model.config.width_multiplier, len(model.config.id2label or {})).eval()
         except ImportError as error:
@@ -232,17 +232,18 @@ def _timm(width: float, classes: int) -> nn.Module:
     return timm.create_model(f"mobilevitv2_{round(100 * width):03d}", num_classes=classes)
 
 
-def _transformers(width: float, classes: int) -> nn.Module:
+def transformers_classifier(width: float, classes: int) -> "Logits":
+    """transformers' network with random weights."""
     hf = require("transformers", extra="test")
     config = hf.MobileViTV2Config(width_multiplier=width, num_labels=classes)
     network = hf.MobileViTV2ForImageClassification(config)
     for module in network.modules():  # its own initialisation gives logits of zero
         if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
             module.reset_parameters()
-    return _Logits(network)
+    return Logits(network)
 
 
-class _Logits(nn.Module):
+class Logits(nn.Module):
     """A model whose output is an object, as one whose output is its logits."""
 
     def __init__(self, model: nn.Module) -> None:

@@ -72,8 +72,8 @@ SHORTER = {  # parts of names, which in a small int8 file are a tenth of its byt
 }
 
 
-def shorten_names(model: Any) -> Any:
-    """The same graph with shorter names of values; those of its inputs and outputs stay."""
+def shorten_names(model: Any) -> None:
+    """Give the values of the graph shorter names; those of its inputs and outputs stay."""
 
     def short(name: str) -> str:
         for long, shorter in SHORTER.items():
@@ -89,7 +89,6 @@ def shorten_names(model: Any) -> Any:
     for tensor in graph.initializer:
         tensor.name = short(tensor.name)
     del graph.value_info[:]  # every runtime infers the shapes for itself
-    return model
 
 
 def float_nodes(model: Any) -> list[str]:

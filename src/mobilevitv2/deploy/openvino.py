@@ -16,14 +16,13 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     """Make both files, by way of ONNX, whose dynamic sizes OpenVINO gets right."""
     openvino = require("openvino", extra="openvino")
     source = to_onnx(form, request)
-    leave = float_nodes(source)
     if request.precision == "int8":
         give_biases(source)
     model = openvino.Core().read_model(source.SerializeToString())
     if request.precision == "int8":
         from mobilevitv2.deploy.quantize import quantize_openvino
 
-        model = quantize_openvino(model, request.calibration, leave)
+        model = quantize_openvino(model, request.calibration, float_nodes(source))
     model.set_rt_info(record.to_json(), NAME)
     openvino.save_model(model, path, compress_to_fp16=request.precision == "fp16")
 

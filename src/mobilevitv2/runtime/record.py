@@ -72,8 +72,3 @@ class Record:
     def open_processor(self) -> MobileViTImageProcessor:
         """The image processor. Raises ConfigError for wrong values."""
         return MobileViTImageProcessor.from_dict(self.processor)
-
-    @property
-    def id2label(self) -> dict[int, str]:
-        """The classes by number."""
-        return dict(enumerate(self.labels))
