@@ -42,7 +42,7 @@ def main() -> None:
         row = {
             "model": name,
             "seed": options.seed,
-            "best accuracy": result.accuracy,
+            "best accuracy": result.score,
             "best epoch": result.best_epoch,
             "last accuracy": result.history[-1]["val_accuracy"],
             "epochs": len(result.history),

@@ -221,7 +221,7 @@ def test_the_folder_of_a_run_stands_for_its_best_bundle(tmp_path):
 
 def test_a_backbone_is_refused_because_its_head_would_be_random(tmp_path):
     MobileViTV2Model(MobileViTV2Config(width_multiplier=0.25)).save_pretrained(tmp_path)
-    with pytest.raises(CheckpointError, match="without a classification head"):
+    with pytest.raises(CheckpointError, match="a backbone without a head"):
         Predictor.from_pretrained(tmp_path)
 
 

@@ -1,11 +1,9 @@
-import base64
-import io
 import re
-from html.parser import HTMLParser
 from typing import Any
 
 import numpy as np
 import pytest
+from page import Page
 from PIL import Image
 from sklearn.metrics import classification_report
 
@@ -15,27 +13,6 @@ HISTORY = [
     {"epoch": i + 1, "step": i, "lr": 0.01, "train_loss": 2.0, "val_loss": 1.5, "val_accuracy": 0.5}
     for i in range(3)
 ]
-
-
-class Page(HTMLParser):
-    """The tags with their attributes, and the texts, of a page."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict]] = []
-        self.texts: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append((tag, dict(attrs)))
-
-    def handle_data(self, data):
-        self.texts.append(data.strip())
-
-    def pictures(self, kind: str) -> list[Image.Image]:
-        sources = [a["src"] for tag, a in self.tags if tag == "img"]
-        found = [s.split(",", 1)[1] for s in sources if s.startswith(f"data:image/{kind}")]
-        return [Image.open(io.BytesIO(base64.b64decode(data))) for data in found]
 
 
 def probabilities_for(predicted: list[int], classes: int, sure: list[float]) -> np.ndarray:

@@ -74,12 +74,12 @@ def test_openvino_without_its_weights(bundle, tmp_path):
 
 @needs("executorch")
 def test_executorch_delegates_everything(bundle, tmp_path):
-    from mobilevitv2.classifier import open_classifier, open_processor
+    from mobilevitv2.live import open_model, open_processor
     from mobilevitv2.deploy.executorch import lower, undelegated
     from mobilevitv2.deploy.form import ExportForm
     from mobilevitv2.deploy.request import TARGETS, Request
 
-    model = open_classifier(bundle)
+    model = open_model(bundle)
     request = Request(target=TARGETS["executorch"], sizes=[(SIZE, SIZE)], batch=1)
     form = ExportForm(model, open_processor(bundle, model), request).eval()
     example = (form.example((SIZE, SIZE), 1),)

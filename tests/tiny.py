@@ -12,7 +12,7 @@ from mobilevitv2 import (
     MobileViTV2Config,
     MobileViTV2ForImageClassification,
 )
-from mobilevitv2.classifier import TorchClassifier
+from mobilevitv2.live import LiveNetwork
 from mobilevitv2.predictor import Predictor
 
 SIZE = 64  # px
@@ -87,7 +87,7 @@ def colour_predictor(classes: list[str] = CLASSES, order: str = "rgb", **options
 
 def model_of(predictor: Predictor) -> MobileViTV2ForImageClassification:
     """The live model that it asks."""
-    assert isinstance(predictor.network, TorchClassifier)
+    assert isinstance(predictor.network, LiveNetwork)
     return predictor.network.model
 
 

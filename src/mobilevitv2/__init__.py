@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from mobilevitv2.model.attention import SeparableSelfAttention
     from mobilevitv2.model.backbone import MobileViTV2Backbone, MobileViTV2Model
     from mobilevitv2.model.classification import MobileViTV2ForImageClassification
-    from mobilevitv2.predictions import Classification
+    from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
+    from mobilevitv2.predictions import Classification, Segmentation
     from mobilevitv2.predictor import Predictor
     from mobilevitv2.processor import MobileViTImageProcessor
     from mobilevitv2.training import train
@@ -26,8 +27,10 @@ __all__ = [
     "MobileViTV2Backbone",
     "MobileViTV2Config",
     "MobileViTV2ForImageClassification",
+    "MobileViTV2ForSemanticSegmentation",
     "MobileViTV2Model",
     "Predictor",
+    "Segmentation",
     "SeparableSelfAttention",
     "evaluate",
     "train",
@@ -39,8 +42,10 @@ _HOME = {  # name: the module that holds it, and what it needs: (module, extra)
     "MobileViTV2Backbone": ("model.backbone", ("torch", "torch")),
     "MobileViTV2Config": ("config", None),
     "MobileViTV2ForImageClassification": ("model.classification", ("torch", "torch")),
+    "MobileViTV2ForSemanticSegmentation": ("model.segmentation", ("torch", "torch")),
     "MobileViTV2Model": ("model.backbone", ("torch", "torch")),
     "Predictor": ("predictor", None),
+    "Segmentation": ("predictions", None),
     "SeparableSelfAttention": ("model.attention", ("torch", "torch")),
     "evaluate": ("evaluation", ("torch", "torch")),
     "train": ("training", ("torch", "train")),

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mobilevitv2.classifier import bundle_of, open_classifier, open_processor
+from mobilevitv2.live import bundle_of, open_model, open_processor
 from mobilevitv2.config import image_sides
 from mobilevitv2.deploy import export, fuse
 from mobilevitv2.deploy.request import TARGETS
@@ -98,7 +98,7 @@ def benchmark(
     by default each takes what it takes. Raises what `export` raises.
     """
     source = bundle_of(source)
-    model = open_classifier(source).float()
+    model = open_model(source).float()
     processor = open_processor(source, model)
     size = image_sides(image_size or [processor.crop_size[s] for s in ("height", "width")])
     if threads is not None:

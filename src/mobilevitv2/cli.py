@@ -11,8 +11,28 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperGroup
 
+from mobilevitv2.arguments import (
+    AnyModel,
+    Classes,
+    Data,
+    EvaluateCommand,
+    Flip,
+    Ignore,
+    Json,
+    Model,
+    Overwrite,
+    ReduceLabels,
+    SeenAt,
+    Task,
+    Threads,
+    Window,
+    check_folder,
+    complain,
+    setting,
+    sides_of,
+)
 from mobilevitv2.errors import (
     CheckpointError,
     ConfigError,
@@ -20,7 +40,6 @@ from mobilevitv2.errors import (
     ExportError,
     ImageError,
     how_to_install,
-    require,
 )
 
 KNOWN = (ImageError, CheckpointError, ConfigError, DataError, ExportError, ImportError, OSError)
@@ -43,18 +62,6 @@ class Commands(TyperGroup):
             raise typer.Exit(getattr(stop, "exit_code", 130)) from stop
 
 
-class EvaluateCommand(TyperCommand):
-    """Takes `--channel-order rgb bgr` as well as the option given twice."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        spread: list[str] = []
-        for arg in args:
-            if arg in ("rgb", "bgr") and len(spread) > 1 and spread[-2] == "--channel-order":
-                spread.append("--channel-order")
-            spread.append(arg)
-        return super().parse_args(ctx, spread)
-
-
 app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
@@ -62,38 +69,6 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-Model = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A run's folder, a bundle's folder, a weights file (.safetensors, .pth, .pt, .bin) of "
-        "transformers, timm or ml-cvnets, or a hub id.",
-    ),
-]
-AnyModel = Annotated[
-    str,
-    typer.Argument(
-        metavar="MODEL",
-        help="A run's folder, a bundle's folder, a weights file, a hub id, or an exported file "
-        "(.onnx, .xml, .pte, .tflite, .pt2), which runs in its own runtime.",
-    ),
-]
-Data = Annotated[
-    str,
-    typer.Argument(
-        metavar="DATA",
-        help="A folder with a folder of images for each class, or with train and val folders of "
-        "such folders; or [bold]digits[/], which is built in.",
-    ),
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(min=1, help="Threads that compute. [dim]Default: the runtime's own[/]"),
-]
-Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-
 
 def _say_version(wanted: bool) -> None:
     if wanted:
@@ -137,10 +112,14 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any setting of a recipe; repeatable."),
     ] = None,
+    task: Task = "auto",
+    classes: Classes = None,
+    ignore: Ignore = None,
+    reduce_labels: ReduceLabels = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
 ) -> None:
-    """Train on a folder of images.
+    """Train on a folder of images: classes, or masks.
 
     mobilevitv2 train flowers --out runs/flowers
     """
@@ -151,13 +130,15 @@ def train(
     named = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     named |= {"freeze": freeze, "seed": seed, "precision": precision, "workers": workers}
     named |= {"threads": threads, "width": width, "recipe": recipe, "model": model}
+    named |= {"classes": classes, "ignore": ignore}
     given = {name: value for name, value in named.items() if value is not None}
-    overrides = given | dict(map(_setting, settings or []))
+    overrides = given | dict(map(setting, settings or []))
     from mobilevitv2 import display
     from mobilevitv2.training import train as run
 
     out = out or Path("runs") / Path(data).resolve().name
-    result = run(data, out=out, overwrite=overwrite, resume=resume, **overrides)
+    how = {"task": task, "reduce_labels": reduce_labels, "overwrite": overwrite, "resume": resume}
+    result = run(data, out=out, **how, **overrides)
     display.show(display.trained(result))
 
 
@@ -177,6 +158,12 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="New folder for a page with charts and mistakes.")
     ] = None,
+    flip: Flip = False,
+    window: Window = None,
+    image_size: SeenAt = None,
+    classes: Classes = None,
+    ignore: Ignore = None,
+    reduce_labels: ReduceLabels = False,
     json_: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
@@ -187,7 +174,7 @@ def evaluate(
     orders: Any = [order for text in channel_order or [] for order in text.lower().split(",")]
     if strange := set(orders) - {"rgb", "bgr"}:
         raise typer.BadParameter(f"--channel-order is rgb or bgr, not {', '.join(strange)}.")
-    _check_folder(report, overwrite)
+    check_folder(report, overwrite)
     from mobilevitv2 import display
     from mobilevitv2.evaluation import evaluate as run
 
@@ -200,6 +187,12 @@ def evaluate(
             channel_orders=orders,
             report=report,
             progress=progress,
+            flip=flip,
+            window=window,
+            image_size=image_size,
+            classes=classes,
+            ignore=ignore,
+            reduce_labels=reduce_labels,
         )
     if json_:
         typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
@@ -223,7 +216,9 @@ def predict(
         ),
     ],
     top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 16,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images at a time. [dim]16; of segmenters 4[/]")
+    ] = None,
     channel_order: Annotated[
         Literal["rgb", "bgr"] | None, typer.Option(help="Overrule the model's own.")
     ] = None,
@@ -232,6 +227,12 @@ def predict(
     save: Annotated[
         Path | None, typer.Option(help="New folder for the images with the result drawn on them.")
     ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Segmenters: new folder for the masks, as palette PNGs.")
+    ] = None,
+    flip: Flip = False,
+    window: Window = None,
+    image_size: SeenAt = None,
     threads: Threads = None,
     precision: Annotated[
         Literal["auto", "fp32", "bf16", "fp16"],
@@ -239,17 +240,20 @@ def predict(
     ] = "auto",
     overwrite: Overwrite = False,
 ) -> None:
-    """Name what is in images.
+    """Name what is in images, or what every pixel is of.
 
     mobilevitv2 predict runs/flowers photo.jpg
     """
     if json_ and csv_:
         raise typer.BadParameter("--json and --csv exclude each other.")
-    _check_folder(save, overwrite)
+    check_folder(save, overwrite)
+    check_folder(masks, overwrite)
     from mobilevitv2 import collect, display
 
     found = collect.collect_images(images)
-    paths = collect.drawing_paths(found, save) if save else None
+    paths = collect.output_paths(found, save) if save else None
+    mask_paths = collect.output_paths(found, masks, suffixes=(".png",)) if masks else None
+    from mobilevitv2.predictions import Segmentation
     from mobilevitv2.predictor import Predictor, Unreadable
 
     predictor = Predictor(
@@ -259,9 +263,14 @@ def predict(
         channel_order=channel_order,
         threads=threads,
         precision=precision,
+        image_size=image_size,
+        flip=flip,
+        window=window,
     )
-    write = display.csv_writer(min(top_k, len(predictor.classes))) if csv_ else display.write_json
-    shown, failed = [], 0
+    if masks and predictor.task != "segmentation":
+        raise ConfigError(f"{model} names whole images, so there are no masks to write.")
+    write = display.csv_writer(predictor.task, predictor.classes, top_k) if csv_ else None
+    rows, failed = [], 0
     with display.progress("predicting", lines=json_ or csv_) as progress:
         for i, result in enumerate(predictor.stream(item.source for item in found)):
             progress(i + 1, len(found))
@@ -272,14 +281,18 @@ def predict(
             result = replace(result, source=found[i].shown)
             if paths:
                 result.save(paths[i])
-            if json_ or csv_:
+            if mask_paths and isinstance(result, Segmentation):
+                result.save_mask(mask_paths[i])
+            if write:
                 write(result)
+            elif json_:
+                typer.echo(result.to_json())
+            elif len(found) == 1:
+                display.show(display.one_prediction(result))
             else:
-                shown.append(replace(result, image=None))
-    if shown:
-        display.show(
-            display.one_prediction(shown[0]) if len(found) == 1 else display.predictions(shown)
-        )
+                rows.append(display.summary(result))
+    if rows:
+        display.show(display.predictions(rows))
     if failed:
         typer.echo(f"{failed} of {len(found)} images could not be read.", err=True)
         raise typer.Exit(1)
@@ -354,7 +367,8 @@ def export(
         typer.Option(help="float: prepared pixels [B,3,H,W]. uint8: RGB pixels [B,H,W,3]."),
     ] = "float",
     output: Annotated[
-        Literal["logits", "top_k"], typer.Option(help="Logits, or the best classes.")
+        Literal["logits", "top_k", "mask"],
+        typer.Option(help="Logits; the best classes; or, of segmenters, the class of each pixel."),
     ] = "logits",
     top_k: Annotated[int, typer.Option(min=1, help="How many classes top_k gives.")] = 5,
     opset: Annotated[int, typer.Option(help="Of ONNX, 17 to 21.")] = 20,
@@ -366,7 +380,7 @@ def export(
 
     mobilevitv2 export runs/flowers --to onnx --out flowers.onnx
     """
-    sizes = [_sides(text) for text in image_size or []]
+    sizes = [sides_of(text) for text in image_size or []]
     if "any" in sizes and len(sizes) > 1:
         raise typer.BadParameter("--image-size any goes alone.")
     if batch is not None and batch != "any" and not batch.isdecimal():
@@ -421,14 +435,14 @@ def benchmark(
 
     mobilevitv2 benchmark runs/flowers --threads 2
     """
-    _check_folder(save, overwrite)
+    check_folder(save, overwrite)
     from mobilevitv2 import display
     from mobilevitv2.benchmark import benchmark as run
 
     with display.progress("measuring") as progress:
         result = run(
             model,
-            image_size=_sides(image_size) if image_size else None,
+            image_size=sides_of(image_size) if image_size else None,
             batches=batch or (1, 8),
             rounds=rounds,
             threads=threads,
@@ -443,42 +457,6 @@ def benchmark(
         display.show(display.benchmark(result))
     for name, reason in result.left_out.items():
         typer.echo(f"left out {name}: {reason}", err=True)
-
-
-def complain(message: str) -> None:
-    """One line on standard error."""
-    typer.echo(f"error: {' '.join(message.split())}", err=True)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.strip():
-        raise typer.BadParameter(f"--set {text}: NAME=VALUE is wanted, such as mixup=0.")
-    yaml = require("yaml", extra="train")
-    try:
-        return name.strip().replace("-", "_"), yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise typer.BadParameter(f"--set {text}: {value!r} is no value of YAML.") from error
-
-
-def _sides(text: str) -> Any:
-    """`any`, a side or (height, width)."""
-    if text == "any":
-        return text
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(part.isdecimal() for part in parts):
-        raise typer.BadParameter(
-            f"--image-size is 256, 256x320 (height x width) or any, not {text}."
-        )
-    sides = [int(part) for part in parts]
-    return sides[0] if len(sides) == 1 else sides
-
-
-def _check_folder(folder: Path | None, overwrite: bool) -> None:
-    if folder is None or overwrite or not folder.exists():
-        return
-    if not folder.is_dir() or any(folder.iterdir()):
-        raise FileExistsError(f"{folder} exists already. Name a new folder, or add --overwrite.")
 
 
 def main() -> None:

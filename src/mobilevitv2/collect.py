@@ -62,12 +62,17 @@ def _below(argument: str) -> list[Found]:
     return [Found(str(path), str(path), path.relative_to(argument)) for path in images]
 
 
-def drawing_paths(found: Sequence[Found], folder: Path) -> list[Path]:
-    """A path in `folder` for the drawing of each image: no two the same, and none an original."""
+def output_paths(
+    found: Sequence[Found], folder: Path, *, suffixes: tuple[str, ...] = DRAWN_SUFFIXES
+) -> list[Path]:
+    """A path in `folder` for what is made of each image: no two the same, and none an original.
+
+    A name keeps its suffix if it is one of `suffixes`, and else gets .png.
+    """
     taken = {os.path.realpath(item.shown) for item in found}
     paths = []
     for item in found:
-        kept = item.name.suffix.lower() in DRAWN_SUFFIXES
+        kept = item.name.suffix.lower() in suffixes
         plain = folder / (item.name if kept else item.name.with_suffix(".png"))
         path, number = plain, 1
         while os.path.realpath(path) in taken:

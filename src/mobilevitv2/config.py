@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 CONFIG_NAME = "config.json"
 SMALLEST = 32  # px of an image side: five halvings leave one pixel
 ACTIVATIONS = ("swish", "silu", "relu", "gelu", "hardswish", "hard_swish", "relu6", "mish")
+SEGMENTATION_HEADS = ("deeplabv3", "pspnet")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 # What transformers writes into every config.json and no MobileViTv2 needs: kept without a word.
 BOOKKEEPING = frozenset(
@@ -48,7 +49,11 @@ def round_channels(value: float, multiple: int, least: int | None = None) -> int
 
 @dataclass(kw_only=True)
 class MobileViTV2Config:
-    """Names and defaults of transformers' `MobileViTV2Config`, plus `drop_path_rate`.
+    """Names and defaults of transformers' `MobileViTV2Config`, and what only we have.
+
+    Ours alone are `drop_path_rate` and, for segmentation, `segmentation_head` (with `pool_scales`
+    for PSPNet; `aspp_out_channels` and `aspp_dropout_prob` count for either head),
+    `use_auxiliary_head` with `auxiliary_loss_weight`, and `class_colors`.
 
     Values are checked when the config is made; a wrong type or range raises `ConfigError`. Setting
     `num_labels` afterwards renames the labels to LABEL_0, LABEL_1, ...; setting `id2label` sets
@@ -79,6 +84,11 @@ class MobileViTV2Config:
     attn_dropout: float = 0.0
     ffn_dropout: float = 0.0
     drop_path_rate: float = 0.0
+    segmentation_head: str = "deeplabv3"
+    pool_scales: list[int] = field(default_factory=lambda: [1, 2, 3, 6])
+    use_auxiliary_head: bool = False
+    auxiliary_loss_weight: float = 0.4
+    class_colors: list[list[int]] | None = None  # RGB, one for each class, to draw with
     num_labels: int | None = None  # an int once made
     id2label: dict[int, str] | None = None  # a dict once made
     label2id: dict[str, int] | None = None  # a dict once made
@@ -141,6 +151,16 @@ class MobileViTV2Config:
     def stage_strides(self) -> tuple[int, ...]:
         """Input pixels per feature-map pixel after each of the five stages."""
         return tuple(min(stride, self.output_stride) for stride in (2, 4, 8, 16, 32))
+
+    @property
+    def pool_channels(self) -> int:
+        """Channels of each of PSPNet's pooled branches; source: ml-cvnets."""
+        return max(self.stage_channels[-1] // len(self.pool_scales) // 16 * 16, 16)
+
+    @property
+    def auxiliary_channels(self) -> int:
+        """Channels inside the auxiliary head; source: ml-cvnets."""
+        return max(self.stage_channels[-2] // 4, 128)
 
     @property
     def patch(self) -> int:
@@ -229,18 +249,25 @@ class MobileViTV2Config:
         _wanted_number("patch_size", self.patch, int, 1, 64)
         if not isinstance(self.patch_size, int) and len(set(self.patch_size)) > 1:
             raise ConfigError(f"patch_size is {self.patch_size}; only square patches are known.")
-        for name in _LISTS:
+        if not isinstance(self.pool_scales, list | tuple) or not self.pool_scales:
+            raise ConfigError(f"pool_scales is {self.pool_scales!r}; a list of sizes is wanted.")
+        _wanted_integers("pool_scales", self.pool_scales, len(self.pool_scales))
+        for name in (*_LISTS, "pool_scales"):
             setattr(self, name, list(getattr(self, name)))
         self.expand_ratio = float(self.expand_ratio)  # transformers takes no other type
         if self.ffn_multiplier == int(self.ffn_multiplier):
             self.ffn_multiplier = int(self.ffn_multiplier)
         _wanted_choice("output_stride", self.output_stride, (8, 16, 32))
         _wanted_choice("hidden_act", self.hidden_act, ACTIVATIONS)
+        _wanted_choice("segmentation_head", self.segmentation_head, SEGMENTATION_HEADS)
+        _wanted_choice("use_auxiliary_head", self.use_auxiliary_head, (True, False))
         _wanted_choice("problem_type", self.problem_type, (None, *PROBLEM_TYPES))
         if self.conv_kernel_size % 2 == 0:
             raise ConfigError(f"conv_kernel_size is {self.conv_kernel_size}; it must be odd.")
         if self.num_labels is not None:
             _wanted_number("num_labels", self.num_labels, int, 0, 10_000_000)
+        if self.class_colors is not None:
+            self.class_colors = _checked_colors(self.class_colors)
 
 
 _INTEGERS = {  # name: smallest and largest value
@@ -260,6 +287,7 @@ _NUMBERS = {
     "attn_dropout": (0, 1),
     "ffn_dropout": (0, 1),
     "drop_path_rate": (0, 0.999),
+    "auxiliary_loss_weight": (0, 100),
 }
 _LISTS = {"n_attn_blocks": 3, "base_attn_unit_dims": 3, "atrous_rates": 3}  # name: length
 
@@ -284,6 +312,18 @@ def _wanted_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
     if value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
         raise ConfigError(f"{name} is {value!r}; one of {listed} is wanted.")
+
+
+def _checked_colors(value: Any) -> list[list[int]]:
+    try:
+        colors = [[int(part) for part in color] for color in value]
+    except (TypeError, ValueError):
+        colors = [[]]
+    if any(len(color) != 3 or not all(0 <= part <= 255 for part in color) for color in colors):
+        raise ConfigError(
+            f"class_colors is {value!r:.80}; three numbers of 0 to 255 for each class are wanted."
+        )
+    return colors
 
 
 def checked_labels(value: Any) -> dict[int, str]:

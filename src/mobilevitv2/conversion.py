@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from mobilevitv2.classifier import bundle_of, open_classifier, open_processor
+from mobilevitv2.live import bundle_of, open_model, open_processor
 from mobilevitv2.errors import CheckpointError
 
 logger = logging.getLogger(__name__)
@@ -25,7 +25,7 @@ def convert(
     """
     source, out = bundle_of(source), Path(out).expanduser()
     _check(out, layout, overwrite=overwrite)
-    model = open_classifier(source)
+    model = open_model(source)
     processor = open_processor(source, model)
     if layout == "transformers":
         model.save_as(out, layout=layout)

@@ -4,7 +4,7 @@ import csv
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -12,19 +12,20 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from mobilevitv2.predictions import Classification, percent
+from mobilevitv2.predictions import Classification, Segmentation, percent
 
 if TYPE_CHECKING:
     from mobilevitv2.benchmark import Benchmark
     from mobilevitv2.deploy import Export
     from mobilevitv2.deploy.compare import Comparison
-    from mobilevitv2.evaluation import Evaluation
+    from mobilevitv2.evaluation import Evaluation, SegmentationEvaluation
     from mobilevitv2.info import ModelInfo
     from mobilevitv2.training import TrainingResult
 
 BAR = 24  # letters that a score of 1 fills
 MOST_CLASSES = 40  # that a table lists
 MOST_LABELS = 20
+METRICS = {"accuracy": "accuracy", "miou": "mean IoU"}
 
 
 def show(*parts: RenderableType) -> None:
@@ -50,56 +51,107 @@ def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int],
         yield lambda done, total: shown.update(bar, completed=done, total=total)
 
 
-def write_json(result: Classification) -> None:
-    """One line of JSON."""
-    print(result.to_json())
+def csv_writer(
+    task: str, classes: Sequence[str], top_k: int
+) -> Callable[[Classification | Segmentation], None]:
+    """Prints a header at once, and a line for each result it is called with.
 
-
-def csv_writer(top_k: int) -> Callable[[Classification], None]:
-    """Prints a header at once, and a line for each result it is called with."""
+    For segmenters that is the share of each class.
+    """
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    later = [f"{name}_{rank}" for rank in range(2, top_k + 1) for name in ("label", "score")]
-    writer.writerow(["image", "label", "score", *later])
+    ranks = range(2, min(top_k, len(classes)) + 1)
+    later = [f"{name}_{rank}" for rank in ranks for name in ("label", "score")]
+    segments = task == "segmentation"
+    writer.writerow(["image", *(classes if segments else ["label", "score", *later])])
 
-    def write(result: Classification) -> None:
-        pairs = zip(result.labels, result.scores, strict=True)
-        writer.writerow([result.source, *(cell for pair in pairs for cell in pair)])
+    def write(result: Classification | Segmentation) -> None:
+        if isinstance(result, Segmentation):
+            cells: list[Any] = [result.shares.get(name, 0.0) for name in classes]
+        else:
+            pairs = zip(result.labels, result.scores, strict=True)
+            cells = [cell for pair in pairs for cell in pair]
+        writer.writerow([result.source, *cells])
 
     return write
 
 
-def one_prediction(result: Classification) -> RenderableType:
-    """All kept classes of one image, with bars."""
+def one_prediction(result: Classification | Segmentation) -> RenderableType:
+    """All classes of one image, with bars."""
     table = Table.grid(padding=(0, 2))
     table.add_column(overflow="fold")
     table.add_column(justify="right")
     table.add_column()
-    for row, (label, score) in enumerate(zip(result.labels, result.scores, strict=True)):
+    for row, (label, score) in enumerate(_pairs_of(result)):
         style = "dim" if row else "bold"
         bar = "█" * round(BAR * score)
         table.add_row(Text(label, style), Text(percent(score), style), Text(bar, "blue"))
     return Group(Text(str(result.source), "dim"), table)
 
 
-def predictions(results: Sequence[Classification]) -> RenderableType:
+Summary = tuple[str, list[tuple[str, float]]]
+
+
+def summary(result: Classification | Segmentation) -> Summary:
+    """What `predictions` shows of a result: its source and first classes."""
+    return str(result.source), _pairs_of(result)[:3]
+
+
+def predictions(rows: Sequence[Summary]) -> RenderableType:
     """A row for each image."""
     table = _table()
     table.add_column("image", overflow="fold", ratio=3)
     table.add_column("label", overflow="fold", ratio=2)
     table.add_column("score", justify="right", no_wrap=True)
-    others = max(len(result.labels) for result in results) > 1
+    others = max(len(pairs) for _, pairs in rows) > 1
     if others:
         table.add_column("then", overflow="fold", ratio=3, style="dim")
-    for result in results:
-        pairs = list(zip(result.labels, result.scores, strict=True))[1:3]
-        rest = ", ".join(f"{label} {percent(score)}" for label, score in pairs)
-        cells = [Text(str(result.source)), Text(result.label, "bold"), percent(result.score)]
+    for source, (first, *later) in rows:
+        rest = ", ".join(f"{label} {percent(score)}" for label, score in later)
+        cells = [Text(source), Text(first[0], "bold"), percent(first[1])]
         table.add_row(*cells, *([Text(rest)] if others else []))
     return table
 
 
-def evaluation(result: "Evaluation") -> RenderableType:
+def _pairs_of(result: Classification | Segmentation) -> list[tuple[str, float]]:
+    """Classes and scores, or classes and their shares of the pixels; most first."""
+    if isinstance(result, Segmentation):
+        return list(result.shares.items())
+    return list(zip(result.labels, result.scores, strict=True))
+
+
+def evaluation(result: "Evaluation | SegmentationEvaluation") -> RenderableType:
     """The headline, the classes, and what went wrong."""
+    return _of_masks(result) if hasattr(result, "miou") else _of_classes(result)
+
+
+def _of_masks(result: Any) -> RenderableType:
+    headline = Text.assemble(
+        (f"mIoU {_share(result.miou)}", "bold"),
+        f" on {result.count:,} images ({result.data}, {result.split})",
+    )
+    facts = [
+        f"pixels right {_share(result.pixel_accuracy)}",
+        f"mean class accuracy {_share(result.mean_class_accuracy)}",
+        f"{result.images_per_second:,.1f} images/s",
+    ]
+    known = [score for score in result.classes if score.iou == score.iou]  # not nan
+    table = _table()
+    table.add_column("class, hardest first", overflow="fold")
+    for name in ("IoU", "accuracy", "of all pixels"):
+        table.add_column(name, justify="right")
+    for score in sorted(known, key=lambda score: score.iou)[:MOST_CLASSES]:
+        shares = (score.iou, score.accuracy, score.share)
+        table.add_row(Text(score.name), *(f"{100 * share:.1f}" for share in shares))
+    parts: list[RenderableType] = [headline, Text(", ".join(facts), "dim"), "", table]
+    if len(known) > MOST_CLASSES:
+        parts.append(Text(f"and {len(known) - MOST_CLASSES:,} more classes", "dim"))
+    if len(known) < len(result.classes):
+        absent = len(result.classes) - len(known)
+        parts.append(Text(f"{absent:,} classes are in no image, and not predicted", "dim"))
+    return Group(*parts)
+
+
+def _of_classes(result: Any) -> RenderableType:
     low, high = result.interval
     facts = [
         f"macro F1 {_share(result.macro_f1)}",
@@ -130,7 +182,7 @@ def evaluation(result: "Evaluation") -> RenderableType:
     return Group(*parts)
 
 
-def _confusions(result: "Evaluation") -> str:
+def _confusions(result: Any) -> str:
     names = [score.name for score in result.classes]
     counts = [
         (count, names[i], names[j])
@@ -227,13 +279,13 @@ def trained(result: "TrainingResult") -> RenderableType:
     minutes, seconds = divmod(round(result.seconds), 60)
     held_out = (
         {}
-        if result.test_accuracy is None
-        else {"test": f"{_share(result.test_accuracy)} on held-out images"}
+        if result.test_score is None
+        else {"test": f"{_share(result.test_score)} on held-out images"}
     )
     best = f"epoch {result.best_epoch} of {len(result.history)}"
     return _facts(
         {
-            "accuracy": f"{_share(result.accuracy)} on the validation images ({best})",
+            METRICS[result.metric]: f"{_share(result.score)} on the validation images ({best})",
             **held_out,
             "time": f"{minutes} min {seconds} s" if minutes else f"{seconds} s",
             "model": str(result.best),

@@ -1,4 +1,4 @@
-"""An exported classifier as `Predictor` uses it: prepared pixels in, logits or classes out."""
+"""An exported file as `Predictor` uses it: prepared pixels in, logits or classes out."""
 
 from pathlib import Path
 
@@ -11,7 +11,10 @@ from mobilevitv2.runtime.opening import Precision
 from mobilevitv2.runtime.record import MULTIPLE
 
 
-class ExportedClassifier:
+TASKS = ("classification", "segmentation")
+
+
+class ExportedNetwork:
     """An exported file with its record; batches of any number, whatever the graph takes."""
 
     def __init__(
@@ -28,8 +31,21 @@ class ExportedClassifier:
         self.record = self.runtime.record
         processor = self.record.open_processor()
         self.white = 255 * processor.rescale_factor if processor.do_rescale else 255.0
-        if self.record.task != "classification":
-            raise CheckpointError(f"{source} is a model for {self.record.task}, not classes.")
+        if self.record.task not in TASKS:
+            raise CheckpointError(
+                f"{source} is a model for {self.record.task}; {' or '.join(TASKS)} is wanted. "
+                "Update mobilevitv2 if the file is newer."
+            )
+
+    @property
+    def task(self) -> str:
+        """classification or segmentation"""
+        return self.record.task
+
+    @property
+    def colours(self) -> list[tuple[int, int, int]]:
+        """RGB of each class; empty where nobody chose them."""
+        return [(r, g, b) for r, g, b in self.record.colors or []]
 
     @property
     def classes(self) -> list[str]:
@@ -46,7 +62,7 @@ class ExportedClassifier:
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """What `open_processor` makes, float32 [B, 3, H, W], to logits [B, classes].
 
-        Where the file gives the k best classes only, the others share what is left evenly. Raises
+        Of a segmenter they are [B, classes, h, w], or, of a file that gives classes, [B, H, W]. Where the file gives the k best classes only, the others share what is left evenly. Raises
         ImageError for a size that the file was not made for.
         """
         self._check_size(*pixels.shape[2:])
@@ -64,9 +80,11 @@ class ExportedClassifier:
 
     def _logits(self, outputs: list[np.ndarray]) -> np.ndarray:
         count = len(self.classes)
+        if self.record.output == "mask":
+            return outputs[0]
         if self.record.output == "logits":
-            logits = outputs[0]
-            if logits.ndim != 2 or logits.shape[1] != count:
+            logits, rank = outputs[0], 4 if self.task == "segmentation" else 2
+            if logits.ndim != rank or logits.shape[1] != count:
                 raise CheckpointError(
                     f"{self.source} does not fit its record: it gives {list(logits.shape)}, and "
                     f"the record names {count} classes. It was changed; export it anew."

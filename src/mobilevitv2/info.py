@@ -8,14 +8,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from mobilevitv2.checkpoint.files import INDEX_SUFFIX, find_weights
-from mobilevitv2.classifier import bundle_of, open_classifier, open_processor
-from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor, task_of_model
+from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.source import read_json
 
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """A classifier in figures."""
+    """A model in figures."""
 
     source: str
     task: str
@@ -26,7 +26,7 @@ class ModelInfo:
     macs: int
     """Multiply-accumulate operations of convolutions and matrix products, for one image."""
     image_size: tuple[int, int]
-    """Height and width [px] that the processor makes."""
+    """Height and width [px] that the processor makes of a square image."""
     channel_order: str
     file: str
     file_bytes: int
@@ -40,13 +40,13 @@ class ModelInfo:
 def describe(source: str | Path) -> ModelInfo:
     """Open a hub id, a folder or a weights file and say what it holds."""
     source = bundle_of(source)
-    model = open_classifier(source)
+    model = open_model(source)
     processor = open_processor(source, model)
-    size = (processor.crop_size["height"], processor.crop_size["width"])
+    size = _image_size(processor)
     weights = find_weights(source)
     return ModelInfo(
         source=str(source),
-        task="image classification",
+        task=task_of_model(model),
         layout=model.checkpoint_layout or "",
         width=model.config.width_multiplier,
         classes=model.config.num_labels or 0,
@@ -60,7 +60,15 @@ def describe(source: str | Path) -> ModelInfo:
     )
 
 
-def count_macs(model: MobileViTV2ForImageClassification, image_size: tuple[int, int]) -> int:
+def _image_size(processor: MobileViTImageProcessor) -> tuple[int, int]:
+    """What the processor makes; where it does not crop, of a square image."""
+    if processor.do_center_crop:
+        return processor.crop_size["height"], processor.crop_size["width"]
+    width, height = processor.target_size(1024, 1024)
+    return height, width
+
+
+def count_macs(model: TaskModel, image_size: tuple[int, int]) -> int:
     """For one image of (height, width) px; the model's weights end on the meta device."""
     image = torch.empty(1, model.config.num_channels, *image_size, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():

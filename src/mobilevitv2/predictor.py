@@ -1,30 +1,32 @@
-"""`Predictor`: a model with its image processor; pictures in, labels out."""
+"""`Predictor`: a model with its image processor; pictures in, labels or masks out."""
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 from PIL import Image
 
 from mobilevitv2.download import download, is_address
 from mobilevitv2.errors import ConfigError, ImageError, require
-from mobilevitv2.exported import ExportedClassifier
+from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.images import ImageSource, load_image, name_of
-from mobilevitv2.predictions import Classification
+from mobilevitv2.label_maps import label_map, nearest
+from mobilevitv2.predictions import Classification, Segmentation
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import is_exported
 from mobilevitv2.runtime.opening import Precision
+from mobilevitv2.views import Views, whole_image
 
 if TYPE_CHECKING:
     import torch
 
-    from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+    from mobilevitv2.live import TaskModel
 
 ChannelOrder = Literal["rgb", "bgr"]
 
@@ -45,39 +47,50 @@ class Prepared:
 
     source: str | None
     pixels: np.ndarray
+    size: tuple[int, int]
+    """Height and width of the picture [px]."""
     image: ImageSource | None
-    """The picture itself, where its source can't be opened again."""
+    """What was given, where a source can't be opened again."""
 
 
 class Network(Protocol):
     """What a predictor asks: live, or an exported file."""
 
     @property
+    def task(self) -> str: ...
+
+    @property
     def classes(self) -> list[str]: ...
 
+    @property
+    def colours(self) -> list[tuple[int, int, int]]: ...
+
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [B, 3, H, W] to logits [B, classes]."""
+        """float32 [B, 3, H, W] to logits [B, classes], or [B, classes, h, w] of a segmenter."""
         ...
 
 
 class Predictor:
     """Names what is in images: `Predictor("runs/flowers")("photo.jpg").label`.
 
-    An image is a path, an http or https address, or whatever `load_image` takes.
+    A segmenter names every pixel: `Predictor("runs/streets")("photo.jpg").mask`. An image is a path, an http or https address, or whatever `load_image` takes.
     """
 
     def __init__(
         self,
-        model: "MobileViTV2ForImageClassification | str | Path",
+        model: "TaskModel | str | Path",
         processor: MobileViTImageProcessor | None = None,
         *,
         top_k: int = 5,
-        batch_size: int = 16,
+        batch_size: int | None = None,
         requests: int = 1,
         channel_order: ChannelOrder | None = None,
         device: "str | torch.device | None" = None,
         threads: int | None = None,
         precision: Precision = "auto",
+        image_size: int | None = None,
+        flip: bool = False,
+        window: int | None = None,
     ) -> None:
         """From an exported file, a hub id, a folder, a run's folder, a weights file or a model.
 
@@ -87,18 +100,23 @@ class Predictor:
 
         Without a `processor`, images are prepared as the file or the checkpoint says, or, if that
         says nothing, as is usual where weights of this layout come from; `channel_order` overrules
-        either. `requests` batches are computed at a time, where the runtime takes several. Raises
-        CheckpointError, ConfigError, FileNotFoundError, or ImportError with what to install.
+        either. `requests` batches are computed at a time, where the runtime takes several.
+
+        For segmenters only: `image_size` is another short side to see images at [px]; `flip`
+        averages with the mirrored image; `window` sees the image through overlapping squares of
+        this side [px], for images much larger than those that were trained on.
+
+        Raises CheckpointError, ConfigError, FileNotFoundError, or ImportError with what to install.
         """
         for name, value in (("top_k", top_k), ("batch_size", batch_size), ("requests", requests)):
-            if value < 1:
+            if value is not None and value < 1:
                 raise ValueError(f"{name} is at least 1, not {value}.")
         self.source: str | Path | None = None  # where the model was found
         if isinstance(model, str | Path) and is_exported(model):
             if device is not None and str(device) != "cpu":
                 raise ConfigError(f"{model} runs on the CPU; device {device} is for PyTorch.")
             self.network: Network = (
-                exported := ExportedClassifier(model, threads=threads, precision=precision)
+                exported := ExportedNetwork(model, threads=threads, precision=precision)
             )
             self.source = model
             processor = processor or exported.open_processor()
@@ -108,24 +126,31 @@ class Predictor:
             raise ValueError("a model in memory comes with its image processor: pass both.")
         if channel_order is not None:
             processor.do_flip_channel_order = channel_order == "bgr"
+        self.views = None
+        if self.task == "segmentation":
+            self.views = Views(flip=flip, window=window)
+            if image_size is not None:
+                processor = replace(processor, size={"shortest_edge": image_size})
+        elif image_size is not None or flip or window is not None:
+            raise ConfigError("image_size, flip and window are for models that name every pixel.")
         self.processor = processor
         self.top_k = top_k
-        self.batch_size = batch_size
+        self.batch_size = batch_size or (4 if self.views else 16)
         self.requests = requests
 
     def _open(
         self,
-        model: "MobileViTV2ForImageClassification | str | Path",
+        model: "TaskModel | str | Path",
         processor: MobileViTImageProcessor | None,
         device: "str | torch.device | None",
         threads: int | None,
         precision: Precision,
     ) -> tuple[Network, MobileViTImageProcessor | None]:
         torch = require("torch", extra="torch")
-        from mobilevitv2.classifier import (
-            TorchClassifier,
+        from mobilevitv2.live import (
+            LiveNetwork,
             bundle_of,
-            open_classifier,
+            open_model,
             open_processor,
         )
 
@@ -133,7 +158,7 @@ class Predictor:
             torch.set_num_threads(threads)
         if isinstance(model, str | Path):
             self.source = bundle_of(model)
-            opened = open_classifier(self.source)
+            opened = open_model(self.source)
             processor = processor or open_processor(self.source, opened)
             model = opened.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         elif device is not None:
@@ -142,12 +167,17 @@ class Predictor:
             model = model.to(
                 {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
             )
-        return TorchClassifier(model), processor
+        return LiveNetwork(model), processor
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
         """`Predictor(source, **options)`, by the name that transformers' users know."""
         return cls(source, **options)
+
+    @property
+    def task(self) -> str:
+        """classification or segmentation"""
+        return self.network.task
 
     @property
     def classes(self) -> list[str]:
@@ -159,18 +189,8 @@ class Predictor:
         black = Image.new("RGB", (256, 256))
         self.logits([self.processor(black).pixel_values[0]] * (batch_size or self.batch_size))
 
-    @overload
-    def __call__(  # pyright: ignore[reportOverlappingOverload] an ImageSource is Any
-        self, images: list | tuple, *, top_k: int | None = None
-    ) -> list[Classification]: ...
-
-    @overload
-    def __call__(self, images: ImageSource, *, top_k: int | None = None) -> Classification: ...
-
-    def __call__(
-        self, images: ImageSource, *, top_k: int | None = None
-    ) -> Classification | list[Classification]:
-        """One image to its `Classification`, a list or an array [B, ...] to a list of them.
+    def __call__(self, images: ImageSource, *, top_k: int | None = None) -> Any:
+        """One image to its `Classification` or `Segmentation`; a list or an array to a list.
 
         Raises ImageError, which names the image; `stream` goes on instead.
         """
@@ -184,37 +204,55 @@ class Predictor:
 
     def stream(
         self, images: Iterable[ImageSource], *, top_k: int | None = None
-    ) -> Iterator[Classification | Unreadable]:
+    ) -> Iterator[Classification | Segmentation | Unreadable]:
         """A result for each image, in order, while threads read the next batch.
 
         An image that can't be read gives an `Unreadable` in its place. `images` is consumed as
         needed, one batch ahead.
         """
         top_k = self.top_k if top_k is None else top_k
-        id2label = dict(enumerate(self.classes))
         for batch, computed in self._computed(self.read_ahead(images)):
             logits = iter(computed)
             for item in batch:
                 if isinstance(item, Unreadable):
                     yield item
-                    continue
-                yield Classification.from_logits(
-                    next(logits), id2label, top_k, source=item.source, image=item.image
-                )
+                else:
+                    yield self._result(item, next(logits), top_k)
+
+    def _result(
+        self, item: Prepared, logits: np.ndarray, top_k: int
+    ) -> Classification | Segmentation:
+        if self.task == "segmentation":
+            if logits.ndim == 2:  # the file gives classes, not scores
+                mask, certainty = nearest(logits, item.size), None
+            else:
+                mask, certainty = label_map(logits, item.size, certainty=True)
+            return Segmentation(
+                mask=mask,
+                classes=self.classes,
+                colours=self.network.colours,
+                source=item.source,
+                image=_picture(item.image),
+                certainty=certainty,
+            )
+        id2label = dict(enumerate(self.classes))
+        return Classification.from_logits(
+            logits, id2label, top_k, source=item.source, image=item.image
+        )
 
     def _computed(
         self, batches: Iterator[list[Prepared | Unreadable]]
-    ) -> Iterator[tuple[list[Prepared | Unreadable], np.ndarray]]:
+    ) -> Iterator[tuple[list[Prepared | Unreadable], Sequence[np.ndarray]]]:
         """Each batch with the logits of its readable images, `requests` batches at a time."""
 
-        def compute(batch: list[Prepared | Unreadable]) -> np.ndarray:
+        def compute(batch: list[Prepared | Unreadable]) -> Sequence[np.ndarray]:
             return self.logits([item.pixels for item in batch if isinstance(item, Prepared)])
 
         if self.requests == 1:
             for batch in batches:
                 yield batch, compute(batch)
             return
-        under_way: deque[tuple[list[Prepared | Unreadable], Future[np.ndarray]]] = deque()
+        under_way: deque[tuple[list[Prepared | Unreadable], Future[Sequence[np.ndarray]]]] = deque()
         with ThreadPoolExecutor(self.requests, thread_name_prefix="compute") as pool:
             for batch in batches:
                 under_way.append((batch, pool.submit(compute, batch)))
@@ -253,18 +291,26 @@ class Predictor:
         name = name_of(source)
         try:
             image = _fetch(str(source)) if is_address(source) else source
-            pixels = self.processor(image).pixel_values[0]
+            picture = load_image(image) if self.views else image  # for its size; read only once
+            processor = whole_image(self.processor, picture.size) if self.views else self.processor
+            pixels = processor(picture).pixel_values[0]
+            size = picture.size[::-1] if self.views else pixels.shape[1:]
         except (ImageError, OSError) as error:
             return Unreadable(name, str(error))
         named = on_disk or is_address(source) or getattr(source, "filename", "")
-        return Prepared(name if named else None, pixels, None if on_disk else image)
+        return Prepared(name if named else None, pixels, size, None if on_disk else image)
 
-    def logits(self, pixels: list[np.ndarray]) -> np.ndarray:
-        """float32 [B, classes], of prepared arrays [3, H, W], which may differ in size."""
+    def logits(self, pixels: list[np.ndarray]) -> Sequence[np.ndarray]:
+        """float32 [B, classes], of prepared arrays [3, H, W], which may differ in size.
+
+        Of a segmenter a list of arrays [classes, h, w], whose grid is coarser than the image.
+        """
+        if self.views:
+            return [self.views(self.network, array) for array in pixels]
         if not pixels:
             return np.empty((0, len(self.classes)), np.float32)
         if len({array.shape for array in pixels}) > 1:  # the processor does not crop
-            return np.concatenate([self.logits([array]) for array in pixels])
+            return np.concatenate([self.network(array[None]) for array in pixels])
         return self.network(np.stack(pixels))
 
 
@@ -274,3 +320,7 @@ def _fetch(address: str) -> Image.Image:
     except ImageError as error:
         reason = str(error)
         raise ImageError(reason if address in reason else f"{address}: {reason}") from error
+
+
+def _picture(image: ImageSource | None) -> Image.Image | None:
+    return None if image is None else load_image(image)

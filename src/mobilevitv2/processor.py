@@ -92,6 +92,10 @@ class MobileViTImageProcessor(ProcessorSettings):
             do_flip_channel_order=layout == "transformers",
         )
 
+    def target_size(self, width: int, height: int) -> tuple[int, int]:
+        """The (width, height) to which an image of this size is resized, before a crop [px]."""
+        return _target_size(width, height, self.size) if self.do_resize else (width, height)
+
     def preprocess(
         self,
         images: ImageSource | Sequence[ImageSource],

@@ -13,7 +13,9 @@ from torch import Tensor
 
 from mobilevitv2.errors import CheckpointError
 
-Rows = tuple[tuple[str, str, str, tuple[str, ...]], ...]
+Row = tuple[str, str | None, str | None, tuple[str, ...]]
+Rows = tuple[Row, ...]
+Places = tuple[str, str | None, str | None]
 
 WEIGHT = ("weight",)
 AFFINE = ("weight", "bias")
@@ -62,7 +64,13 @@ PROJECTION = (
     ("conv_projection.convolution", "conv_proj.conv", "conv_proj.block.conv", WEIGHT),
     ("conv_projection.normalization", "conv_proj.bn", "conv_proj.block.norm", BATCH_NORM),
 )
-CLASSIFIER = (("classifier", "head.fc", "classifier.1", AFFINE),)
+CLASSIFIER: Rows = (("classifier", "head.fc", "classifier.1", AFFINE),)
+# timm has neither segmentation nor detection.
+HEAD_CONVOLUTION: Rows = (
+    ("convolution", None, "block.conv", WEIGHT),
+    ("normalization", None, "block.norm", BATCH_NORM),
+)
+HEAD_SCORES: Rows = (("convolution", None, "block.conv", AFFINE),)
 
 # Where the rows stand: their prefix in the three layouts. Slots: i stage from 0, s = i + 1,
 # b block of the stage, j attention layer, depth the number of attention layers of the stage.
@@ -81,6 +89,60 @@ IN_ATTENTION = (
 )
 AT_TOP = ("", "", "")
 
+# The heads, each a list of (place, rows), in the reference's order.
+HEADS: dict[str, list[tuple[Places, Rows]]] = {
+    "classification": [(AT_TOP, CLASSIFIER)],
+    "auxiliary": [
+        (("auxiliary_head.conv.", None, "seg_head.aux_head.0."), HEAD_CONVOLUTION),
+        (("auxiliary_head.classifier.", None, "seg_head.aux_head.2."), HEAD_SCORES),
+    ],
+    "deeplabv3": [
+        *(
+            (
+                (
+                    f"segmentation_head.aspp.convs.{i}.",
+                    None,
+                    f"seg_head.aspp.aspp_layer.convs.{i}.",
+                ),
+                HEAD_CONVOLUTION,
+            )
+            for i in range(4)
+        ),
+        (
+            (
+                "segmentation_head.aspp.convs.4.conv_1x1.",
+                None,
+                "seg_head.aspp.aspp_layer.convs.4.aspp_pool.conv_1x1.",
+            ),
+            HEAD_CONVOLUTION,
+        ),
+        (
+            ("segmentation_head.aspp.project.", None, "seg_head.aspp.aspp_layer.project."),
+            HEAD_CONVOLUTION,
+        ),
+    ],
+    "pspnet": [
+        *(
+            (
+                (
+                    f"segmentation_head.pyramid.branches.{i}.",
+                    None,
+                    f"seg_head.psp_layer.psp_branches.{i}.1.",
+                ),
+                HEAD_CONVOLUTION,
+            )
+            for i in range(4)
+        ),
+        (
+            ("segmentation_head.pyramid.fusion.", None, "seg_head.psp_layer.fusion.0."),
+            HEAD_CONVOLUTION,
+        ),
+    ],
+    "segmentation": [
+        (("segmentation_head.classifier.", None, "seg_head.classifier."), HEAD_SCORES),
+    ],
+}
+
 # Other published spellings of a layout: pattern and what stands in the tables instead.
 SPELLINGS = {
     "transformers": (r"^(?=conv_stem\.|encoder\.layer\.)", "mobilevitv2."),  # bare MobileViTV2Model
@@ -88,10 +150,12 @@ SPELLINGS = {
     "cvnets": (r"^encoder\.(?=conv_1\.|layer_)", ""),  # inside a segmentation or detection model
 }
 WRAPPERS = ("module.", "model.", "_orig_mod.")  # DataParallel, Lightning, torch.compile
+IN_A_TASK_MODEL = "encoder."  # what ml-cvnets puts before the backbone's keys, but for classifiers
 TASK_HEADS = {  # first part of a key, by task; in any layout
     "classifier": "classification",
     "head": "classification",
     "segmentation_head": "segmentation",
+    "auxiliary_head": "segmentation",
     "seg_head": "segmentation",
     "extra_layers": "detection",
     "ssd_heads": "detection",
@@ -99,13 +163,17 @@ TASK_HEADS = {  # first part of a key, by task; in any layout
 VERSION_1 = re.compile(r"(stages\.\d\.1\.conv_fusion|layer_\d\.1\.fusion|layer\.\d\.fusion)\.")
 
 
-def key_table(layout: str, n_attn_blocks: Sequence[int]) -> dict[str, str]:
-    """Every key of a classification model in `layout`, to our name, in the models' own order."""
+def key_table(
+    layout: str, n_attn_blocks: Sequence[int], heads: Sequence[str] = tuple(HEADS)
+) -> dict[str, str]:
+    """Every key of a model with these heads in `layout`, to our name, in the models' own order."""
     column = LAYOUTS.index(layout)
     table = {}
 
-    def add(places: tuple[str, ...], rows: Rows, **slots: int) -> None:
+    def add(places: Places, rows: Rows, **slots: int) -> None:
         for row in rows:
+            if places[column] is None or row[column] is None:
+                continue
             theirs, ours = (f"{places[c]}{row[c]}".format(**slots) for c in (column, 0))
             table.update({f"{theirs}.{tensor}": f"{ours}.{tensor}" for tensor in row[3]})
 
@@ -118,7 +186,9 @@ def key_table(layout: str, n_attn_blocks: Sequence[int]) -> dict[str, str]:
         for j in range(depth):
             add(IN_ATTENTION, ATTENTION, i=i, s=i + 1, j=j)
         add(IN_BLOCK, PROJECTION, i=i, s=i + 1, depth=depth)
-    add(AT_TOP, CLASSIFIER)
+    for head in heads:
+        for places, rows in HEADS[head]:
+            add(places, rows)
     return table
 
 
@@ -184,7 +254,11 @@ def from_ours(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
     names = {our: their for their, our in table.items()}
     if unknown := [key for key, our in ours.items() if our not in names]:
         raise CheckpointError(f"the layout of {layout} has no place for: {', '.join(unknown)}.")
-    return {names[ours[key]]: tensor for key, tensor in state.items()}
+    inside = layout == "cvnets" and task_of(state) not in ("backbone", "classification")
+    return {
+        f"{IN_A_TASK_MODEL if inside and task_of([key]) == 'backbone' else ''}{names[ours[key]]}": t
+        for key, t in state.items()
+    }
 
 
 def check(

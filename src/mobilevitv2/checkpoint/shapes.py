@@ -10,7 +10,12 @@ from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.errors import CheckpointError
 
 BACKBONE = "mobilevitv2."
-HEAD = "classifier.weight"
+CLASSIFIER = "classifier.weight"
+SEGMENTER = "segmentation_head.classifier.convolution.weight"
+MIXED = {  # the tensor by which a segmentation head is known
+    "deeplabv3": "segmentation_head.aspp.project.convolution.weight",
+    "pspnet": "segmentation_head.pyramid.fusion.convolution.weight",
+}
 STEPS = (4, 20, 100, 1000, 10000)  # numbers are sought with few digits first: 0.5, 0.85, 0.333
 
 
@@ -56,9 +61,22 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "ffn_multiplier": _ffn_multiplier(dims, hidden),
         "expand_ratio": size(widening) / size(widening, axis=1),
     }
-    if HEAD in state and state[HEAD].ndim:
-        fields["num_labels"] = state[HEAD].shape[0]
-    return fields
+    for head in (CLASSIFIER, SEGMENTER):
+        if head in state and state[head].ndim:
+            fields["num_labels"] = state[head].shape[0]
+    return fields | _segmentation(state)
+
+
+def _segmentation(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a segmentation head shows of itself; nothing where there is none."""
+    for name, mixed in MIXED.items():
+        if mixed in state and state[mixed].ndim:
+            return {
+                "segmentation_head": name,
+                "aspp_out_channels": state[mixed].shape[0],
+                "use_auxiliary_head": any(key.startswith("auxiliary_head.") for key in state),
+            }
+    return {}
 
 
 def _width(channels: tuple[int, ...], dims: tuple[int, ...]) -> float:

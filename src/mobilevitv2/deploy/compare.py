@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.exported import ExportedClassifier
+from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.runtime.timing import interleaved
 
 ROUNDS = 20
@@ -58,8 +58,8 @@ class Comparison:
 
 
 def compare(
-    fp32: ExportedClassifier,
-    int8: ExportedClassifier,
+    fp32: ExportedNetwork,
+    int8: ExportedNetwork,
     sizes: tuple[int, int],
     pixels: Sequence[np.ndarray],
     labels: Sequence[str] | None,

@@ -1,4 +1,4 @@
-"""`export`: any classifier to one file, verified where it is going to run."""
+"""`export`: any model to one file, verified where it is going to run."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from mobilevitv2.classifier import bundle_of, open_classifier, open_processor
+from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor, task_of_model
 from mobilevitv2.deploy.compare import Comparison, compare, labels_of
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import (
@@ -27,9 +27,8 @@ from mobilevitv2.deploy.request import (
 )
 from mobilevitv2.deploy.verify import Verification, images_below, pictures, verify
 from mobilevitv2.errors import ConfigError, DataError, ExportError, ImageError
-from mobilevitv2.exported import ExportedClassifier
+from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.images import ImageSource
-from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.record import MULTIPLE, Record
 
@@ -77,17 +76,18 @@ def export(
     batch: int | Literal["any"] | None = None,
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32",
     input: Literal["float", "uint8"] = "float",
-    output: Literal["logits", "top_k"] = "logits",
+    output: Literal["logits", "top_k", "mask"] = "logits",
     top_k: int = 5,
     opset: int = 20,
     calibrate: str | Path | None = None,
     images: str | Path | None = None,
     overwrite: bool = False,
 ) -> Export:
-    """Write a classifier for another runtime, and run it there on images beside the original.
+    """Write a model for another runtime, and run it there on images beside the original.
 
     `image_size` is a side, (height, width), a list of such, or "any" for all multiples of 32 px; by
-    default what the processor makes. `batch` is a number or "any", by default any where the target
+    default what the processor makes, of a segmenter any size where the target can. Its `output` may
+    be mask, the class of every pixel of the input, a classifier's top_k. `batch` is a number or "any", by default any where the target
     can, else 1. `input` uint8 is RGB pixels [B, H, W, 3], scaled in the file. int8 needs
     `calibrate`, a folder of images like those to come. `images` is a folder to verify on.
 
@@ -102,9 +102,10 @@ def export(
     out = Path(out).expanduser() if out is not None else _default_name(source, target)
     _check_place(out, target, overwrite=overwrite)
     check_installed(target)
-    model = open_classifier(source).float()
+    model = open_model(source).float()
     processor = open_processor(source, model)
-    sizes = parse_sizes(image_size or tuple(processor.crop_size[s] for s in ("height", "width")))
+    task = task_of_model(model)
+    sizes = parse_sizes(image_size or _usual_size(processor, task, target))
     if sizes:
         processor = _for_size(processor, sizes[0])
     if (precision == "int8") != (calibrate is not None):
@@ -113,6 +114,7 @@ def export(
         )
     request = Request(
         target=target,
+        task=task,
         sizes=sizes,
         batch=_batch(batch, target),
         precision=precision,
@@ -155,7 +157,7 @@ def export(
 
 
 def _write(
-    model: MobileViTV2ForImageClassification,
+    model: TaskModel,
     processor: MobileViTImageProcessor,
     request: Request,
     record: Record,
@@ -171,7 +173,7 @@ def _write(
 def _compare(
     fp32: Path, int8: Path, processor: MobileViTImageProcessor, images: Sequence[ImageSource]
 ) -> Comparison:
-    files = [ExportedClassifier(path, precision="fp32") for path in (fp32, int8)]
+    files = [ExportedNetwork(path, precision="fp32") for path in (fp32, int8)]
     pairs = [(image, _prepared([image], processor)) for image in images]
     good = [(image, arrays[0]) for image, arrays in pairs if arrays]
     return compare(
@@ -207,10 +209,20 @@ def _batch(batch: int | str | None, target: Target) -> int | None:
     return batch
 
 
+def _usual_size(processor: MobileViTImageProcessor, task: str, target: Target) -> Any:
+    """What the processor makes; of a segmenter, which cuts nothing off, any size or a square."""
+    if task != "segmentation":
+        return processor.crop_size["height"], processor.crop_size["width"]
+    short_side = round(min(processor.size.values()) / MULTIPLE) * MULTIPLE
+    return "any" if "any" in target.sizes else short_side
+
+
 def _for_size(processor: MobileViTImageProcessor, size: tuple[int, int]) -> MobileViTImageProcessor:
-    """The processor with another crop, and its resize in proportion."""
+    """The processor with another crop, and its resize in proportion; or another size, uncropped."""
+    if not processor.do_center_crop:
+        return replace(processor, do_resize=True, size={"height": size[0], "width": size[1]})
     old = (processor.crop_size["height"], processor.crop_size["width"])
-    if size == old and processor.do_center_crop:
+    if size == old:
         return processor
     scale = min(size) / min(old)
     crop = {"height": size[0], "width": size[1]}
@@ -222,7 +234,7 @@ def _for_size(processor: MobileViTImageProcessor, size: tuple[int, int]) -> Mobi
 
 
 def _record(
-    model: MobileViTV2ForImageClassification,
+    model: TaskModel,
     processor: MobileViTImageProcessor,
     request: Request,
     to: str,
@@ -236,7 +248,7 @@ def _record(
         except metadata.PackageNotFoundError:
             continue
     return Record(
-        task="classification",
+        task=request.task,
         labels=labels,
         processor=processor.to_dict(),
         sizes=None if request.sizes is None else [list(size) for size in request.sizes],
@@ -244,6 +256,7 @@ def _record(
         input=request.input,
         output=request.output,
         top_k=min(request.top_k, len(labels)) if request.output == "top_k" else None,
+        colors=model.config.class_colors,
         precision=request.precision,
         target=to,
         weights=_hash(model),
@@ -298,7 +311,7 @@ def _chosen(folder: str | Path | None) -> tuple[list[ImageSource], str]:
 
 def _verify(
     path: Path,
-    model: MobileViTV2ForImageClassification,
+    model: TaskModel,
     processor: MobileViTImageProcessor,
     request: Request,
     images: Sequence[ImageSource],
@@ -306,12 +319,12 @@ def _verify(
     """At each size (for any: two), and in each precision that the runtime would choose."""
     sizes: list[tuple[int, int]] | None = request.sizes
     if sizes is None:
-        size = (processor.crop_size["height"], processor.crop_size["width"])
+        size = _some_size(processor)
         square = tuple(-(-side // MULTIPLE) * MULTIPLE for side in size)
         sizes = [(square[0], square[1]), (square[0] + MULTIPLE, square[1] + 2 * MULTIPLE)]
     checks = []
     for precision in ("fp32", "auto"):
-        exported = ExportedClassifier(path, precision=precision)
+        exported = ExportedNetwork(path, precision=precision)
         if precision == "auto" and exported.runtime.precision == "fp32":
             continue
         for size in sizes:
@@ -321,6 +334,13 @@ def _verify(
             own = _prepared(images, _for_size(exported.open_processor(), size))
             checks.append(verify(exported, model, pixels, own))
     return checks
+
+
+def _some_size(processor: MobileViTImageProcessor) -> tuple[int, int]:
+    if processor.do_center_crop:
+        return processor.crop_size["height"], processor.crop_size["width"]
+    side = min(processor.size.values())
+    return side, side
 
 
 def _move(source: Path, to: Path) -> None:

@@ -3,25 +3,27 @@
 # B batch, C channels, H W height and width
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilevitv2.deploy.fuse import fuse
 from mobilevitv2.deploy.request import Request
-from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.live import TaskModel
 from mobilevitv2.processor import MobileViTImageProcessor
 
 
 class ExportForm(nn.Module):
-    """A fused classifier, with its input and output as requested.
+    """A fused model, with its input and output as requested.
 
     Input: float, prepared pixels [B, 3, H, W]; or uint8, RGB pixels [B, H, W, 3], which it scales
-    and whose channels it orders as the processor would. Output: logits [B, classes]; or top_k,
-    probabilities [B, k], best first, and their class numbers, int64 [B, k].
+    and whose channels it orders as the processor would. Output: logits [B, classes], of a segmenter
+    [B, classes, h, w]; or top_k, probabilities [B, k], best first, and their class numbers, int64
+    [B, k]; or mask, class numbers uint8 [B, H, W] (int64 beyond 256 classes).
     """
 
     def __init__(
         self,
-        model: MobileViTV2ForImageClassification,
+        model: TaskModel,
         processor: MobileViTImageProcessor,
         request: Request,
     ) -> None:
@@ -34,14 +36,17 @@ class ExportForm(nn.Module):
         if self.takes_bytes:
             self._prepare_in_stem(processor)
         self.top_k = min(request.top_k, len(model.config.id2label or {}))
-        self.gives_classes = request.output == "top_k"
+        self.output = request.output
+        self.mask_type = torch.uint8 if len(model.config.id2label or {}) <= 256 else torch.int64
 
     def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         if self.takes_bytes:
             pixels = pixels.permute(0, 3, 1, 2).to(self.model.dtype)
         logits = self.model(pixels, return_dict=True).logits
-        if not self.gives_classes:
+        if self.output == "logits":
             return logits
+        if self.output == "mask":
+            return F.interpolate(logits, pixels.shape[2:], mode="bilinear").argmax(1).to(self.mask_type)
         scores, classes = logits.softmax(-1).topk(self.top_k)
         return scores, classes
 
@@ -55,7 +60,7 @@ class ExportForm(nn.Module):
     @property
     def output_names(self) -> list[str]:
         """In the order of the outputs."""
-        return ["scores", "classes"] if self.gives_classes else ["logits"]
+        return {"top_k": ["scores", "classes"]}.get(self.output, [self.output])
 
     def example(self, size: tuple[int, int], batch: int = 2) -> Tensor:
         """An input of this image size; noise, so that no branch depends on it."""

@@ -1,6 +1,8 @@
 """LiteRT (TensorFlow Lite)."""
 
+import io
 import zipfile
+from contextlib import redirect_stdout
 from pathlib import Path
 
 from mobilevitv2.deploy.form import ExportForm
@@ -13,7 +15,9 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     """Make the file; record and labels are in the archive at its end, as TensorFlow Lite does."""
     litert_torch = require("litert_torch", extra="litert")
     example = (form.example(request.example_size, request.batch or 1),)
-    litert_torch.convert(form.eval(), example).export(str(path))
+    with redirect_stdout(io.StringIO()):  # its progress, where our result belongs
+        model = litert_torch.convert(form.eval(), example, enable_x64=True)  # or classes are int32
+        model.export(str(path))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"{NAME}.json", record.to_json())
         archive.writestr("labels.txt", "\n".join(record.labels))

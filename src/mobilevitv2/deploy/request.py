@@ -32,10 +32,11 @@ class Target:
     runs_here: bool = True
     alone: bool = False
     """Its package pins another torch than the rest, so it wants an environment of its own."""
-    outputs: tuple[str, ...] = ("logits", "top_k")
+    outputs: tuple[str, ...] = ("logits", "top_k", "mask")
     inputs: tuple[str, ...] = ("float", "uint8")
 
 
+OUTPUTS = {"classification": ("logits", "top_k"), "segmentation": ("logits", "mask")}
 EVERY_SIZE = ("one", "several", "any")
 TARGETS = {
     "onnx": Target(
@@ -77,6 +78,7 @@ class Request:
     sizes: list[tuple[int, int]] | None
     """Height and width in px, of each size that goes in; None: any multiples of 32."""
     batch: int | None = None
+    task: str = "classification"
     precision: str = "fp32"
     input: str = "float"
     output: str = "logits"
@@ -98,6 +100,11 @@ class Request:
                 raise ConfigError(
                     f"{target.name} can't have {what} {value}; it has {', '.join(possible)}."
                 )
+        if self.output not in OUTPUTS[self.task]:
+            raise ConfigError(
+                f"a model for {self.task} has no output {self.output}, but "
+                f"{' or '.join(OUTPUTS[self.task])}."
+            )
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch is {self.batch}; at least 1 is wanted.")
         if self.batch is None and not target.any_batch:

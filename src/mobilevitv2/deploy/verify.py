@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image
+from torch import Tensor
 
-from mobilevitv2.exported import ExportedClassifier
+from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.images import ImageSource
-from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.live import TaskModel
 
 CLOSE = 1e-4  # largest difference of fp32 files, relative to the largest logit
 HALF = 0.01  # share of images that may get another first class in fp16 and bf16
@@ -32,27 +34,34 @@ class Verification:
     scale: float
     """The largest logit, or 1."""
     agreement: float
-    """Share of images with the same first class, in [0, 1]."""
+    """Share of images, of a segmenter of pixels, with the same first class, in [0, 1]."""
+    masks: bool = False
+    """Whether it is a segmenter."""
 
     @property
     def passed(self) -> bool:
         """Whether this is the same model; an int8 file is judged by its accuracy instead."""
         close = self.precision != "fp32" or self.difference <= CLOSE * self.scale
-        others = round(self.images * (1 - self.agreement))
+        others = 1 - self.agreement
+        if not self.masks:  # whole images differ, or none
+            others = round(self.images * others) / self.images
         return close and others <= self._allowed
 
     @property
     def _allowed(self) -> float:
-        """Images that may get another first class: of half precision one in 100, and always one."""
+        """Share that may get another first class: in half precision 0.01, and always one image."""
         if self.precision == "int8":
-            return self.images
-        return 0 if self.precision == "fp32" else max(1, self.images * HALF)
+            return 1.0
+        if self.precision == "fp32":
+            return 0.0
+        return HALF if self.masks else max(1 / self.images, HALF)
 
     def __str__(self) -> str:
+        what = "same class of pixels" if self.masks else "same first class"
         return (
             f"{self.precision}, {self.size[0]}x{self.size[1]} px, {self.images} images: "
             f"largest difference {self.difference / self.scale:.1e} of scale, "
-            f"same first class {100 * self.agreement:.1f} %"
+            f"{what} {100 * self.agreement:.1f} %"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,8 +70,8 @@ class Verification:
 
 
 def verify(
-    exported: ExportedClassifier,
-    model: MobileViTV2ForImageClassification,
+    exported: ExportedNetwork,
+    model: TaskModel,
     pixels: Sequence[np.ndarray],
     given: Sequence[np.ndarray] | None = None,
 ) -> Verification:
@@ -72,35 +81,54 @@ def verify(
     classes that the model itself holds for equal, to within the allowed difference, do not count
     as different.
     """
-    wanted, found = [], []
+    difference = scale = 0.0
+    agreed = []
     for start in range(0, len(pixels), BATCH):
         batch, same = (np.stack(p[start : start + BATCH]) for p in (pixels, given or pixels))
         with torch.inference_mode():
-            logits = model(torch.from_numpy(batch), return_dict=True).logits
-        wanted.append(logits.double().numpy())
-        found.append(exported(same).astype(np.float64))
-    a, b = np.concatenate(wanted), np.concatenate(found)
+            logits = model(torch.from_numpy(batch), return_dict=True).logits.double()
+        apart, largest, agrees = _compared(exported, logits, exported(same))
+        difference, scale = max(difference, apart), max(scale, largest)
+        agreed.append(agrees)
     quantised = exported.record.precision == "int8"
-    if exported.record.output == "top_k":
-        a, b, scale = _softmax(a), _softmax(b), 1.0
-        kept = np.argsort(-b, axis=1)[:, : exported.record.top_k]
-        difference = np.abs(np.take_along_axis(a - b, kept, 1)).max()
-    else:
-        difference, scale = np.abs(a - b).max(), max(np.abs(a).max(), 1e-12)
-    first = b.argmax(1)
-    behind = a.max(1) - a[np.arange(len(a)), first]  # 0 where the first class is the same
-    same = behind <= (CLOSE * scale if exported.runtime.precision == "fp32" else 0)
     return Verification(
-        images=len(a),
+        images=len(pixels),
         size=(pixels[0].shape[1], pixels[0].shape[2]),
         precision="int8" if quantised else _precision(exported),
-        difference=float(difference),
-        scale=float(scale),
-        agreement=float(same.mean()),
+        difference=difference,
+        scale=scale,
+        agreement=float(np.concatenate(agreed).mean()),
+        masks=exported.task == "segmentation",
     )
 
 
-def _precision(exported: ExportedClassifier) -> str:
+def _compared(
+    exported: ExportedNetwork, logits: Tensor, found: np.ndarray
+) -> tuple[float, float, np.ndarray]:
+    """Largest difference, scale, and which first classes agree, of one batch."""
+    wanted, close = logits.numpy(), CLOSE if exported.runtime.precision == "fp32" else 0.0
+    if exported.record.output == "mask":
+        wanted = F.interpolate(logits, found.shape[1:], mode="bilinear").numpy()
+        scale = max(float(np.abs(wanted).max()), 1e-12)
+        return 0.0, scale, _agrees(wanted, found[:, None].astype(int), close * scale)
+    found = found.astype(np.float64)
+    if exported.record.output == "top_k":
+        wanted, found, scale = _softmax(wanted), _softmax(found), 1.0
+        kept = np.argsort(-found, axis=1)[:, : exported.record.top_k]
+        apart = np.abs(np.take_along_axis(wanted - found, kept, 1)).max()
+    else:
+        apart, scale = np.abs(wanted - found).max(), max(float(np.abs(wanted).max()), 1e-12)
+    first = found.argmax(1, keepdims=True)
+    return float(apart), scale, _agrees(wanted, first, close * scale)
+
+
+def _agrees(wanted: np.ndarray, first: np.ndarray, close: float) -> np.ndarray:
+    """Whether the first classes [B, 1, ...] are the model's, or as good to within `close`."""
+    behind = wanted.max(1, keepdims=True) - np.take_along_axis(wanted, first, 1)
+    return behind.ravel() <= close
+
+
+def _precision(exported: ExportedNetwork) -> str:
     of_file, of_runtime = exported.record.precision, exported.runtime.precision
     return of_file if of_file != "fp32" else of_runtime
 

@@ -182,13 +182,9 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         return_dict: bool | None = None,
     ) -> BaseModelOutput | tuple:
         """`pixel_values` [B, num_channels, H, W], in [0, 1], of 32 px or more a side."""
-        maps = self.stages(pixel_values)
+        wanted = self._gives_hidden_states(output_hidden_states)
+        maps = self.stages(pixel_values, range(5) if wanted else [4])
         last = maps[-1]
-        wanted = (
-            self.config.output_hidden_states
-            if output_hidden_states is None
-            else output_hidden_states
-        )
         output = BaseModelOutput(
             last_hidden_state=last,
             pooler_output=last.mean((2, 3), keepdim=True).flatten(1)
@@ -198,13 +194,19 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         )
         return output if self._returns_dict(return_dict) else output.to_tuple()
 
-    def stages(self, pixel_values: Tensor | None, count: int = 5) -> tuple[Tensor, ...]:
-        """Feature maps [B, C, H, W] of the first `count` stages; the later ones are not run."""
+    def stages(
+        self, pixel_values: Tensor | None, indices: Sequence[int] = range(5)
+    ) -> tuple[Tensor, ...]:
+        """Feature maps [B, C, H, W] of the stages `indices` (0 to 4, ascending).
+
+        Stages past the last one are not run, and the other maps are not kept.
+        """
         x = self.conv_stem(self._checked(pixel_values))
         maps = []
-        for stage in self.encoder.layer[:count]:
+        for i, stage in enumerate(self.encoder.layer[: indices[-1] + 1]):
             x = stage(x)
-            maps.append(x)
+            if i in indices:
+                maps.append(x)
         return tuple(maps)
 
     def freeze(self, stages: int = 5) -> None:
@@ -273,6 +275,7 @@ class MobileViTV2Backbone(MobileViTV2Model):
         self, pixel_values: Tensor | None = None, return_dict: bool | None = None
     ) -> BackboneFeatures | tuple:
         """`pixel_values` [B, num_channels, H, W] in [0, 1] to maps [B, C, H/stride, W/stride]."""
-        maps = self.stages(pixel_values, count=max(self.out_indices) + 1)
+        wanted = sorted(set(self.out_indices))
+        maps = dict(zip(wanted, self.stages(pixel_values, wanted), strict=True))
         output = BackboneFeatures(feature_maps=tuple(maps[i] for i in self.out_indices))
         return output if self._returns_dict(return_dict) else output.to_tuple()

@@ -71,9 +71,12 @@ class ConvLayer(nn.Module):
             if not norm.training and not torch.is_grad_enabled() and type(conv) is nn.Conv2d:
                 x = conv._conv_forward(x, *fold(conv, norm))
                 return F.silu(x, inplace=True) if type(act) is nn.SiLU else act(x) if act else x
-        x = conv(x)
-        x = x if norm is None else norm(x)
-        return x if act is None else act(x)
+        return self.finish(conv(x))
+
+    def finish(self, x: Tensor) -> Tensor:
+        """What follows the convolution."""
+        x = x if self.normalization is None else self.normalization(x)
+        return x if self.activation is None else self.activation(x)
 
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -70,5 +70,24 @@ class ImageClassifierOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
 
 
-for _output in (BackboneFeatures, BaseModelOutput, ImageClassifierOutput):
+@dataclass
+class SemanticSegmenterOutput(ModelOutput):
+    """`logits` [B, num_labels, H/stride, W/stride], the loss, and the five stages' maps.
+
+    `auxiliary_logits` are of the auxiliary head, on the fourth stage's map; in training only.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+    attentions: tuple[Tensor, ...] | None = None
+    auxiliary_logits: Tensor | None = None
+
+
+for _output in (
+    BackboneFeatures,
+    BaseModelOutput,
+    ImageClassifierOutput,
+    SemanticSegmenterOutput,
+):
     _pytree.register_dataclass(_output)  # so that torch.export can return it

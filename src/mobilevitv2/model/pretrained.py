@@ -63,8 +63,8 @@ class MobileViTV2PreTrainedModel(nn.Module):
 
         Every tensor must fit, with these exceptions, each of which is logged: the head is new where
         the checkpoint has none, or where `num_labels` or `id2label` ask for another number of
-        classes; a backbone leaves out the head of a checkpoint; with `ignore_mismatched_sizes` all
-        tensors of another shape are new.
+        classes or for the head of another task; a backbone leaves out the head of a checkpoint;
+        with `ignore_mismatched_sizes` all tensors of another shape are new.
 
         Raises CheckpointError with all differences, ConfigError, or FileNotFoundError.
         """
@@ -111,16 +111,21 @@ class MobileViTV2PreTrainedModel(nn.Module):
             if len(state) + len(unknown) < len(checkpoint.state) + len(checkpoint.unknown):
                 logger.warning("%s: its %s head is left out", checkpoint.name, checkpoint.task)
         elif checkpoint.task not in (task, "backbone"):
-            raise CheckpointError(
-                f"{checkpoint.name} is a {checkpoint.task} checkpoint, and {type(self).__name__} "
-                f"does {task}. Open it with the class for {checkpoint.task}, or its backbone alone "
-                "with MobileViTV2Model."
-            )
+            if not any_head:
+                raise CheckpointError(
+                    f"{checkpoint.name} is a {checkpoint.task} checkpoint, and "
+                    f"{type(self).__name__} does {task}. Open it with the class for "
+                    f"{checkpoint.task}; or, for its backbone under a new head, pass num_labels or "
+                    "id2label."
+                )
+            state = {key: tensor for key, tensor in state.items() if key.startswith(backbone)}
+            unknown = [key for key in unknown if task_of([key]) == "backbone"]
+            logger.warning("%s: its %s head is left out", checkpoint.name, checkpoint.task)
 
         head = {key for key in expected if not key.startswith(backbone)}
         other = {k for k in expected if k in state and state[k].shape != expected[k].shape}
         fresh = other if any_shape else set()
-        if checkpoint.task == "backbone" or (any_head and head & other):
+        if checkpoint.task != task or (any_head and head & other):
             fresh = fresh | head
         if fresh:
             logger.warning(
@@ -241,6 +246,10 @@ class MobileViTV2PreTrainedModel(nn.Module):
         for module in self.modules():
             if hasattr(module, "gradient_checkpointing"):
                 setattr(module, "gradient_checkpointing", on)  # noqa: B010 - a bool, says pyright
+
+    def _gives_hidden_states(self, output_hidden_states: bool | None) -> bool:
+        given = output_hidden_states
+        return self.config.output_hidden_states if given is None else given
 
     def _returns_dict(self, return_dict: bool | None) -> bool:
         return self.config.return_dict if return_dict is None else return_dict

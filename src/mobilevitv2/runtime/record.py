@@ -22,7 +22,7 @@ class Record:
     """All that a file needs to be used, but for its graph."""
 
     task: str
-    """classification"""
+    """classification or segmentation"""
     labels: list[str]
     """The classes in the order of the logits."""
     processor: dict[str, Any]
@@ -34,9 +34,12 @@ class Record:
     input: str = "float"
     """float: prepared pixels, float32 [B, 3, H, W]. uint8: RGB pixels, uint8 [B, H, W, 3]."""
     output: str = "logits"
-    """logits: float32 [B, classes]. top_k: probabilities [B, k] and int64 class numbers [B, k]."""
+    """logits: float32 [B, classes], of a segmenter [B, classes, h, w]. top_k: probabilities [B, k]
+    and int64 class numbers [B, k]. mask: class numbers [B, H, W]."""
     top_k: int | None = None
     """How many classes an output of top_k gives."""
+    colors: list[list[int]] | None = None
+    """Of a segmenter: RGB of each class."""
     precision: str = "fp32"
     target: str = ""
     weights: str = ""

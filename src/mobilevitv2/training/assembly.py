@@ -14,11 +14,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.data import DataLoader
 
-from mobilevitv2.data import ClassificationData
-from mobilevitv2.data.images import ImageSet
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.training.augment import Augment
 from mobilevitv2.training.checkpoints import SafeCheckpointIO
 from mobilevitv2.training.loaders import eval_loader, train_loader
 from mobilevitv2.training.recipe import Recipe
@@ -27,49 +23,38 @@ LOADING_PROCESSES = 8  # at most, beside a GPU
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
-def image_sets(
-    data: ClassificationData, recipe: Recipe, processor: MobileViTImageProcessor
-) -> dict[str, ImageSet]:
-    """The splits: training images augmented, the others as the processor prepares them."""
-    size = processor.crop_size["height"]
+def make_loaders(
+    images: dict[str, Any], recipe: Recipe, *, eval_batch: int | None = None
+) -> dict[str, DataLoader]:
+    """One for each split. Unless the recipe says otherwise, processes load only beside a GPU.
 
-    def prepare(image: Any, _: tuple[int, int]) -> torch.Tensor:
-        return torch.from_numpy(processor(image).pixel_values[0])
-
-    return {
-        name: ImageSet(samples, Augment(recipe, size), short_side=2 * size)
-        if name == "train"
-        else ImageSet(samples, prepare, keep_pixels=True, replace_broken=False)
-        for name, samples in data.splits.items()
-    }
-
-
-def make_loaders(images: dict[str, ImageSet], recipe: Recipe) -> dict[str, DataLoader]:
-    """One for each split. Unless the recipe says otherwise, processes load only beside a GPU."""
+    `eval_batch` is the batch size of the splits that are not trained on.
+    """
     on_gpu = accelerator() == "cuda"
     workers = recipe.workers
     if workers is None:
         workers = min(LOADING_PROCESSES, max(1, (os.cpu_count() or 1) - 1)) if on_gpu else 0
     if workers:
         images["train"].fill()
-    how = {"batch_size": recipe.batch_size, "workers": workers, "pin_memory": on_gpu}
+    how = {"workers": workers, "pin_memory": on_gpu}
+    size = recipe.batch_size
     return {
-        name: train_loader(split, seed=recipe.seed, **how)
+        name: train_loader(split, batch_size=size, seed=recipe.seed, **how)
         if name == "train"
-        else eval_loader(split, **how)
+        else eval_loader(split, batch_size=eval_batch or size, **how)
         for name, split in images.items()
     }
 
 
 def make_trainer(
-    recipe: Recipe, out: Path, callbacks: list[Callback], *, first_step: int
+    recipe: Recipe, out: Path, callbacks: list[Callback], *, metric: str, first_step: int
 ) -> pl.Trainer:
     """Lightning's trainer on one device; what it logs goes to `out`/tensorboard."""
     if recipe.early_stopping is not None:
         callbacks = [
             *callbacks,
             EarlyStopping(
-                "val/accuracy",
+                f"val/{metric}",
                 patience=recipe.early_stopping,
                 mode="max",
                 check_on_train_epoch_end=False,

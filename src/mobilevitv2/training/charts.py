@@ -30,6 +30,11 @@ def accuracy_curves(history: list[dict[str, float]]) -> bytes:
     return _lines(history, keys, "Accuracy", percent=True)
 
 
+def miou_curves(history: list[dict[str, float]]) -> bytes:
+    """Mean IoU by epoch, in percent, with the best epoch marked."""
+    return _lines(history, [key for key in history[0] if "miou" in key], "Mean IoU", percent=True)
+
+
 def learning_rate(history: list[dict[str, float]]) -> bytes:
     """Learning rate by epoch."""
     return _lines(history, [key for key in history[0] if key == "lr"], "Learning rate")
@@ -37,17 +42,30 @@ def learning_rate(history: list[dict[str, float]]) -> bytes:
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> bytes:
     """`confusion` int [true, predicted]; shaded by the share of the true class."""
+    return _matrix(_shares(confusion), [[str(n or "") for n in row] for row in confusion], classes)
+
+
+def confusion_shares(confusion: np.ndarray, classes: Sequence[str]) -> bytes:
+    """`confusion` int [true, predicted], as percentages of the true class; below 0.5 % is blank."""
+    shares = _shares(confusion)
+    texts = [[f"{100 * share:.0f}" if share >= 0.005 else "" for share in row] for row in shares]
+    return _matrix(shares, texts, classes)
+
+
+def _shares(confusion: np.ndarray) -> np.ndarray:
+    return confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
+
+
+def _matrix(shares: np.ndarray, texts: list[list[str]], classes: Sequence[str]) -> bytes:
     count = len(classes)
     side = max(4.5, 1.6 + 0.35 * count) if count > 5 else 1.6 + 0.62 * count
     figure, axes = _figure(side + 0.4, side)
-    shares = confusion / np.maximum(confusion.sum(1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 9 if count <= 15 else 8
     if count <= 30:
-        for (i, j), number in np.ndenumerate(confusion):
-            if number:
-                colour = "white" if shares[i, j] > 0.55 else INK
-                axes.text(j, i, f"{number}", ha="center", va="center", fontsize=size, color=colour)
+        for (i, j), share in np.ndenumerate(shares):
+            colour = "white" if share > 0.55 else INK
+            axes.text(j, i, texts[i][j], ha="center", va="center", fontsize=size, color=colour)
     labels = [_literal(name) for name in classes]
     longest = max(map(len, labels))
     upright = longest <= 2 or (count <= 6 and longest <= 11)
@@ -75,7 +93,7 @@ def _lines(
         kind = next((kind for kind in ("top5", "train") if kind in key), "val")
         values = [scale * row.get(key, float("nan")) for row in history]
         axes.plot(epochs, values, color=COLOURS[kind], linewidth=1.8, label=_called(key))
-    best = "val_accuracy" if "val_accuracy" in keys else None
+    best = next((key for key in keys if key in ("val_accuracy", "val_miou")), None)
     if best and not np.all(np.isnan(values := [row.get(best, np.nan) for row in history])):
         top = int(np.nanargmax(values))
         axes.plot(epochs[top], scale * values[top], "o", color=COLOURS["val"], markersize=5)
@@ -100,7 +118,7 @@ def _lines(
 def _called(key: str) -> str:
     words = {"val": "validation", "train": "training", "top5": "top 5"}
     parts = [words.get(part, part) for part in key.split("_")]
-    return " ".join(part for part in parts if part not in ("loss", "accuracy")) or key
+    return " ".join(part for part in parts if part not in ("loss", "accuracy", "miou")) or key
 
 
 def _literal(name: str) -> str:

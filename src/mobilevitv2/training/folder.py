@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.data import ClassificationData, Sample
+from mobilevitv2.data import ClassificationData, SegmentationData
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.source import read_json, write_atomic
 from mobilevitv2.training.recipe import Recipe
+
+Data = ClassificationData | SegmentationData
+Sample = tuple[Any, Any]  # an image, and its class number or mask
 
 RECIPE, DATA = "recipe.yaml", "data.json"
 BEST, LAST = "best", "last"
@@ -40,7 +43,7 @@ def make_room(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def write_settings(out: Path, recipe: Recipe, data: ClassificationData) -> None:
+def write_settings(out: Path, recipe: Recipe, data: Data) -> None:
     """recipe.yaml and data.json: what went into the run."""
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / DATA, json.dumps(_listing(data), indent=1).encode())
@@ -62,7 +65,7 @@ def stored_recipe(out: Path, overrides: dict[str, Any]) -> Recipe:
     return wanted
 
 
-def check_same_data(out: Path, data: ClassificationData) -> None:
+def check_same_data(out: Path, data: Data) -> None:
     """Raises DataError where the images are not those that the run in `out` began with."""
     before, now = read_json(out / DATA), _listing(data)
     for split in now["splits"]:
@@ -79,12 +82,12 @@ def note_broken(out: Path, broken: dict[str, str]) -> None:
     write_atomic(out / DATA, json.dumps(listing, indent=1).encode())
 
 
-def name_of(data: ClassificationData, split: str, index: int) -> str:
+def name_of(data: Data, split: str, index: int) -> str:
     """A sample's path, relative to the data set where it lies in it; the digits have numbers."""
-    return _name(data, data.splits[split][index]) or f"{split} {index}"
+    return _name(data, data.splits[split][index][0]) or f"{split} {index}"
 
 
-def _listing(data: ClassificationData) -> dict[str, Any]:
+def _listing(data: Data) -> dict[str, Any]:
     return {
         "name": data.name,
         "root": None if data.root is None else str(data.root),
@@ -95,24 +98,28 @@ def _listing(data: ClassificationData) -> dict[str, Any]:
         "unreadable": data.unreadable,
         "fingerprints": {name: _fingerprint(data, split) for name, split in data.splits.items()},
         "splits": {
-            name: [[_name(data, sample), sample[1]] for sample in split]
+            name: [[_name(data, sample[0]), _target(data, sample)] for sample in split]
             for name, split in data.splits.items()
         },
     }
 
 
-def _fingerprint(data: ClassificationData, samples: list[Sample]) -> str:
+def _fingerprint(data: Data, samples: list[Sample]) -> str:
     """Of names and labels; of pixels only where there are no names."""
     digest = sha256()
     for sample in samples:
-        name = _name(data, sample)
+        name = _name(data, sample[0])
         content = name.encode() if name else np.asarray(sample[0]).tobytes()
-        digest.update(content + f"\n{sample[1]}\n".encode())
+        digest.update(content + f"\n{_target(data, sample)}\n".encode())
     return digest.hexdigest()
 
 
-def _name(data: ClassificationData, sample: Sample) -> str | None:
-    path = sample[0]
+def _target(data: Data, sample: Sample) -> int | str | None:
+    """A class number, or the name of a mask."""
+    return sample[1] if isinstance(sample[1], int) else _name(data, sample[1])
+
+
+def _name(data: Data, path: Any) -> str | None:
     if not isinstance(path, Path):
         return None
     inside = data.root is not None and path.is_relative_to(data.root)

@@ -37,11 +37,13 @@ class Keeper(Checkpoint):
         out: Path,
         save_bundle: SaveBundle,
         tell: Callable[[dict[str, float]], None],
+        metric: str,
     ) -> None:
         self.out = out
         self.save_bundle = save_bundle
         self.tell = tell  # a person, about each epoch's row of the history
-        self.best: tuple[float, float] = (-1.0, 0.0)  # accuracy, minus the loss
+        self.metric = metric
+        self.best: tuple[float, float] = (-1.0, 0.0)  # the metric, minus the loss
         self.best_epoch = 0
         self.position = (0, 0)  # epoch, and its batches that are done
         self.stopped_early = False
@@ -83,7 +85,7 @@ class Keeper(Checkpoint):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         row = pl_module.history[-1]
         self.tell(row)
-        score = (row["val_accuracy"], -row["val_loss"])
+        score = (row[f"val_{self.metric}"], -row["val_loss"])
         if score > self.best:
             self.best, self.best_epoch = score, trainer.current_epoch + 1
             self.save_bundle(self.out / "best", pl_module.averaged.state_dict())

@@ -1,6 +1,6 @@
 """Loaders whose order is decided by (seed, epoch), and that can start in the middle of an epoch."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from mobilevitv2.data.images import ImageSet
 from mobilevitv2.training.augment import seed_of
 
 
@@ -44,11 +43,11 @@ class EpochOrder(Sampler):
 
 
 def train_loader(
-    images: ImageSet, *, batch_size: int, seed: int, workers: int, pin_memory: bool
+    images: Any, *, batch_size: int, seed: int, workers: int, pin_memory: bool
 ) -> DataLoader:
     """Shuffled batches; a last batch of one image, which BatchNorm could not use, is dropped."""
     return DataLoader(
-        images,  # pyright: ignore[reportArgumentType] it has what a map-style data set needs
+        images,
         batch_size=batch_size,
         sampler=EpochOrder(len(images), seed),
         drop_last=len(images) > batch_size and len(images) % batch_size == 1,
@@ -62,20 +61,25 @@ def order_of(loader: DataLoader) -> EpochOrder:
     return loader.sampler
 
 
-def eval_loader(images: ImageSet, *, batch_size: int, workers: int, pin_memory: bool) -> DataLoader:
+def eval_loader(images: Any, *, batch_size: int, workers: int, pin_memory: bool) -> DataLoader:
     """All images in their order."""
-    return DataLoader(images, batch_size=batch_size, **_how(workers, pin_memory))  # pyright: ignore[reportArgumentType]
+    return DataLoader(images, batch_size=batch_size, **_how(workers, pin_memory))
 
 
-def collate(items: list[tuple[Tensor, int, int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels [B, 3, H, W], targets [B] and broken [B].
+def collate(items: list[tuple[Tensor, Any, int]]) -> tuple[Tensor, Tensor, Tensor]:
+    """Pixels [B, 3, H, W], targets [B], or [B, H, W] of masks, and broken [B].
 
     Copied by numpy: torch would share the work out to its threads, which on a busy machine takes a
     hundred times as long as the copying.
     """
     pixels, targets, broken = zip(*items, strict=True)
-    batch = np.stack([p.numpy() for p in pixels])
-    return torch.from_numpy(batch), torch.tensor(targets), torch.tensor(broken)
+    return _together(pixels), _together(targets), torch.tensor(broken)
+
+
+def _together(values: Sequence[Any]) -> Tensor:
+    if not isinstance(values[0], Tensor):
+        return torch.tensor(values)
+    return torch.from_numpy(np.stack([value.numpy() for value in values]))
 
 
 def _how(workers: int, pin_memory: bool) -> dict[str, Any]:

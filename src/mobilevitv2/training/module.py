@@ -1,31 +1,30 @@
-"""The Lightning module: one training step, its moving average, and what an epoch amounts to."""
+"""The Lightning module that all tasks share: a step, its moving average, what an epoch comes to."""
 
-# B batch, C channels, H W height and width, N classes
+# B batch, H W height and width
 
 import copy
 import math
 import time
+from abc import abstractmethod
 from typing import Any
 
 import lightning.pytorch as pl
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics import MeanMetric
 
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.training.augment import Mix, seed_of
+from mobilevitv2.training.augment import seed_of
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.schedule import ema_decay, learning_rate, make_optimizer
 
 
-class ClassifierTraining(pl.LightningModule):
+class Training(pl.LightningModule):
     """Trains `network` and a moving average of it, which is what is validated and kept.
 
-    `network(images)` gives logits [B, N], or an output that has them. Batches are (pixels, targets
-    [B], broken [B]): uint8 [B, 3, H, W] in training, ready for the network in validation.
+    Batches are (pixels, targets, broken [B]): uint8 [B, 3, H, W] in training, ready for the network
+    in validation. A task says what the loss is, and what validation counts.
     """
 
     def __init__(
@@ -33,7 +32,6 @@ class ClassifierTraining(pl.LightningModule):
         network: nn.Module,
         recipe: Recipe,
         *,
-        classes: int,
         steps: int,
         pixel_scale: float = 1 / 255,
         bgr: bool = False,
@@ -47,16 +45,23 @@ class ClassifierTraining(pl.LightningModule):
         self.steps = steps
         self.pixel_scale = pixel_scale
         self.bgr = bgr
-        self.mix = Mix(recipe, classes)
         self.loss_sum = nn.Buffer(torch.zeros(()))  # of this epoch, for its mean
         self.images_seen = nn.Buffer(torch.zeros((), dtype=torch.int64))
         self.val_loss = MeanMetric(nan_strategy="disable")
-        ranks = {"accuracy": 1, "top5": 5} if classes > 5 else {"accuracy": 1}
-        self.accuracy = MetricCollection(
-            {name: MulticlassAccuracy(classes, k, "micro") for name, k in ranks.items()}
-        )
         self.history: list[dict[str, float]] = []  # a row for each epoch
         self.broken: dict[str, set[int]] = {"train": set(), "val": set()}
+
+    @abstractmethod
+    def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
+        """The loss of a training batch, whose images the network takes as they are."""
+
+    @abstractmethod
+    def validate_batch(self, images: Tensor, targets: Tensor) -> None:
+        """Count a validation batch, all of whose targets are there, into `val_loss` and scores."""
+
+    @abstractmethod
+    def take_scores(self) -> dict[str, float]:
+        """What validation came to, by name; counting starts anew."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.recipe)
@@ -86,7 +91,7 @@ class ClassifierTraining(pl.LightningModule):
         self.step_before = self.trainer.global_step
         rate = learning_rate(self.recipe, self.step_before, self.steps)
         for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group.get("share", 1.0)
         seed = seed_of(self.recipe.seed, "batch", self.current_epoch, batch_idx)
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
@@ -94,9 +99,7 @@ class ClassifierTraining(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         pixels, targets = batch
-        images, labels = self.mix(self.to_images(pixels), targets)
-        logits = logits_of(self.network(images))
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.recipe.label_smoothing)
+        loss = self.loss_of(self.to_images(pixels), targets)
         self.loss_sum += loss.detach() * len(targets)
         self.images_seen += len(targets)
         self.images_timed += len(targets)
@@ -122,18 +125,14 @@ class ClassifierTraining(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, targets = batch
-        logits = logits_of(self.averaged(self._in_format(images))).float()
-        there = targets >= 0
-        logits, targets = logits[there], targets[there]
-        if len(targets):
-            self.val_loss.update(F.cross_entropy(logits, targets), len(targets))
-            self.accuracy.update(logits, targets)
+        there = targets.flatten(1).amax(1) >= 0 if targets.ndim > 1 else targets >= 0
+        if there.any():
+            self.validate_batch(self._in_format(images[there]), targets[there])
 
     def on_validation_epoch_end(self) -> None:
-        values = {"loss": self.val_loss.compute(), **self.accuracy.compute()}
+        values = {"loss": self.val_loss.compute(), **self.take_scores()}
         self.log_dict({f"val/{name}": value for name, value in values.items()}, batch_size=1)
         self.val_loss.reset()
-        self.accuracy.reset()
 
     def on_train_epoch_end(self) -> None:
         loss = (self.loss_sum / self.images_seen).item()
@@ -171,8 +170,3 @@ class ClassifierTraining(pl.LightningModule):
     def _in_format(self, images: Tensor) -> Tensor:
         last = self.recipe.channels_last
         return images.contiguous(memory_format=torch.channels_last) if last else images
-
-
-def logits_of(output: Any) -> Tensor:
-    """The logits of a network's output, which may be the logits."""
-    return output if isinstance(output, Tensor) else output.logits

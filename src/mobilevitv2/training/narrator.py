@@ -12,7 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 class Narrator(Callback):
     """A progress bar with images a second and the time left; a line for each epoch. On stderr."""
 
-    def __init__(self, *, quiet: bool = False) -> None:
+    def __init__(self, *, metric: str, quiet: bool = False) -> None:
+        self.metric = metric
         self.console = Console(stderr=True, quiet=quiet)
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -48,7 +49,7 @@ class Narrator(Callback):
         """Say what an epoch came to."""
         self.say(
             f"epoch {row['epoch']}/{self.epochs}: train loss {row['train_loss']:.3f}, "
-            f"val loss {row['val_loss']:.3f}, val accuracy {row['val_accuracy']:.1%}, "
+            f"val loss {row['val_loss']:.3f}, val {self.metric} {row[f'val_{self.metric}']:.1%}, "
             f"{row['images_per_second']:.0f} images/s"
         )
 

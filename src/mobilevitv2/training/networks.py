@@ -9,75 +9,78 @@ import torch
 from torch import Tensor, nn
 
 from mobilevitv2.checkpoint.files import WEIGHTS_NAME, write_weights
+from mobilevitv2.checkpoint.opening import open_checkpoint
 from mobilevitv2.config import MobileViTV2Config
-from mobilevitv2.data import ClassificationData
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.training.augment import seed_of
 from mobilevitv2.training.recipe import Recipe
+from mobilevitv2.training.task import Task
 
 TINY = 96  # px: below, no border is cut off to validate
 
 
-def choose_image_size(recipe: Recipe, data: ClassificationData) -> int:
-    """The recipe's, or that of the median image as a multiple of 32, from 32 to 256 [px]."""
-    if recipe.image_size is not None:
-        return recipe.image_size
-    return min(max(round(data.short_side / 32) * 32, 32), 256)
-
-
 def from_scratch(
-    width: float, recipe: Recipe, image_size: int, classes: list[str]
-) -> MobileViTV2ForImageClassification:
+    task: Task, width: float, recipe: Recipe, image_size: int
+) -> MobileViTV2PreTrainedModel:
     """A fresh network, by the recipe's seed."""
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     config = MobileViTV2Config(
         width_multiplier=width,
         image_size=image_size,
         drop_path_rate=recipe.drop_path,
-        id2label=dict(enumerate(classes)),
+        id2label=dict(enumerate(task.data.classes)),
+        **task.config(recipe, image_size),
     )
-    return MobileViTV2ForImageClassification(config)
+    return task.model_class(config)
 
 
 def from_checkpoint(
-    source: Any, recipe: Recipe, image_size: int, classes: list[str]
-) -> tuple[MobileViTV2ForImageClassification, str]:
-    """The network of a checkpoint; with a new head, unless its classes are these. Says which."""
+    task: Task, source: Any, recipe: Recipe, image_size: int
+) -> tuple[MobileViTV2PreTrainedModel, str]:
+    """The network of a checkpoint; with a new head, unless its own fits. Says which."""
     torch.manual_seed(seed_of(recipe.seed, "weights"))
-    network = MobileViTV2ForImageClassification.from_pretrained(
-        source, drop_path_rate=recipe.drop_path
-    )
+    checkpoint, classes = open_checkpoint(source), task.data.classes
+    model_class: Any = task.model_class
+    options: dict[str, Any] = {"drop_path_rate": recipe.drop_path}
+    new = f"a new head for {len(classes)} classes"
+    if checkpoint.task != task.name:
+        options |= task.config(recipe, image_size)
+        network = model_class.from_pretrained(source, id2label=dict(enumerate(classes)), **options)
+    else:
+        network = model_class.from_pretrained(source, **options)
+        if list((network.config.id2label or {}).values()) == classes:
+            new = "its own head, whose classes are the same"
+        else:
+            network.reset_classifier(len(classes), classes)
     network.config.image_size = image_size
-    labels = network.config.id2label or {}
-    if list(labels.values()) == classes:
-        return network, "its own head, whose classes are the same"
-    network.reset_classifier(len(classes), classes)
-    return network, f"a new head for {len(classes)} classes"
+    return network, new
 
 
-def fresh_processor(image_size: int) -> MobileViTImageProcessor:
-    """RGB, and the reference's margin around the crop; none for tiny images."""
-    return _sized(MobileViTImageProcessor(do_flip_channel_order=False), image_size)
+def fresh_processor(task: Task, image_size: int) -> MobileViTImageProcessor:
+    """RGB, and otherwise as the task wants it."""
+    return task.sized(MobileViTImageProcessor(do_flip_channel_order=False), image_size)
 
 
-def processor_of(source: Any, network: nn.Module, image_size: int) -> MobileViTImageProcessor:
+def processor_of(
+    task: Task, source: Any, network: nn.Module, image_size: int
+) -> MobileViTImageProcessor:
     """The checkpoint's own settings at another size; without any, those of its layout."""
     if isinstance(source, str | Path):
         try:
-            return _sized(MobileViTImageProcessor.from_pretrained(source), image_size)
+            return task.sized(MobileViTImageProcessor.from_pretrained(source), image_size)
         except FileNotFoundError:
             pass
     layout: Any = getattr(network, "checkpoint_layout", None) or "cvnets"
-    return _sized(MobileViTImageProcessor.for_checkpoint(layout), image_size)
+    return task.sized(MobileViTImageProcessor.for_checkpoint(layout), image_size)
 
 
 def of_run(
-    bundle: Path,
-) -> tuple[MobileViTV2ForImageClassification, MobileViTImageProcessor]:
+    task: Task, bundle: Path
+) -> tuple[MobileViTV2PreTrainedModel, MobileViTImageProcessor]:
     """The network of a run's bundle, without its weights, and its processor."""
-    network = MobileViTV2ForImageClassification(MobileViTV2Config.from_pretrained(bundle))
+    network = task.model_class(MobileViTV2Config.from_pretrained(bundle))
     return network, MobileViTImageProcessor.from_pretrained(bundle)
 
 
@@ -91,7 +94,7 @@ def save_bundle(
     """Weights, config, processor and labels; of a network of another kind, no config."""
     folder.mkdir(parents=True, exist_ok=True)
     processor.save_pretrained(folder)
-    if isinstance(network, MobileViTV2ForImageClassification):
+    if isinstance(network, MobileViTV2PreTrainedModel):
         network.save_pretrained(folder, state_dict=state)
     else:
         write_weights(state, folder / WEIGHTS_NAME, {"classes": json.dumps(classes)})
@@ -101,17 +104,18 @@ def freeze(network: nn.Module, stages: int | None) -> None:
     """Freeze the stem and so many stages of one of our networks."""
     if stages is None:
         return
-    if not isinstance(network, MobileViTV2ForImageClassification):
+    if not hasattr(network, "freeze"):
         raise ConfigError(f"freeze is {stages}, but a {type(network).__name__} has no such stages.")
-    network.freeze(stages)
+    network.freeze(stages)  # pyright: ignore[reportCallIssue]
 
 
-def _sized(processor: MobileViTImageProcessor, image_size: int) -> MobileViTImageProcessor:
-    margin = MobileViTImageProcessor.for_checkpoint("cvnets", image_size).size
+def margin_processor(processor: MobileViTImageProcessor, size: int) -> MobileViTImageProcessor:
+    """The reference's margin around a crop of `size`; none for tiny images."""
+    margin = MobileViTImageProcessor.for_checkpoint("cvnets", size).size
     return replace(
         processor,
         do_resize=True,
         do_center_crop=True,
-        size={"shortest_edge": image_size} if image_size < TINY else margin,
-        crop_size={"height": image_size, "width": image_size},
+        size={"shortest_edge": size} if size < TINY else margin,
+        crop_size={"height": size, "width": size},
     )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
+from mobilevitv2.config import SEGMENTATION_HEADS
 from mobilevitv2.errors import ConfigError, require
 
 SHIPPED = Path(__file__).parent / "recipes"
@@ -53,10 +54,11 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-def _choice(*choices: str) -> Check:
-    def check(name: str, value: Any) -> str:
+def _choice(*choices: Any) -> Check:
+    def check(name: str, value: Any) -> Any:
         if value not in choices:
-            raise ConfigError(f"{name} is {value!r}; one of {', '.join(choices)} is wanted.")
+            wanted = ", ".join(map(str, choices))
+            raise ConfigError(f"{name} is {value!r}; one of {wanted} is wanted.")
         return value
 
     return check
@@ -98,11 +100,23 @@ class Recipe:
     # The network
     drop_path: float = _setting(0.0, _number(0, 0.999))
     freeze: int | None = _setting(None, _number(0, 5, whole=True), optional=True)  # stages
+    backbone_lr: float = _setting(1.0, SHARE)  # share of lr that the backbone has
+    # The segmentation head; a checkpoint's own is kept
+    segmentation_head: str = _setting("deeplabv3", _choice(*SEGMENTATION_HEADS))
+    head_channels: int = _setting(512, _number(8, 4096, whole=True))
+    output_stride: int = _setting(16, _choice(8, 16, 32))
+    auxiliary_loss: float = _setting(0.4, _number(0))  # share of it; 0: no auxiliary head
+    class_balance: float = _setting(0.0, SHARE)  # of the loss: 0 by pixels, 1 by classes
     # The pictures
     image_size: int | None = _setting(None, _number(32, 4096, whole=True), optional=True)  # px
     crop_scale: tuple[float, float] = _setting((1.0, 1.0), _range(0.01, 1))  # of the area
     crop_ratio: tuple[float, float] = _setting((1.0, 1.0), _range(0.1, 10))  # width / height
+    resize_range: tuple[float, float] | None = _setting(None, _range(0.1, 10), optional=True)
+    # ^ with masks: the short side before a random crop, in multiples of the image size
+    class_share: float = _setting(1.0, _number(0.01, 1))  # of the largest in a crop; 1: any
     hflip: float = _setting(0.0, SHARE)
+    photometric: float = _setting(0.0, SHARE)  # with masks: of each of five changes of colour
+    blur: float = _setting(0.0, SHARE)  # with masks
     rotate: float = _setting(0.0, _number(0, 180))  # up to +- degrees
     shift: float = _setting(0.0, SHARE)  # up to +- this share of the side
     zoom: float = _setting(0.0, _number(0, 0.9))  # up to +- this share of the size

@@ -1,15 +1,7 @@
-"""The page that tells how good a model became: curves, confusion, classes, the worst mistakes.
+"""The page that tells how good a model became: curves, confusion, classes, the worst mistakes."""
 
-`report.html` holds all of it, pictures included, so that it can be mailed or kept; the same charts
-lie beside it as PNG files in `report/`.
-"""
-
-import base64
-import io
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +10,11 @@ from PIL import Image
 
 from mobilevitv2.errors import ImageError, require
 from mobilevitv2.predictions import percent
-from mobilevitv2.source import write_atomic
 from mobilevitv2.training import charts
+from mobilevitv2.training.page import MOST_CELLS, confused_pairs, picture_uri, write_page
 
-TEMPLATE = Path(__file__).with_name("report.html.jinja")
-MOST_CELLS = 40  # classes; beyond, a confusion matrix can't be read
-MOST_PAIRS = 20
 MOST_MISTAKES = 24
 THUMBNAIL = 256  # px, longest side
-PACKAGES = ("mobilevitv2", "torch", "torchvision", "lightning", "numpy", "pillow")
 
 
 @dataclass(frozen=True)
@@ -80,34 +68,17 @@ def write_report(
     if len(classes) <= MOST_CELLS:
         figures["confusion"] = charts.confusion_matrix(confusion, classes)
 
-    page = _environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
-    html = page.render(
+    return write_page(
+        out,
+        "report.html.jinja",
+        figures,
         title=title,
         headline=_headline(targets, probabilities),
-        figures={name: _figure(png) for name, png in figures.items()},
-        pairs=_pairs(confusion, classes) if len(classes) > MOST_CELLS else [],
+        pairs=confused_pairs(confusion, classes) if len(classes) > MOST_CELLS else [],
         rows=_class_rows(targets, predicted, classes),
         mistakes=_mistakes(targets, probabilities, classes, images, name_of),
-        settings={name: _plain(value) for name, value in settings.items()},
-        timing={
-            name.removesuffix("seconds").strip(" _") or "time": _plain_time(name, value)
-            for name, value in timing.items()
-        },
-        versions=_versions(),
-    )
-    folder = out / "report"
-    (folder if figures else out).mkdir(parents=True, exist_ok=True)
-    for name, png in figures.items():
-        write_atomic(folder / f"{name}.png", png)
-    path = out / "report.html"
-    write_atomic(path, html.encode())
-    return path
-
-
-def _environment() -> Any:
-    jinja2 = require("jinja2", extra="train")
-    return jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        settings=settings,
+        timing=timing,
     )
 
 
@@ -153,24 +124,6 @@ def _class_rows(
     return sorted(rows, key=lambda row: 101 if row["f1"] is None else row["f1"])
 
 
-def _pairs(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The kinds of mistake that happen most often."""
-    wrong = confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-    cells = [divmod(int(index), len(classes)) for index in order]
-    return [
-        {
-            "true": classes[i],
-            "predicted": classes[j],
-            "count": int(wrong[i, j]),
-            "share": f"{100 * wrong[i, j] / confusion[i].sum():.0f} %",
-        }
-        for i, j in cells
-        if wrong[i, j] > 0
-    ]
-
-
 def _mistakes(
     targets: np.ndarray,
     probabilities: np.ndarray,
@@ -198,52 +151,6 @@ def _mistakes(
 
 def _thumbnail(images: Callable[[int], Image.Image], index: int) -> str | None:
     try:
-        image = images(index).convert("RGB")
+        return picture_uri(images(index).convert("RGB"), THUMBNAIL)
     except (ImageError, OSError):  # moved or damaged since; the rest of the page still counts
         return None
-    tiny = max(image.size) < THUMBNAIL // 4
-    image.thumbnail((THUMBNAIL, THUMBNAIL))
-    file = io.BytesIO()
-    kind = "png" if tiny else "jpeg"
-    image.save(file, kind)
-    return _data_uri(file.getvalue(), kind)
-
-
-def _figure(png: bytes) -> dict[str, Any]:
-    with Image.open(io.BytesIO(png)) as image:
-        inches = image.width / charts.DPI
-    return {"uri": _data_uri(png, "png"), "inches": round(inches, 2)}
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "–"  # noqa: RUF001 - a dash in a table
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
-    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _plain_time(name: str, value: Any) -> str:
-    if not name.endswith("seconds") or isinstance(value, str):
-        return _plain(value)
-    if value < 60:
-        return f"{value:.1f} s"
-    minutes, seconds = divmod(round(value), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
-
-
-def _versions() -> dict[str, str]:
-    found = {"Python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found | {"machine": f"{platform.system()} {platform.machine()}"}

@@ -1,14 +1,13 @@
 """`train`: one call from a data set to a bundle; `fit`: the same for any ready network."""
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilevitv2.data import ClassificationData, open_classification
-from mobilevitv2.data.images import ImageSet
+from mobilevitv2.data import ClassificationData, SegmentationData, TaskName, kind_of, open_data
 from mobilevitv2.errors import require
 from mobilevitv2.training import folder
 from mobilevitv2.training.recipe import Recipe
@@ -36,9 +35,11 @@ class TrainingResult:
     out: Path
     best: Path
     """The bundle of the best epoch."""
-    accuracy: float
+    metric: str
+    """What `score` is: accuracy, or miou (mean intersection over union)."""
+    score: float
     """Of the best bundle on the validation split, in [0, 1]."""
-    test_accuracy: float | None
+    test_score: float | None
     """The same on images held out from training and from the choice of the epoch."""
     best_epoch: int
     seconds: float
@@ -48,15 +49,18 @@ class TrainingResult:
     """A row for each epoch, as in metrics.csv."""
 
     def __str__(self) -> str:
-        held_out = "" if self.test_accuracy is None else f", {self.test_accuracy:.2%} held out"
+        held_out = "" if self.test_score is None else f", {self.test_score:.2%} held out"
         return (
-            f"{self.accuracy:.2%} of the validation images are right (epoch {self.best_epoch} of "
+            f"{self.metric} {self.score:.2%} on the validation images (epoch {self.best_epoch} of "
             f"{len(self.history)}){held_out}, after {self.seconds:.0f} s. The model: {self.best}"
         )
 
 
+Data = ClassificationData | SegmentationData
+
+
 def train(
-    data: str | Path | ClassificationData,
+    data: str | Path | Data,
     *,
     out: str | Path,
     model: Any = None,
@@ -65,13 +69,21 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     quiet: bool = False,
+    task: TaskName = "auto",
+    classes: Path | Sequence[str] | None = None,
+    ignore: int | Sequence[int] | None = None,
+    reduce_labels: bool = False,
     **overrides: Any,
 ) -> TrainingResult:
-    """Train a classifier on a folder of images, or on `digits`, into the folder `out`.
+    """Train on a folder of images, or on `digits`, into the folder `out`.
+
+    Folders of classes make a classifier, images with masks a segmenter; `task` overrules what the
+    folder looks like. `classes`, `ignore` and `reduce_labels` say what the values of masks mean: see
+    `open_segmentation`.
 
     `model` is anything `from_pretrained` takes, to be fine-tuned; None trains from scratch at
-    `width`. `recipe` is a file or a shipped name; unset it is "digits" for the digits and else
-    "default"; `overrides` replace single settings of it. `resume` continues a stopped run exactly,
+    `width`. `recipe` is a file or a shipped name; unset it is "digits" for the digits,
+    "segmentation" for masks and else "default"; `overrides` replace single settings of it. `resume` continues a stopped run exactly,
     with the recipe in `out`. `quiet` says nothing on stderr.
 
     Raises FileExistsError where `out` holds something and neither `overwrite` nor `resume` is said;
@@ -79,29 +91,32 @@ def train(
     SIGINT or SIGTERM ended it.
     """
     out = Path(out).expanduser()
+    task = kind_of(data) if task == "auto" else task
     if resume:
         settings = folder.stored_recipe(out, overrides)
     else:
-        named = recipe or ("digits" if data == "digits" else "default")
-        settings = Recipe.load(named, **overrides)
+        settings = Recipe.load(recipe or _usual_recipe(data, task), **overrides)
         folder.check_room(out, overwrite=overwrite)
-    if not isinstance(data, ClassificationData):
-        data = open_classification(data, seed=settings.seed)
+    if not isinstance(data, Data):
+        how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
+        data = open_data(data, task, seed=settings.seed, **how)
     require("lightning", extra="train")
     from mobilevitv2.training import networks
+    from mobilevitv2.training.task import task_for
 
-    said = data.report()
+    said, goal = data.report(), task_for(data)
+    goal.check(settings)
     if resume:
-        network, processor = networks.of_run(out / folder.LAST)
+        network, processor = networks.of_run(goal, out / folder.LAST)
     else:
-        size = networks.choose_image_size(settings, data)
+        size = goal.image_size(settings)
         if model is None:
-            network = networks.from_scratch(width, settings, size, data.classes)
-            processor = networks.fresh_processor(size)
+            network = networks.from_scratch(goal, width, settings, size)
+            processor = networks.fresh_processor(goal, size)
             said += f"\nA new network of width {width}, at {size} px."
         else:
-            network, head = networks.from_checkpoint(model, settings, size, data.classes)
-            processor = networks.processor_of(model, network, size)
+            network, head = networks.from_checkpoint(goal, model, settings, size)
+            processor = networks.processor_of(goal, model, network, size)
             named = model if isinstance(model, str | Path) else "The given model"
             said += f"\n{named}, at {size} px, with {head}."
         folder.make_room(out)
@@ -119,7 +134,7 @@ def train(
 
 def fit(
     network: "nn.Module",
-    data: ClassificationData,
+    data: Data,
     recipe: Recipe,
     out: str | Path,
     *,
@@ -128,7 +143,9 @@ def fit(
     quiet: bool = False,
     introduction: str = "",
 ) -> TrainingResult:
-    """Train a ready network whose output is logits [B, classes], or has them, as `train` does.
+    """Train a ready network as `train` does; its output is logits, or has them.
+
+    Logits are [B, classes], or of masks [B, classes, h, w].
 
     What lies in `out` is written over. Without a `processor`, images are prepared as for a network
     from scratch. Of a network of another kind the bundles hold no config.json.
@@ -136,27 +153,28 @@ def fit(
     require("lightning", extra="train")
     import torch
 
-    from mobilevitv2.training import assembly, checkpoints, conclusion, networks
+    from mobilevitv2.checkpoint.files import WEIGHTS_NAME, read_weights
+    from mobilevitv2.training import assembly, checkpoints, networks
     from mobilevitv2.training.keeper import Keeper, StopRequest
     from mobilevitv2.training.loaders import order_of
-    from mobilevitv2.training.module import ClassifierTraining
     from mobilevitv2.training.narrator import Narrator
+    from mobilevitv2.training.task import task_for
 
-    out = Path(out)
+    out, goal = Path(out), task_for(data)
+    goal.check(recipe)
     if processor is None:
-        processor = networks.fresh_processor(networks.choose_image_size(recipe, data))
+        processor = networks.fresh_processor(goal, goal.image_size(recipe))
     networks.freeze(network, recipe.freeze)
-    narrator = Narrator(quiet=quiet)
+    narrator = Narrator(metric=goal.metric, quiet=quiet)
     if introduction:
         narrator.say(introduction)
     save = partial(networks.save_bundle, network, processor, data.classes)
-    keeper = Keeper(out, save, narrator.epoch)
-    images = assembly.image_sets(data, recipe, processor)
-    loaders = assembly.make_loaders(images, recipe)
-    task = ClassifierTraining(
+    keeper = Keeper(out, save, narrator.epoch, goal.metric)
+    images = goal.image_sets(recipe, processor)
+    loaders = assembly.make_loaders(images, recipe, eval_batch=goal.eval_batch)
+    module = goal.module(
         network,
         recipe,
-        classes=len(data.classes),
         steps=-(-len(loaders["train"]) // recipe.accumulate) * recipe.epochs,
         pixel_scale=processor.rescale_factor if processor.do_rescale else 1 / 255,
         bgr=processor.do_flip_channel_order,
@@ -168,7 +186,7 @@ def fit(
     else:
         folder.check_same_data(out, data)
         checkpoint, state = checkpoints.newest_checkpoint(out)
-        task.on_load_checkpoint(state)
+        module.on_load_checkpoint(state)
         keeper.load_state_dict(state["callbacks"][keeper.state_key])
         epoch, batches = keeper.position
         order_of(loaders["train"]).continue_at(epoch, batches, recipe.batch_size)
@@ -177,12 +195,16 @@ def fit(
     torch.set_num_threads(recipe.threads or threads)
     try:
         if not keeper.stopped_early and keeper.position[0] < recipe.epochs:
-            step = int(task.history[-1]["step"]) if task.history else 0
+            step = int(module.history[-1]["step"]) if module.history else 0
             with assembly.without_chatter(), keeper.listening():
-                trainer = assembly.make_trainer(recipe, out, [narrator, keeper], first_step=step)
-                trainer.fit(task, loaders["train"], loaders["val"], ckpt_path=checkpoint)
-        averaged = task.averaged.to(assembly.accelerator())  # Lightning has taken it off
-        predictions = conclusion.evaluate_best(averaged, out, loaders)
+                trainer = assembly.make_trainer(
+                    recipe, out, [narrator, keeper], metric=goal.metric, first_step=step
+                )
+                trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=checkpoint)
+        averaged = module.averaged.to(assembly.accelerator()).eval()  # Lightning has taken it off
+        averaged.load_state_dict(read_weights(out / folder.BEST / WEIGHTS_NAME).state)
+        held_out = {name: loader for name, loader in loaders.items() if name != "train"}
+        conclusion = goal.conclude(averaged, held_out)
     except (StopRequest, SystemExit):  # the latter is what Lightning makes of a second signal
         number = signal.Signals(keeper.signal or signal.SIGINT)
         raise TrainingInterrupted(
@@ -192,31 +214,32 @@ def fit(
         ) from None
     finally:
         torch.set_num_threads(threads)
-    _name_broken(out, data, task.broken, images, narrator.say)
-    seconds = sum(row["seconds"] for row in task.history)
-    speed = max(row["images_per_second"] for row in task.history)
+    _name_broken(out, data, module.broken, images, narrator.say)
+    seconds = sum(row["seconds"] for row in module.history)
+    speed = max(row["images_per_second"] for row in module.history)
     timing = {"seconds": seconds, "images per second": speed, "threads": recipe.threads or threads}
-    scores = {
-        name: conclusion.accuracy_of(logits, targets)
-        for name, (logits, targets, _) in predictions.items()
-    }
     return TrainingResult(
         out=out,
         best=out / folder.BEST,
-        accuracy=scores["val"],
-        test_accuracy=scores.get("test"),
+        metric=goal.metric,
+        score=conclusion.scores["val"],
+        test_score=conclusion.scores.get("test"),
         best_epoch=keeper.best_epoch,
         seconds=seconds,
-        report=conclusion.report_of(out, data, recipe, task.history, predictions, scores, timing),
-        history=task.history,
+        report=conclusion.report(out, recipe, module.history, timing),
+        history=module.history,
     )
+
+
+def _usual_recipe(data: str | Path | Data, task: TaskName) -> str:
+    return "segmentation" if task == "segment" else "digits" if data == "digits" else "default"
 
 
 def _name_broken(
     out: Path,
-    data: ClassificationData,
+    data: Data,
     broken: dict[str, set[int]],
-    images: dict[str, ImageSet],
+    images: dict[str, Any],
     say: Callable[[str], None],
 ) -> None:
     """Say which images could not be decoded, and list them with the data."""

@@ -1,30 +1,21 @@
-"""How often a model is right: `evaluate` measures it on labelled images, prepared as to predict.
-
-The names of classes decide what is right, not their numbers, so a model and a data set may list
-the same classes in different orders.
-"""
+"""How often a classifier is right."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 
-from mobilevitv2.data import ClassificationData, Sample, open_classification
-from mobilevitv2.data.folders import find_splits
+from mobilevitv2.data import Sample
 from mobilevitv2.errors import DataError, require
+from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
 from mobilevitv2.images import load_image
 from mobilevitv2.predictor import ChannelOrder, Predictor, Prepared, Unreadable
 
-Split = Literal["auto", "train", "val", "test", "all"]
-
-NAMED = 8  # classes that a message names
 DOUBT = 0.05  # differences that chance makes this often are not called differences
-
-Progress = Callable[[int, int], None]  # images done, images in all
 
 
 @dataclass(frozen=True)
@@ -100,28 +91,18 @@ class Evaluation:
         return values
 
 
-def evaluate(
-    source: str | Path | Predictor,
-    data: str | Path | ClassificationData,
+def evaluate_classifier(
+    predictor: Predictor,
+    chosen: Chosen,
     *,
-    split: Split = "auto",
     batch_size: int | None = None,
     channel_orders: Sequence[ChannelOrder] = (),
     report: str | Path | None = None,
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Accuracy, and all that is known of the mistakes, on one split of what training accepts.
-
-    `auto` is the split called test, else val. A folder that has neither is taken whole, unless the
-    model was trained on it: then it is what was held out of training.
-
-    With both `channel_orders` they are compared on the same images; the scores are those of the
-    first one given, or of the model's own. `report` is a folder for a page with the pictures.
-    Raises DataError where the classes of the model and of the data have different names.
-    """
-    predictor = source if isinstance(source, Predictor) else Predictor.from_pretrained(source)
-    opened, chosen_split, samples = _samples(predictor.source, data, split)
-    to_model = _match(predictor.classes, opened.classes)
+    """Accuracy, and all that is known of the mistakes, on chosen samples; see `evaluate`."""
+    opened, samples = chosen.data, chosen.samples
+    to_model = match_classes(predictor.classes, opened.classes)
     own_order = predictor.processor.channel_order
     orders = list(dict.fromkeys(channel_orders)) or [own_order]
     if strange := [order for order in orders if order not in get_args(ChannelOrder)]:
@@ -146,11 +127,11 @@ def evaluate(
             progress(seen, len(samples))
     seconds = time.perf_counter() - started
     if not kept:
-        raise DataError(f"no image of the {chosen_split} split of {opened.name} can be read.")
+        raise DataError(f"no image of the {chosen.split} split of {opened.name} can be read.")
     result = Evaluation(
         model=str(predictor.source or type(predictor.network).__name__),
         data=opened.name,
-        split=chosen_split,
+        split=chosen.split,
         count=len(kept),
         **running.compute(predictor.classes),
         channel_order=orders[0],
@@ -159,80 +140,10 @@ def evaluate(
         orders=running.compare(),
     )
     if report is not None:
-        chosen = [samples[i] for i in kept]
-        targets = [to_model[label] for _, label in chosen]
-        _report(Path(report), result, chosen, targets, torch.cat(probabilities).numpy(), seconds)
+        shown = [samples[i] for i in kept]
+        targets = [to_model[label] for _, label in shown]
+        _report(Path(report), result, shown, targets, torch.cat(probabilities).numpy(), seconds)
     return result
-
-
-def _samples(
-    source: str | Path | None, data: str | Path | ClassificationData, split: Split
-) -> tuple[ClassificationData, str, list[Sample]]:
-    """The data, the split that is meant, and its samples."""
-    if split not in get_args(Split):
-        raise ValueError(f"split is {split!r}; one of {', '.join(get_args(Split))} is wanted.")
-    held_out = True
-    if isinstance(data, ClassificationData):
-        opened = data
-    elif (of_run := _data_of_run(source, data)) is not None:
-        opened = of_run
-    else:
-        opened = open_classification(data)
-        held_out = opened.root is None or not {"val", "test"}.isdisjoint(find_splits(opened.root))
-    if split == "auto":
-        split = "all" if not held_out else "val" if opened.test is None else "test"
-    if split == "all":
-        return opened, split, [sample for part in opened.splits.values() for sample in part]
-    if split not in opened.splits:
-        there = ", ".join(opened.splits)
-        raise DataError(f"{opened.name} has no {split} split, but {there}. Choose one of them.")
-    return opened, split, opened.splits[split]
-
-
-def _data_of_run(source: str | Path | None, data: str | Path) -> ClassificationData | None:
-    """The data split as when this model was trained on it; None where it was not, or none knows."""
-    from mobilevitv2.training.folder import DATA, RECIPE, check_same_data
-    from mobilevitv2.training.recipe import Recipe
-
-    if source is None:
-        return None
-    run = Path(source).expanduser().parent  # of the bundle
-    if not (run / RECIPE).is_file() or not (run / DATA).is_file():
-        return None
-    opened = open_classification(data, seed=Recipe.load(run / RECIPE).seed)
-    try:
-        check_same_data(run, opened)
-    except DataError:
-        return None
-    return opened
-
-
-def _match(of_model: list[str], of_data: list[str]) -> list[int]:
-    """For each class of the data, the number that it has in the model; by name."""
-    if len(set(of_model)) < len(of_model):
-        doubled = sorted({name for name in of_model if of_model.count(name) > 1})
-        raise DataError(f"the model has several classes of one name: {_listed(doubled)}.")
-    unknown = sorted(set(of_data) - set(of_model))
-    missing = sorted(set(of_model) - set(of_data))
-    if unknown or missing:
-        said = []
-        if unknown:
-            said.append(f"{len(unknown)} only in the data ({_listed(unknown)})")
-        if missing:
-            said.append(f"{len(missing)} only in the model ({_listed(missing)})")
-        nameless = all(name.startswith("LABEL_") for name in of_model)
-        hint = (
-            "The model's classes have no names: save it with id2label."
-            if nameless
-            else "Rename the folders to the model's classes, which `mobilevitv2 info` lists."
-        )
-        raise DataError(f"the classes differ: {' and '.join(said)}. {hint}")
-    return [of_model.index(name) for name in of_data]
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-    return ", ".join(repr(name) for name in names[:NAMED]) + more
 
 
 class _Running:
@@ -259,7 +170,7 @@ class _Running:
         for order in self.right:
             own = order == predictor.processor.channel_order
             arrays = pixels if own else [array[::-1] for array in pixels]
-            logits = torch.from_numpy(predictor.logits(arrays))
+            logits = torch.from_numpy(np.asarray(predictor.logits(arrays)))
             self.right[order].append(logits.argmax(1) == targets)
             by_order[order] = logits
         first = next(iter(by_order.values()))

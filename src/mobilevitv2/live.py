@@ -1,6 +1,7 @@
-"""Classifiers in PyTorch: opened with all that belongs to them, and run on arrays."""
+"""Models in PyTorch, opened with all that belongs to them, and run on arrays."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,23 @@ from mobilevitv2.checkpoint.opening import open_checkpoint
 from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.errors import CheckpointError
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
 from mobilevitv2.processor import MobileViTImageProcessor
 
 logger = logging.getLogger(__name__)
 
+TaskModel = MobileViTV2ForImageClassification | MobileViTV2ForSemanticSegmentation
 
-class TorchClassifier:
+MODELS: dict[str, type[TaskModel]] = {
+    "classification": MobileViTV2ForImageClassification,
+    "segmentation": MobileViTV2ForSemanticSegmentation,
+}
+
+
+class LiveNetwork:
     """A live model as `Predictor` uses it: float32 [B, 3, H, W] to logits, both arrays."""
 
-    def __init__(self, model: MobileViTV2ForImageClassification) -> None:
+    def __init__(self, model: TaskModel) -> None:
         channels, classes = model.config.num_channels, len(model.config.id2label or {})
         if channels != 3 or classes < 1:
             raise CheckpointError(
@@ -31,15 +40,30 @@ class TorchClassifier:
         self.model = model.eval()
 
     @property
+    def task(self) -> str:
+        """classification or segmentation"""
+        return task_of_model(self.model)
+
+    @property
     def classes(self) -> list[str]:
         """The names of the classes, in the order of the logits."""
         return list((self.model.config.id2label or {}).values())
 
+    @property
+    def colours(self) -> list[tuple[int, int, int]]:
+        """RGB of each class; empty where nobody chose them."""
+        return [(r, g, b) for r, g, b in self.model.config.class_colors or []]
+
     @torch.inference_mode()
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [B, classes]"""
+        """float32 [B, classes], or [B, classes, h, w] of a segmenter."""
         batch = torch.from_numpy(pixels).to(self.model.device, self.model.dtype)
         return self.model(batch, return_dict=True).logits.float().cpu().numpy()
+
+
+def task_of_model(model: TaskModel) -> str:
+    """The name of what a model does."""
+    return next(task for task, kind in MODELS.items() if isinstance(model, kind))
 
 
 def bundle_of(source: str | Path) -> str | Path:
@@ -49,20 +73,32 @@ def bundle_of(source: str | Path) -> str | Path:
     return folder / "best" if is_run else source
 
 
-def open_classifier(source: str | Path) -> MobileViTV2ForImageClassification:
+def open_model(source: str | Path) -> TaskModel:
     """The model of a checkpoint; CheckpointError where its head would be untrained."""
-    if open_checkpoint(source).task == "backbone":
+    task = open_checkpoint(source).task
+    if task not in MODELS:
         raise CheckpointError(
-            f"{source} is a backbone without a classification head, so it can't name classes. "
-            "Train one first: mobilevitv2 train DATA --model."
+            f"{source} is a backbone without a head, so it can't name classes. Train one first: "
+            "mobilevitv2 train DATA --model."
+            if task == "backbone"
+            else f"{source} is a {task} checkpoint, and only {', '.join(MODELS)} is known here."
         )
-    return MobileViTV2ForImageClassification.from_pretrained(source)
+    return MODELS[task].from_pretrained(source)
 
 
-def open_processor(
-    source: str | Path, model: MobileViTV2ForImageClassification
-) -> MobileViTImageProcessor:
-    """The processor that belongs to a checkpoint: its file's, or else that of its layout."""
+def open_processor(source: str | Path, model: TaskModel) -> MobileViTImageProcessor:
+    """The processor that belongs to a checkpoint: its file's, or else that of its layout.
+
+    For a segmenter it cuts nothing off, whatever the file says: every pixel is to get a class.
+    """
+    processor = _processor_of(source, model)
+    if isinstance(model, MobileViTV2ForSemanticSegmentation) and processor.do_center_crop:
+        short_side = min(processor.crop_size.values())
+        return replace(processor, do_center_crop=False, size={"shortest_edge": short_side})
+    return processor
+
+
+def _processor_of(source: str | Path, model: TaskModel) -> MobileViTImageProcessor:
     path = Path(source).expanduser()
     if not path.is_file() or path.name in FOLDER_NAMES:  # else what lies beside it is another's
         try:

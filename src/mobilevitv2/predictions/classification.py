@@ -1,7 +1,4 @@
-"""What a person gets for an image: results that know their labels, print, save and draw themselves.
-
-`Classification` names the picture as a whole.
-"""
+"""The classes of a whole image, drawn as a bar for each beneath the picture."""
 
 import json
 import math
@@ -14,11 +11,11 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mobilevitv2.images import load_image
+from mobilevitv2.predictions import drawing
+from mobilevitv2.predictions.drawing import INK, PAPER, percent
 
-SHORTEST_PICTURE = 320  # px; smaller ones are drawn enlarged, so that there is something to see
-SMALLEST_FONT = 14  # px
-PAPER, TRACK, BAR, FAINT_BAR, INK = "#16181d", "#2a2e37", "#2563eb", "#475569", "#ffffff"
+TRACK, BAR, FAINT_BAR = "#2a2e37", "#2563eb", "#475569"
+FONT = 0.035  # of the picture's width
 
 
 @dataclass(frozen=True)
@@ -104,47 +101,18 @@ class Classification:
 
         Without `image` (whatever `load_image` takes) it is the one predicted from, or its file.
         """
-        if image is None:
-            image = self.image if self.image is not None else self.source
-        if image is None:
-            raise ValueError("This prediction came without its image. Give it: draw(image).")
-        picture = _enlarged(load_image(image))
-        width = max(picture.width, SHORTEST_PICTURE)
-        font_size = max(SMALLEST_FONT, round(0.035 * min(width, 1.5 * picture.height)))
-        rows = _score_rows(self.labels, self.scores, width, font_size)
-        sheet = Image.new("RGB", (width, picture.height + rows.height), PAPER)
-        sheet.paste(picture, ((width - picture.width) // 2, 0))
-        sheet.paste(rows, (0, picture.height))
-        return sheet
+        picture = drawing.enlarged(drawing.picture_for(image, self.image, self.source))
+        width = max(picture.width, drawing.SHORTEST_PICTURE)
+        font_size = drawing.font_size_for(picture, FONT)
+        return drawing.stacked(picture, _score_rows(self.labels, self.scores, width, font_size))
 
     def save(self, path: str | os.PathLike, image: Any = None) -> Path:
         """Draw, and write the picture; the suffix says the format, as .png. Returns the path."""
-        path = Path(path)
-        drawn = self.draw(image)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        drawn.save(path)
-        return path
+        return drawing.written(self.draw(image), path)
 
     def show(self, image: Any = None) -> None:
         """Draw, and open the picture in the desktop's viewer or the notebook."""
         self.draw(image).show(title=str(self))
-
-
-def percent(score: float) -> str:
-    """A probability for people: `93.1 %`; never rounded to a certainty that it is not."""
-    rounded = f"{100 * score:.1f}"
-    if rounded == "100.0" and score < 1:
-        return "> 99.9 %"
-    return "< 0.1 %" if rounded == "0.0" and score > 0 else f"{rounded} %"
-
-
-def _enlarged(picture: Image.Image) -> Image.Image:
-    scale = math.ceil(SHORTEST_PICTURE / max(picture.size))
-    if scale == 1:
-        return picture
-    tiny = max(picture.size) < 64  # its pixels are what there is to see
-    smooth = Image.Resampling.NEAREST if tiny else Image.Resampling.BICUBIC
-    return picture.resize((picture.width * scale, picture.height * scale), smooth)
 
 
 def _score_rows(labels: list[str], scores: list[float], width: int, font_size: int) -> Image.Image:
@@ -166,16 +134,7 @@ def _score_rows(labels: list[str], scores: list[float], width: int, font_size: i
         if filled:
             bar = (gap, top, gap + filled, box[3])
             draw.rounded_rectangle(bar, min(corner, filled // 2), fill=FAINT_BAR if row else BAR)
-        text = _shortened(label, track - 2 * gap, draw, font)
+        text = drawing.shortened(label, track - 2 * gap, draw, font)
         draw.text((2 * gap, middle), text, INK, font, anchor="lm")
         draw.text((width - gap, middle), percent(score), INK, font, anchor="rm")
     return sheet
-
-
-def _shortened(text: str, width: float, draw: ImageDraw.ImageDraw, font: Any) -> str:
-    text = " ".join(text.split())  # a line break can't be measured
-    if draw.textlength(text, font=font) <= width:
-        return text
-    while text and draw.textlength(f"{text}...", font=font) > width:
-        text = text[:-1]
-    return f"{text.rstrip()}..."

@@ -1,0 +1,137 @@
+"""Names of classes, and their colours if given: from a file, from a list, or by a set's name."""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilevitv2.data.known_classes import KNOWN, Colour
+from mobilevitv2.data.masks import MOST_CLASSES
+from mobilevitv2.errors import DataError
+
+FILES = ("classes.txt", "classes.csv", "classes.json")
+HEADER = ["name", "r", "g", "b"]  # of a CSV file
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes in the order of their numbers; `origin` is what a message calls the list."""
+
+    names: list[str]
+    colours: list[Colour | None]
+    origin: str
+    void: int | None = None
+
+
+def given_classes(classes: Path | str | Sequence[str]) -> ClassList:
+    """The list of a file, of a published set's name (voc, camvid, ade20k), or of names."""
+    if isinstance(classes, str) and classes in KNOWN and not Path(classes).is_file():
+        known = KNOWN[classes]
+        return ClassList(list(known.classes), [*known.colours], classes, known.void)
+    if isinstance(classes, str | Path):
+        return read_class_list(Path(classes).expanduser())
+    names = list(classes)
+    return _checked(names, [None] * len(names), "the list of classes")
+
+
+def class_file_in(folders: Sequence[Path]) -> Path | None:
+    """The class list that lies in one of the folders; DataError where there are several."""
+    found = [f / name for f in dict.fromkeys(folders) for name in FILES if (f / name).is_file()]
+    if len(found) > 1:
+        names = " and ".join(map(str, found))
+        raise DataError(f"there are {names}, so which one counts? Say which, or remove the others.")
+    return found[0] if found else None
+
+
+def read_class_list(path: Path) -> ClassList:
+    """A line a class (`name`, `name r g b` or `name,r,g,b`), or JSON: names, or name and color."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        sets = ", ".join(KNOWN)
+        raise DataError(
+            f"there is no class list {path}. Give a file of a name a line, or one of {sets}."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} can't be read ({error}). Save it as UTF-8 text.") from error
+    entries = _of_json(path, text) if path.suffix.lower() == ".json" else _of_lines(path, text)
+    return _checked([name for name, _ in entries], [colour for _, colour in entries], str(path))
+
+
+def _of_lines(path: Path, text: str) -> list[tuple[str, Colour | None]]:
+    entries = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        fields = [field.strip() for field in line.split(",")]
+        if not line.strip() or line.startswith("#") or [f.lower() for f in fields] == HEADER:
+            continue
+        if len(fields) == 1:
+            words = line.split()
+            numbers = len(words) - len(_without_numbers(words))
+            # one number may belong to the name, as in "lane 2"
+            fields = [" ".join(words[:-3]), *words[-3:]] if numbers >= 3 else [" ".join(words)]
+            if numbers == 2:
+                fields = words
+        if len(fields) not in (1, 4) or not fields[0]:
+            raise _bad(path, f"line {number}", line.strip())
+        entries.append((fields[0], _colour(path, f"line {number}", line.strip(), fields[1:])))
+    return entries
+
+
+def _without_numbers(words: list[str]) -> list[str]:
+    """The words without the numbers at the end."""
+    rest = list(words)
+    while rest and rest[-1].lstrip("+-").replace(".", "", 1).isdecimal():
+        rest.pop()
+    return rest
+
+
+def _of_json(path: Path, text: str) -> list[tuple[str, Colour | None]]:
+    try:
+        listed = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise DataError(f"{path} is not valid JSON ({error}).") from error
+    if not isinstance(listed, list):
+        raise _bad(path, "the file", type(listed).__name__)
+    entries = []
+    for number, entry in enumerate(listed):
+        name, colour = entry, []
+        if isinstance(entry, dict):
+            name = entry.get("name")
+            colour = entry.get("color", entry.get("colour")) or []
+        if not isinstance(name, str) or not name.strip() or not isinstance(colour, list):
+            raise _bad(path, f"entry {number}", entry)
+        entries.append((name.strip(), _colour(path, f"entry {number}", entry, colour)))
+    return entries
+
+
+def _colour(path: Path, where: str, entry: Any, numbers: list[Any]) -> Colour | None:
+    if not numbers:
+        return None
+    whole = [int(n) if str(n).isdecimal() else -1 for n in numbers]
+    if len(whole) != 3 or not all(0 <= n <= 255 for n in whole):
+        raise _bad(path, where, entry)
+    return whole[0], whole[1], whole[2]
+
+
+def _bad(path: Path, where: str, entry: Any) -> DataError:
+    wanted = "a line of `name`, `name r g b` or `name,r,g,b`"
+    if path.suffix.lower() == ".json":
+        wanted = 'a list of names, or of {"name": "road", "color": [128, 64, 128]}'
+    return DataError(f"{path}: {where} is {entry!r}; {wanted} is wanted, with numbers of 0 to 255.")
+
+
+def _checked(names: list[str], colours: list[Colour | None], origin: str) -> ClassList:
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{origin} has {twice[0]!r} twice. Give each class a name of its own.")
+    if len(names) > MOST_CLASSES:
+        raise DataError(
+            f"{origin} has {len(names)} classes; masks of 8 bits tell {MOST_CLASSES} apart."
+        )
+    if len(names) < 2:
+        raise DataError(
+            f"{origin} has {len(names)} classes; two are needed to tell apart, and background is "
+            "a class too. Add it."
+        )
+    return ClassList(names, colours, origin)

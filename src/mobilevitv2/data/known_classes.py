@@ -1,0 +1,104 @@
+"""Data sets whose masks are known by number: the published names and colours of their classes."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from mobilevitv2.data.mask_layouts import Kind
+
+Colour = tuple[int, int, int]  # RGB, 0..255
+
+
+def palette(count: int) -> list[Colour]:
+    """Pascal VOC's colours: the number's bits go to red, green, blue in turn, top bits first."""
+    return [
+        (_spread(number), _spread(number >> 1), _spread(number >> 2)) for number in range(count)
+    ]
+
+
+def _spread(number: int) -> int:
+    """Every third bit of the number, the lowest of them as bit 7, the next as bit 6, and so on."""
+    return sum((number >> 3 * i & 1) << (7 - i) for i in range(8))
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """Names of a published data set, and how to tell it from others of the same layout."""
+
+    kind: Kind
+    mark: str
+    """Part of the folder's name, as a regular expression."""
+    classes: tuple[str, ...]
+    void: int | None = None
+    """A value beside 255 that is not to count."""
+    reduce_labels: bool = False
+    given_colours: tuple[Colour, ...] = ()
+
+    @cached_property
+    def colours(self) -> list[Colour]:
+        """One a class."""
+        if self.given_colours:
+            return list(self.given_colours)
+        first = int(self.reduce_labels)  # the colour of 0 is that of void
+        return palette(first + len(self.classes))[first:]
+
+    def fits(self, kind: Kind, folder: str, largest: int, *, reduce_labels: bool) -> bool:
+        """Are masks whose largest class is this one of this set?
+
+        They may lack the last classes only in a folder that bears the set's name: the layouts are
+        used for other classes as well.
+        """
+        last = len(self.classes) - 1
+        if kind != self.kind or reduce_labels != self.reduce_labels:
+            return False
+        named = re.search(rf"(?<![a-z])({self.mark})(?![a-z])", folder.lower()) is not None
+        return largest in (last, self.void) or (named and largest < last)
+
+
+# http://host.robots.ox.ac.uk/pascal/VOC/voc2012: its 20 classes, after the background
+VOC = (
+    "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, "
+    "dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"
+)
+# SegNet's 11 classes of CamVid, with the colours of its tutorial
+CAMVID = {
+    "Sky": (128, 128, 128),
+    "Building": (128, 0, 0),
+    "Pole": (192, 192, 128),
+    "Road": (128, 64, 128),
+    "Pavement": (60, 40, 222),
+    "Tree": (128, 128, 0),
+    "SignSymbol": (192, 128, 128),
+    "Fence": (64, 64, 128),
+    "Car": (64, 0, 128),
+    "Pedestrian": (64, 64, 0),
+    "Bicyclist": (0, 128, 192),
+}
+# objectInfo150 of the scene parsing challenge: the first name of each class
+ADE20K = (
+    "wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, "
+    "person, earth, door, table, mountain, plant, curtain, chair, car, water, painting, sofa, "
+    "shelf, house, sea, mirror, rug, field, armchair, seat, fence, desk, rock, wardrobe, lamp, "
+    "bathtub, railing, cushion, base, box, column, signboard, chest of drawers, counter, sand, "
+    "sink, skyscraper, fireplace, refrigerator, grandstand, path, stairs, runway, case, "
+    "pool table, pillow, screen door, stairway, river, bridge, bookcase, blind, coffee table, "
+    "toilet, flower, book, hill, bench, countertop, stove, palm, kitchen island, computer, "
+    "swivel chair, boat, bar, arcade machine, hovel, bus, towel, light, truck, tower, chandelier, "
+    "awning, streetlight, booth, television receiver, airplane, dirt track, apparel, pole, land, "
+    "bannister, escalator, ottoman, bottle, buffet, poster, stage, van, ship, fountain, "
+    "conveyer belt, canopy, washer, plaything, swimming pool, stool, barrel, basket, waterfall, "
+    "tent, bag, minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot, "
+    "animal, bicycle, lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, "
+    "traffic light, tray, ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, "
+    "radiator, glass, clock, flag"
+)
+
+KNOWN = {
+    "voc": KnownSet("voc", "voc", tuple(VOC.split(", "))),
+    "camvid": KnownSet(
+        "camvid", "camvid", tuple(CAMVID), void=11, given_colours=tuple(CAMVID.values())
+    ),
+    "ade20k": KnownSet(
+        "folders", "ade20k|adechallengedata", tuple(ADE20K.split(", ")), reduce_labels=True
+    ),
+}

@@ -1,0 +1,52 @@
+"""`open_data`: whatever a person points at, opened for its task."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from mobilevitv2.data.classification import DIGITS, ClassificationData, open_classification
+from mobilevitv2.data.folders import find_splits
+from mobilevitv2.data.mask_layouts import find_layout
+from mobilevitv2.data.pairs import find_pairs
+from mobilevitv2.data.segmentation import SegmentationData, is_segmentation, open_segmentation
+from mobilevitv2.errors import DataError
+
+TaskName = Literal["auto", "classify", "segment"]
+
+
+def kind_of(data: Any) -> TaskName:
+    """The task that a data set, a folder or a word looks made for."""
+    if isinstance(data, SegmentationData):
+        return "segment"
+    if isinstance(data, str | Path) and data != DIGITS and is_segmentation(data):
+        return "segment"
+    return "classify"
+
+
+def open_data(
+    source: str | Path,
+    task: TaskName = "auto",
+    *,
+    seed: int = 0,
+    classes: Path | Sequence[str] | None = None,
+    ignore: int | Sequence[int] | None = None,
+    reduce_labels: bool = False,
+) -> ClassificationData | SegmentationData:
+    """The data set of a folder; the last three are about masks, see `open_segmentation`."""
+    if (kind_of(source) if task == "auto" else task) == "segment":
+        return open_segmentation(
+            source, seed=seed, classes=classes, ignore=ignore, reduce_labels=reduce_labels
+        )
+    if classes is not None or ignore is not None or reduce_labels:
+        raise DataError(
+            f"{source} is opened as folders of classes, and classes, ignore and reduce_labels are "
+            "about masks. Leave them out, or say task segment."
+        )
+    return open_classification(source, seed=seed)
+
+
+def comes_split(root: Path, task: TaskName) -> bool:
+    """Whether the folder itself says what is held out of training."""
+    if task == "segment":
+        return not {"val", "test"}.isdisjoint(find_pairs(find_layout(root)).splits)
+    return not {"val", "test"}.isdisjoint(find_splits(root))

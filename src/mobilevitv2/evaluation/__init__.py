@@ -1,0 +1,76 @@
+"""How often a model is right: `evaluate` measures it on labelled images, prepared as to predict.
+
+The names of classes decide what is right, not their numbers, so a model and a data set may list
+the same classes in different orders.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobilevitv2.errors import ConfigError
+from mobilevitv2.evaluation.chosen import Data, Progress, Split, choose
+from mobilevitv2.evaluation.classification import (
+    ClassScore,
+    Evaluation,
+    OrderComparison,
+    evaluate_classifier,
+)
+from mobilevitv2.evaluation.segmentation import SegmentationEvaluation, evaluate_segmenter
+from mobilevitv2.predictor import ChannelOrder, Predictor
+
+__all__ = [
+    "ClassScore",
+    "Evaluation",
+    "OrderComparison",
+    "SegmentationEvaluation",
+    "Split",
+    "evaluate",
+]
+
+
+def evaluate(
+    source: str | Path | Predictor,
+    data: str | Path | Data,
+    *,
+    split: Split = "auto",
+    batch_size: int | None = None,
+    channel_orders: Sequence[ChannelOrder] = (),
+    report: str | Path | None = None,
+    progress: Progress | None = None,
+    flip: bool = False,
+    window: int | None = None,
+    image_size: int | None = None,
+    classes: Path | Sequence[str] | None = None,
+    ignore: int | Sequence[int] | None = None,
+    reduce_labels: bool = False,
+) -> Evaluation | SegmentationEvaluation:
+    """Accuracy, or of a segmenter mean IoU, on one split of what training accepts.
+
+    `auto` is the split called test, else val. A folder that has neither is taken whole, unless the
+    model was trained on it: then it is what was held out of training.
+
+    With both `channel_orders`, for classifiers, they are compared on the same images; the scores
+    are those of the first one given, or of the model's own. `flip`, `window` and `image_size` are
+    `Predictor`'s ways to look at an image to be segmented; `classes`, `ignore` and `reduce_labels`
+    say what the values of masks mean, see `open_segmentation`. `report` is a folder for a page with
+    the pictures. Raises DataError where the classes of the model and of the data have different
+    names.
+    """
+    if isinstance(source, Predictor):
+        predictor = source
+    else:
+        predictor = Predictor(source, flip=flip, window=window, image_size=image_size)
+    how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
+    chosen = choose(predictor.source, data, split, predictor.task, **how)
+    if predictor.task == "segmentation":
+        if channel_orders:
+            raise ConfigError("channel orders are compared for classifiers only.")
+        return evaluate_segmenter(predictor, chosen, report=report, progress=progress)
+    return evaluate_classifier(
+        predictor,
+        chosen,
+        batch_size=batch_size,
+        channel_orders=channel_orders,
+        report=report,
+        progress=progress,
+    )

@@ -1,0 +1,66 @@
+"""Class scores on a coarse grid to the class of every pixel, without an array of all scores.
+
+The scores of 150 classes for a photo of 4,000x3,000 px would fill 7 GB; here they are resized a
+few rows at a time.
+"""
+
+import numpy as np
+
+BAND = 1 << 22  # scores that are resized at a time
+
+
+def label_map(
+    logits: np.ndarray, size: tuple[int, int], *, certainty: bool = False
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """float32 [N, h, w] to class numbers uint8 [H, W] of `size` (height, width).
+
+    uint16 beyond 256 classes. Bilinear, align_corners=False, then the largest: what
+    `post_process_semantic_segmentation` gives. With `certainty` also the softmax probability of
+    the chosen class, float16 [H, W].
+    """
+    height, width = size
+    if min(size) < 1 or logits.ndim != 3 or not logits.size:
+        raise ValueError(f"logits {logits.shape} can't become a map of {height}x{width} px.")
+    classes = len(logits)
+    columns = _lerp(logits, width)  # [N, h, W]
+    before, after, weight = _between(logits.shape[1], height)
+    kind = np.uint8 if classes <= 256 else np.uint16
+    found = np.empty(size, kind)
+    sure = np.empty(size, np.float16) if certainty else None
+    rows = max(1, BAND // (classes * width))
+    for start in range(0, height, rows):
+        band = slice(start, start + rows)
+        w = weight[band, None].astype(np.float32)
+        scores = columns[:, before[band]] * (1 - w) + columns[:, after[band]] * w
+        best = scores[0].copy()
+        chosen = np.zeros(best.shape, kind)
+        for number in range(1, classes):  # argmax over the first axis, several times as fast
+            higher = scores[number] > best
+            chosen[higher] = number
+            np.maximum(best, scores[number], out=best)
+        found[band] = chosen
+        if sure is not None:
+            sure[band] = 1 / np.exp(scores - best).sum(0)
+    return found, sure
+
+
+def nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Class numbers [h, w] to [H, W] of `size` (height, width), each from the nearest pixel."""
+    for axis, wanted in enumerate(size):
+        centres = (np.arange(wanted) + 0.5) * (mask.shape[axis] / wanted)
+        mask = mask.take(centres.astype(int), axis)
+    return mask
+
+
+def _between(given: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `wanted` samples, the two of `given` that it lies between, and how far along."""
+    centres = ((np.arange(wanted) + 0.5) * (given / wanted) - 0.5).clip(0)
+    before = centres.astype(int)
+    after = (before + 1).clip(max=given - 1)
+    return before, after, (centres - before)
+
+
+def _lerp(logits: np.ndarray, width: int) -> np.ndarray:
+    before, after, weight = _between(logits.shape[2], width)
+    weight = weight.astype(np.float32)
+    return logits[:, :, before] * (1 - weight) + logits[:, :, after] * weight

@@ -1,0 +1,241 @@
+"""Semantic segmentation: the backbone, a head that looks far around each pixel, a class for each.
+
+Two heads, as published: DeepLabV3 looks around at several distances with dilated convolutions;
+PSPNet looks at means over a few coarse grids. Both end in a 1x1 convolution to class scores, on the
+last feature map's grid: images are `output_stride` times as large.
+
+The output stride belongs to the weights, although it changes no tensor: those for Pascal VOC were
+trained at 16, those for ADE20K at 8. At either, the local convolutions of the later stages are
+dilated, as in the reference (ml-cvnets) and in timm; transformers leaves that out, so that the same
+published weights give other scores there.
+"""
+
+# B batch, C channels, H W height and width of a feature map, N classes
+
+from collections.abc import Mapping, Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mobilevitv2.config import MobileViTV2Config, checked_labels
+from mobilevitv2.model.backbone import MobileViTV2Model
+from mobilevitv2.model.layers import ConvLayer
+from mobilevitv2.model.outputs import SemanticSegmenterOutput
+from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
+
+
+class PooledContext(nn.Module):
+    """The mean over the whole map, as ASPP's last branch sees it: [B, C, H, W] to [B, D, 1, 1]."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv_1x1 = ConvLayer(in_channels, out_channels, 1, activation="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_batch(self, x)
+        return self.conv_1x1(x.mean((2, 3), keepdim=True))
+
+
+class ASPP(nn.Module):
+    """Atrous spatial pyramid pooling (Chen et al., 2017): [B, C, H, W] to [B, D, H, W].
+
+    One pixel, three dilated neighbourhoods and the whole map, side by side, then mixed. What comes
+    from the whole map is the same at every pixel, so it is mixed in as a shift and never spread.
+    """
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__()
+        into, out = config.stage_channels[-1], config.aspp_out_channels
+        near = ConvLayer(into, out, 1, activation="relu")
+        far = [
+            ConvLayer(into, out, 3, dilation=rate, activation="relu")
+            for rate in config.atrous_rates
+        ]
+        self.convs = nn.ModuleList([near, *far, PooledContext(into, out)])
+        self.project = ConvLayer((2 + len(far)) * out, out, 1, activation="relu")
+        self.dropout = nn.Dropout2d(config.aspp_dropout_prob)
+
+    def forward(self, x: Tensor) -> Tensor:
+        *local, pooled = [conv(x) for conv in self.convs]
+        local = torch.cat(local, dim=1)
+        weight = self.project.convolution.weight
+        near, whole = weight.split([local.shape[1], pooled.shape[1]], dim=1)
+        shift = F.conv2d(pooled, whole, self.project.convolution.bias)  # [B, D, 1, 1]
+        return self.dropout(self.project.finish(F.conv2d(local, near) + shift))
+
+
+class DeepLabV3(nn.Module):
+    """DeepLabV3's head: [B, C, H, W] to scores [B, N, H, W]."""
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__()
+        self.aspp = ASPP(config)
+        self.dropout = nn.Dropout2d(config.classifier_dropout_prob)
+        self.classifier = scores_of(config.aspp_out_channels, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.dropout(self.aspp(x)))
+
+
+class PyramidPooling(nn.Module):
+    """PSPNet's pyramid (Zhao et al., 2017): [B, C, H, W] to [B, D, H, W].
+
+    The map beside its means over grids of 1x1, 2x2, 3x3 and 6x6 cells, mixed by a 3x3 convolution.
+    """
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__()
+        into, inside = config.stage_channels[-1], config.pool_channels
+        self.scales = tuple(config.pool_scales)
+        self.branches = nn.ModuleList(
+            ConvLayer(into, inside, 1, activation="relu") for _ in self.scales
+        )
+        self.fusion = ConvLayer(
+            into + len(self.scales) * inside, config.aspp_out_channels, 3, activation="relu"
+        )
+        self.dropout = nn.Dropout2d(config.aspp_dropout_prob)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if 1 in self.scales:
+            check_batch(self, x)
+        parts = [x]
+        for scale, branch in zip(self.scales, self.branches, strict=True):
+            pooled = branch(F.adaptive_avg_pool2d(x, scale))
+            parts.append(F.interpolate(pooled, x.shape[2:], mode="bilinear", align_corners=True))
+        return self.dropout(self.fusion(torch.cat(parts, dim=1)))
+
+
+class PSPNet(nn.Module):
+    """PSPNet's head: [B, C, H, W] to scores [B, N, H, W]."""
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__()
+        self.pyramid = PyramidPooling(config)
+        self.dropout = nn.Dropout2d(config.classifier_dropout_prob)
+        self.classifier = scores_of(config.aspp_out_channels, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.dropout(self.pyramid(x)))
+
+
+class AuxiliaryHead(nn.Module):
+    """A small head on the fourth stage's map, whose loss helps that stage to learn."""
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__()
+        into, inside = config.stage_channels[-2], config.auxiliary_channels
+        self.conv = ConvLayer(into, inside, 3, activation="relu")
+        self.dropout = nn.Dropout2d(config.aspp_dropout_prob)
+        self.classifier = scores_of(inside, config)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.dropout(self.conv(x)))
+
+
+HEADS = {"deeplabv3": DeepLabV3, "pspnet": PSPNet}
+
+
+class MobileViTV2ForSemanticSegmentation(MobileViTV2PreTrainedModel):
+    """Images to class scores for every pixel of the last feature map.
+
+    `config.segmentation_head` says which head. `config.classifier_dropout_prob` is transformers'
+    dropout before the last convolution; the published weights were trained without it (0).
+    """
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__(config)
+        self.num_labels = config.num_labels
+        self.mobilevitv2 = MobileViTV2Model(config, expand_output=False)
+        self.auxiliary_head = AuxiliaryHead(config) if config.use_auxiliary_head else None
+        self.segmentation_head = HEADS[config.segmentation_head](config)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> SemanticSegmenterOutput | tuple:
+        """`pixel_values` [B, C, H, W] in [0, 1]; `labels` int64 [B, height, width], class numbers.
+
+        With labels there is a loss: cross-entropy at the labels' size, without the pixels that are
+        `config.semantic_loss_ignore_index`; in training, with that of the auxiliary head. One image
+        alone can't be trained on: ValueError.
+        """
+        if labels is not None and self.config.num_labels == 1:
+            raise ValueError("num_labels is 1; a loss needs at least two classes to choose from.")
+        wanted = self._gives_hidden_states(output_hidden_states)
+        helped = self.auxiliary_head is not None and self.training
+        indices = range(5) if wanted else [3, 4] if helped else [4]
+        maps = self.mobilevitv2.stages(pixel_values, indices)
+        auxiliary = self.auxiliary_head(maps[-2]) if self.auxiliary_head and helped else None
+        logits = self.segmentation_head(maps[-1])
+        output = SemanticSegmenterOutput(
+            loss=None if labels is None else self._loss(logits, auxiliary, labels),
+            logits=logits,
+            hidden_states=maps if wanted else None,
+            auxiliary_logits=auxiliary,
+        )
+        return output if self._returns_dict(return_dict) else output.to_tuple()
+
+    def reset_classifier(
+        self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
+    ) -> None:
+        """Fresh last convolutions for `num_labels` classes; the rest of the heads stays."""
+        named = None if id2label is None else checked_labels(id2label)
+        self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
+        self.config.class_colors = None
+        self.num_labels = num_labels
+        for head in (self.auxiliary_head, self.segmentation_head):
+            if head is not None:
+                channels = head.classifier.convolution.in_channels
+                head.classifier = scores_of(channels, self.config).to(self.device, self.dtype)
+
+    def freeze(self, stages: int = 5) -> None:
+        """Freeze the stem and the first `stages` stages of the backbone; the head stays trained."""
+        self.mobilevitv2.freeze(stages)
+
+    def unfreeze(self) -> None:
+        """Train every part again."""
+        self.mobilevitv2.unfreeze()
+
+    def _loss(self, logits: Tensor, auxiliary: Tensor | None, labels: Tensor) -> Tensor:
+        ignored = self.config.semantic_loss_ignore_index
+        loss = segmentation_loss(logits, labels, ignored)
+        if auxiliary is None:
+            return loss
+        beside = segmentation_loss(auxiliary, labels, ignored)
+        return loss + self.config.auxiliary_loss_weight * beside
+
+
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, ignored: int = 255, weight: Tensor | None = None
+) -> Tensor:
+    """Mean cross-entropy of logits [B, N, h, w], resized to labels [B, H, W] (bilinear).
+
+    Pixels labelled `ignored` don't count; where none is left, the loss is 0. `weight` [N] says how
+    much a pixel of each class counts.
+    """
+    resized = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear")
+    labels = labels.long()
+    total = F.cross_entropy(resized, labels, weight, ignore_index=ignored, reduction="sum")
+    counted = labels != ignored
+    if weight is None:
+        return total / counted.sum().clamp(min=1)
+    weights = weight[labels.where(counted, 0)] * counted
+    return total / weights.sum().clamp(min=1e-6)
+
+
+def scores_of(channels: int, config: MobileViTV2Config) -> ConvLayer:
+    """The last convolution of a head, to class scores."""
+    return ConvLayer(channels, config.num_labels or 0, 1, norm=False, bias=True)
+
+
+def check_batch(module: nn.Module, x: Tensor) -> None:
+    """Raises ValueError where BatchNorm in training would get one value a channel."""
+    if module.training and x.shape[0] == 1:
+        raise ValueError(
+            "the batch has one image, and the head's means over the whole map can't be normalised "
+            "over a single one. Train with batches of two or more, or call eval() on the head."
+        )

@@ -1,0 +1,11 @@
+"""What a person gets for an image: results that know their labels, print, save and draw themselves.
+
+`Classification` names the picture as a whole, `Segmentation` every pixel of it.
+"""
+
+from mobilevitv2.predictions.classification import Classification
+from mobilevitv2.predictions.colours import distinct_colours
+from mobilevitv2.predictions.drawing import percent
+from mobilevitv2.predictions.segmentation import Segmentation
+
+__all__ = ["Classification", "Segmentation", "distinct_colours", "percent"]

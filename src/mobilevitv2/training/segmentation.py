@@ -1,0 +1,235 @@
+"""Training a segmenter: the loss, what validation counts, how images and masks become samples."""
+
+# B batch, C channels, H W height and width, N classes
+
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from mobilevitv2.data import SegmentationData
+from mobilevitv2.data.masked_images import MaskedImages
+from mobilevitv2.data.segmentation import IGNORED
+from mobilevitv2.errors import ConfigError
+from mobilevitv2.label_maps import label_map
+from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation, segmentation_loss
+from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.training.augment_masks import MaskAugment
+from mobilevitv2.training.folder import name_of
+from mobilevitv2.training.module import Training
+from mobilevitv2.training.recipe import Recipe
+from mobilevitv2.training.task import Conclusion, Task
+from mobilevitv2.views import whole_image
+
+if TYPE_CHECKING:
+    from mobilevitv2.training.panels import Example
+
+LARGEST = 512  # px, unless a recipe asks for more
+
+
+class SegmenterTraining(Training):
+    """`network(images)` gives logits [B, N, h, w], or an output that has them.
+
+    Targets are uint8 [B, H, W], 255 where a pixel does not count. `weights` [N] say how much a
+    pixel of each class counts.
+    """
+
+    class_weights: Tensor | None
+
+    def __init__(
+        self, network: nn.Module, recipe: Recipe, *, classes: int, weights: Tensor | None, **how: Any
+    ) -> None:
+        super().__init__(network, recipe, **how)
+        self.register_buffer("class_weights", weights, persistent=False)
+        self.scores = SegmentationScores(classes, IGNORED)
+
+    def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
+        output = self.network(images)
+        loss = segmentation_loss(maps_of(output), targets, IGNORED, self.class_weights)
+        beside = getattr(output, "auxiliary_logits", None)
+        if beside is None:
+            return loss
+        share = self.recipe.auxiliary_loss
+        return loss + share * segmentation_loss(beside, targets, IGNORED, self.class_weights)
+
+    def validate_batch(self, images: Tensor, targets: Tensor) -> None:
+        logits = maps_of(self.averaged(images)).float()
+        counted = (targets != IGNORED).sum()
+        if counted:
+            self.val_loss.update(segmentation_loss(logits, targets, IGNORED), counted)
+        resized = F.interpolate(logits, targets.shape[-2:], mode="bilinear")
+        self.scores.update(resized.argmax(1).cpu().numpy(), targets.cpu().numpy())
+
+    def take_scores(self) -> dict[str, float]:
+        found = {"miou": self.scores.miou, "pixel_accuracy": self.scores.pixel_accuracy}
+        self.scores = SegmentationScores(self.scores.classes, IGNORED)
+        return found
+
+
+class SegmentationTask(Task[SegmentationData]):
+    """Classes of single pixels."""
+
+    name = "segmentation"
+    metric = "miou"
+    eval_batch = 1  # images keep their shapes
+    model_class = MobileViTV2ForSemanticSegmentation
+
+    def check(self, recipe: Recipe) -> None:
+        if recipe.batch_size < 2:
+            raise ConfigError(
+                "batch_size is 1, and a segmentation head normalises means over whole maps, of "
+                "which it needs two or more. Choose a batch_size of at least 2."
+            )
+
+    def image_size(self, recipe: Recipe) -> int:
+        """The recipe's, or the median short side as a multiple of 32, from 32 to 512 [px]."""
+        if recipe.image_size is not None:
+            return recipe.image_size
+        return min(max(self.data.short_side // 32 * 32, 32), LARGEST)
+
+    def config(self, recipe: Recipe, image_size: int) -> dict[str, Any]:
+        return {
+            "segmentation_head": recipe.segmentation_head,
+            "aspp_out_channels": recipe.head_channels,
+            "output_stride": recipe.output_stride,
+            "use_auxiliary_head": recipe.auxiliary_loss > 0,
+            "auxiliary_loss_weight": recipe.auxiliary_loss,
+            "classifier_dropout_prob": 0.0,  # as the reference
+            "class_colors": [list(colour) for colour in self.data.colours],
+        }
+
+    def sized(self, processor: MobileViTImageProcessor, size: int) -> MobileViTImageProcessor:
+        """Whole images, of this short side."""
+        return whole_images(processor, size)
+
+    def image_sets(
+        self, recipe: Recipe, processor: MobileViTImageProcessor
+    ) -> dict[str, MaskedImages]:
+        size = processor.size["shortest_edge"]
+        augment = MaskAugment(recipe, size)
+
+        def prepare(image: Image.Image, mask: np.ndarray, _: tuple[int, int]) -> Any:
+            pixels = whole_image(processor, image.size)(image).pixel_values[0]
+            return torch.from_numpy(pixels), torch.from_numpy(mask)
+
+        read = self.data.read_mask
+        return {
+            name: MaskedImages(samples, read, augment, short_side=2 * size)
+            if name == "train"
+            else MaskedImages(samples, read, prepare, keep_pixels=True, replace_broken=False)
+            for name, samples in self.data.splits.items()
+        }
+
+    def module(self, network: nn.Module, recipe: Recipe, **how: Any) -> SegmenterTraining:
+        weights = class_weights(self.data.pixels["train"], recipe.class_balance)
+        return SegmenterTraining(
+            network, recipe, classes=len(self.data.classes), weights=weights, **how
+        )
+
+    def conclude(self, network: nn.Module, loaders: dict[str, DataLoader]) -> Conclusion:
+        found = {name: measure(network, loaders[name], self.data) for name in loaders}
+        scores = {name: total.miou for name, (total, _) in found.items()}
+
+        def report(
+            out: Path, recipe: Recipe, history: list[dict[str, float]], timing: dict[str, Any]
+        ) -> Path:
+            from mobilevitv2.training.segmentation_report import write_segmentation_report
+
+            split = "test" if "test" in found else "val"
+            total, of_images = found[split]
+            return write_segmentation_report(
+                out,
+                history=history,
+                classes=self.data.classes,
+                colours=self.data.colours,
+                scores=total,
+                examples=list(self._examples(network, loaders[split], split, of_images)),
+                title=f"{self.data.name}, {split} images",
+                settings=asdict(recipe) | {f"{name} mIoU": s for name, s in scores.items()},
+                timing=timing,
+            )
+
+        return Conclusion(scores, report)
+
+    def _examples(
+        self, network: nn.Module, loader: DataLoader, split: str, of_images: dict[int, float]
+    ) -> "Iterator[Example]":
+        from mobilevitv2.training.panels import Example
+        from mobilevitv2.training.segmentation_report import telling_examples
+
+        images: Any = loader.dataset
+        indices = list(of_images)
+        told = telling_examples(list(of_images.values()))
+        for index in (indices[i] for group in told.values() for i in group):
+            pixels, truth, _ = images[index]
+            image = images.image(index)
+            predicted, certainty = predict_map(network, pixels[None], truth.shape)
+            yield Example(
+                name=name_of(self.data, split, index),
+                image=image,
+                truth=truth.numpy(),
+                predicted=predicted,
+                certainty=certainty,
+                miou=of_images[index],
+            )
+
+
+def maps_of(output: Any) -> Tensor:
+    """The logits of a network's output, which may be the logits, or torchvision's dict of them."""
+    if isinstance(output, Tensor):
+        return output
+    return output["out"] if isinstance(output, dict) else output.logits
+
+
+def whole_images(processor: MobileViTImageProcessor, short_side: int) -> MobileViTImageProcessor:
+    """The same processor for images of this short side [px], of which nothing is cut off."""
+    size = {"shortest_edge": short_side}
+    return replace(processor, do_resize=True, do_center_crop=False, size=size)
+
+
+def class_weights(pixels: list[int], balance: float) -> Tensor | None:
+    """How much a pixel of each class counts: (its share of all pixels) ** -balance.
+
+    None where all count the same. Scaled so that the mean over the pixels is 1.
+    """
+    if not balance:
+        return None
+    counts = torch.tensor(pixels, dtype=torch.float64).clamp(min=1)
+    weights = (counts / counts.sum()) ** -balance
+    return (weights * counts.sum() / (weights * counts).sum()).float()
+
+
+@torch.inference_mode()
+def predict_map(
+    network: nn.Module, images: Tensor, size: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Class numbers and their probabilities, [H, W] of `size`, for a batch of one image."""
+    device = next(network.parameters()).device
+    logits = maps_of(network(images.to(device))).float().cpu().numpy()[0]
+    return label_map(logits, size, certainty=True)
+
+
+def measure(
+    network: nn.Module, loader: DataLoader, data: SegmentationData
+) -> tuple[SegmentationScores, dict[int, float]]:
+    """The scores over all images, and each image's own mIoU by its index."""
+    total = SegmentationScores(len(data.classes), IGNORED)
+    of_images = {}
+    for index, (images, masks, broken) in enumerate(loader):
+        if broken[0] >= 0:
+            continue
+        truth = masks[0].numpy()
+        predicted, _ = predict_map(network, images, truth.shape)
+        alone = SegmentationScores(len(data.classes), IGNORED)
+        alone.update(predicted, truth)
+        total.add(alone)
+        of_images[index] = alone.miou
+    return total, of_images
