@@ -3,7 +3,8 @@
     python benchmarks/same_trainer.py ../shared/data/flowers [--width 0.5] [--seed 0] [--threads 2]
         [--only mobilevitv2 | timm] [--out runs/same_trainer]
 
-timm's network keeps its own initialisation. Runs that are already there are not trained again.
+timm's network keeps its own initialisation. Runs that are already there are not trained again, and
+those that were stopped go on.
 """
 
 import argparse
@@ -38,7 +39,7 @@ def main() -> None:
             continue
         torch.manual_seed(options.seed)
         network = make(name, options.width, len(data.classes))
-        result = fit(network, data, recipe, out)
+        result = fit(network, data, recipe, out, resume=(out / "checkpoints").is_dir())
         row = {
             "model": name,
             "seed": options.seed,

@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 
-from mobilevitv2.data.known_classes import KNOWN, palette
+from mobilevitv2.class_names import palette
+from mobilevitv2.data.known_classes import KNOWN
 from mobilevitv2.data.masked_images import MaskedImages
 from mobilevitv2.data.segmentation import IGNORED, is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,17 @@ def test_core_ml_is_converted_and_checked_in_structure(bundle, precision, tmp_pa
 
 
 @needs("coremltools")
-def test_what_core_ml_is_not_asked_for(bundle, tmp_path):
-    with pytest.raises(ConfigError, match="Core ML can't have image size any"):
-        export(bundle, to="coreml", image_size="any", out=tmp_path / "colours.mlpackage")
+@pytest.mark.parametrize(
+    ("size", "said"), [("any", "any"), ([[64, 64], [96, 96]], "several")], ids=str
+)
+def test_what_core_ml_is_not_asked_for(bundle, size, said, tmp_path):
+    with pytest.raises(ConfigError, match=f"Core ML can't have image size {said}; it has one"):
+        export(bundle, to="coreml", image_size=size, out=tmp_path / "colours.mlpackage")
+
+
+def test_a_file_for_litert_says_what_opens_it(tmp_path, monkeypatch):
+    """Which is not what makes it: that one wants another torch."""
+    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    (tmp_path / "colours.tflite").write_bytes(b"a graph")
+    with pytest.raises(ImportError, match=r"pip install 'mobilevitv2\[litert-runtime\]'"):
+        open_runtime(tmp_path / "colours.tflite")

@@ -11,9 +11,16 @@ from torch import Tensor, nn
 from mobilevitv2.checkpoint.files import FOLDER_NAMES, check_finite, find_weights, read_weights
 from mobilevitv2.checkpoint.layouts import recognise, rename, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
+from mobilevitv2.class_names import ADE20K, VOC, palette
 from mobilevitv2.source import read_json, resolve_file
 
 logger = logging.getLogger(__name__)
+
+# The published segmenters of ml-cvnets by their number of classes: names, output stride, dilations.
+SEGMENTERS: dict[int, tuple[tuple[str, ...], int, list[int]]] = {
+    len(VOC): (VOC, 16, [6, 12, 18]),
+    len(ADE20K): (ADE20K, 8, [12, 24, 36]),
+}
 
 
 @dataclass
@@ -64,6 +71,8 @@ def open_checkpoint(
 
 def _read_off(name: str, state: dict[str, Tensor], labels: list[str] | None) -> dict[str, Any]:
     fields = infer_config(state)
+    if "segmentation_head" in fields:
+        fields |= _published_segmenter(name, fields["num_labels"])
     if labels and len(labels) == fields.get("num_labels"):
         fields["id2label"] = dict(enumerate(labels))
     elif labels:
@@ -71,6 +80,28 @@ def _read_off(name: str, state: dict[str, Tensor], labels: list[str] | None) -> 
             "%s: the %d class names in it are not those of its head; not used", name, len(labels)
         )
     return fields
+
+
+def _published_segmenter(name: str, classes: int) -> dict[str, Any]:
+    """What a segmenter's tensors don't show: as in the published sets with so many classes."""
+    if classes not in SEGMENTERS:
+        known = " or ".join(map(str, SEGMENTERS))
+        logger.warning(
+            "%s has %d classes, not %s, so nothing says at which output stride it was trained; 16 "
+            "and dilations of 6, 12 and 18 are taken. Pass output_stride and atrous_rates if not",
+            name,
+            classes,
+            known,
+        )
+        return {"output_stride": 16}
+    names, stride, rates = SEGMENTERS[classes]
+    first = int(names is ADE20K)
+    return {
+        "id2label": dict(enumerate(names)),
+        "output_stride": stride,
+        "atrous_rates": rates,
+        "class_colors": [list(colour) for colour in palette(first + classes)[first:]],
+    }
 
 
 def _config_beside(source: str | Path, weights: Path, **hub: Any) -> dict[str, Any] | None:

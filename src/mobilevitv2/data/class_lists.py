@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilevitv2.data.known_classes import KNOWN, Colour
+from mobilevitv2.class_names import Colour
+from mobilevitv2.data.known_classes import KNOWN
 from mobilevitv2.data.masks import MOST_CLASSES
 from mobilevitv2.errors import DataError
 

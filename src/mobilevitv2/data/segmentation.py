@@ -8,7 +8,7 @@ from statistics import median
 
 import numpy as np
 
-from mobilevitv2.data.known_classes import Colour
+from mobilevitv2.class_names import Colour
 from mobilevitv2.data.mask_classes import MaskClasses, settle_classes
 from mobilevitv2.data.mask_layouts import find_layout, is_segmentation
 from mobilevitv2.data.masks import IGNORED, MaskLook, class_table, read_classes

@@ -210,7 +210,11 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2PreTrainedModel):
 
 
 def segmentation_loss(
-    logits: Tensor, labels: Tensor, ignored: int = 255, weight: Tensor | None = None
+    logits: Tensor,
+    labels: Tensor,
+    ignored: int = 255,
+    weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
 ) -> Tensor:
     """Mean cross-entropy of logits [B, N, h, w], resized to labels [B, H, W] (bilinear).
 
@@ -219,7 +223,8 @@ def segmentation_loss(
     """
     resized = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear")
     labels = labels.long()
-    total = F.cross_entropy(resized, labels, weight, ignore_index=ignored, reduction="sum")
+    how = {"ignore_index": ignored, "reduction": "sum", "label_smoothing": label_smoothing}
+    total = F.cross_entropy(resized, labels, weight, **how)
     counted = labels != ignored
     if weight is None:
         return total / counted.sum().clamp(min=1)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-Colour = tuple[int, int, int]  # RGB, 0..255
+from mobilevitv2.class_names import Colour
 
 STEP = 15  # between the values of a channel that are tried
 LIGHTNESS = 0.5, 0.9  # OKLab, in [0, 1]: darker and lighter ones look like shadow and glare

@@ -17,7 +17,7 @@ class LiteRtRuntime:
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
         self.precision = only_fp32(precision, "LiteRT")
-        litert: Any = require("ai_edge_litert.interpreter", extra="litert")
+        litert: Any = require("ai_edge_litert.interpreter", extra="litert-runtime")
         try:
             self.interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
         except ValueError as error:

@@ -3,7 +3,7 @@
 # B batch, C channels, H W height and width, N classes, M images
 
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from mobilevitv2.data import ClassificationData, Sample
 from mobilevitv2.data.images import ImageSet
+from mobilevitv2.errors import ConfigError
 from mobilevitv2.images import load_image
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.processor import MobileViTImageProcessor
@@ -27,6 +28,7 @@ from mobilevitv2.training.networks import margin_processor
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.task import Conclusion, Task
 
+FOR_MASKS = ("resize_range", "class_share", "photometric", "blur", "class_balance")
 LARGEST = 256  # px, unless a recipe asks for more
 
 
@@ -63,6 +65,14 @@ class ClassificationTask(Task[ClassificationData]):
     name = "classification"
     metric = "accuracy"
     model_class = MobileViTV2ForImageClassification
+
+    def check(self, recipe: Recipe) -> None:
+        plain = {f.name: f.default for f in fields(Recipe)}
+        if wrong := [n for n in FOR_MASKS if getattr(recipe, n) != plain[n]]:
+            raise ConfigError(
+                f"{wrong[0]} is {getattr(recipe, wrong[0])}, which is for data with masks. Leave "
+                "it out for folders of classes."
+            )
 
     def image_size(self, recipe: Recipe) -> int:
         """The recipe's, or that of the median image as a multiple of 32, from 32 to 256 [px]."""

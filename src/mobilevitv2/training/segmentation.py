@@ -53,12 +53,12 @@ class SegmenterTraining(Training):
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
         output = self.network(images)
-        loss = segmentation_loss(maps_of(output), targets, IGNORED, self.class_weights)
+        how = (targets, IGNORED, self.class_weights, self.recipe.label_smoothing)
+        loss = segmentation_loss(maps_of(output), *how)
         beside = getattr(output, "auxiliary_logits", None)
         if beside is None:
             return loss
-        share = self.recipe.auxiliary_loss
-        return loss + share * segmentation_loss(beside, targets, IGNORED, self.class_weights)
+        return loss + self.recipe.auxiliary_loss * segmentation_loss(beside, *how)
 
     def validate_batch(self, images: Tensor, targets: Tensor) -> None:
         logits = maps_of(self.averaged(images)).float()

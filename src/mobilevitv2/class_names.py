@@ -1,0 +1,55 @@
+"""The published names and colours of the classes of data sets that masks are numbered by."""
+
+Colour = tuple[int, int, int]  # RGB, 0..255
+
+# http://host.robots.ox.ac.uk/pascal/VOC/voc2012: its 20 classes, after the background
+_VOC = (
+    "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, "
+    "dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"
+).split(", ")
+# SegNet's 11 classes of CamVid, with the colours of its tutorial
+CAMVID = {
+    "Sky": (128, 128, 128),
+    "Building": (128, 0, 0),
+    "Pole": (192, 192, 128),
+    "Road": (128, 64, 128),
+    "Pavement": (60, 40, 222),
+    "Tree": (128, 128, 0),
+    "SignSymbol": (192, 128, 128),
+    "Fence": (64, 64, 128),
+    "Car": (64, 0, 128),
+    "Pedestrian": (64, 64, 0),
+    "Bicyclist": (0, 128, 192),
+}
+# objectInfo150 of the scene parsing challenge: the first name of each class
+_ADE20K = (
+    "wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, "
+    "person, earth, door, table, mountain, plant, curtain, chair, car, water, painting, sofa, "
+    "shelf, house, sea, mirror, rug, field, armchair, seat, fence, desk, rock, wardrobe, lamp, "
+    "bathtub, railing, cushion, base, box, column, signboard, chest of drawers, counter, sand, "
+    "sink, skyscraper, fireplace, refrigerator, grandstand, path, stairs, runway, case, "
+    "pool table, pillow, screen door, stairway, river, bridge, bookcase, blind, coffee table, "
+    "toilet, flower, book, hill, bench, countertop, stove, palm, kitchen island, computer, "
+    "swivel chair, boat, bar, arcade machine, hovel, bus, towel, light, truck, tower, chandelier, "
+    "awning, streetlight, booth, television receiver, airplane, dirt track, apparel, pole, land, "
+    "bannister, escalator, ottoman, bottle, buffet, poster, stage, van, ship, fountain, "
+    "conveyer belt, canopy, washer, plaything, swimming pool, stool, barrel, basket, waterfall, "
+    "tent, bag, minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot, "
+    "animal, bicycle, lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, "
+    "traffic light, tray, ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, "
+    "radiator, glass, clock, flag"
+).split(", ")
+
+VOC, ADE20K = tuple(_VOC), tuple(_ADE20K)
+
+
+def palette(count: int) -> list[Colour]:
+    """Pascal VOC's colours: the number's bits go to red, green, blue in turn, top bits first."""
+    return [
+        (_spread(number), _spread(number >> 1), _spread(number >> 2)) for number in range(count)
+    ]
+
+
+def _spread(number: int) -> int:
+    """Every third bit of the number, the lowest of them as bit 7, the next as bit 6, and so on."""
+    return sum((number >> 3 * i & 1) << (7 - i) for i in range(8))
