@@ -63,11 +63,12 @@ def test_bytes_go_in_and_classes_come_out(bundles, served):
     images = np.stack([np.asarray(picture(c, seed=7)) for c in COLOURS])
     scores, classes = runtime(images)
     assert (scores.dtype, classes.dtype) == (np.float32, np.int64)
-    wanted = Predictor(bundles["bgr"], device="cpu", top_k=2)([picture(c, seed=7) for c in COLOURS])
+    original = Predictor(bundles["bgr"], device="cpu", top_k=2)
+    wanted = original([picture(c, seed=7) for c in COLOURS])
     assert [[CLASSES[i] for i in row] for row in classes] == [w.labels for w in wanted]
-    assert np.allclose(scores, [w.scores for w in wanted], atol=1e-3)
+    assert np.allclose(scores, [w.scores for w in wanted], atol=1e-4)
     five = [picture(CLASSES[i % 3], seed=i) for i in range(5)]  # which fill no whole batch
-    assert [r.label for r in Predictor(served)(five)] == [CLASSES[i % 3] for i in range(5)]
+    assert [r.label for r in Predictor(served)(five)] == [r.label for r in original(five)]
 
 
 def test_two_hundred_photos(bundles, plain, shared_data):

@@ -47,7 +47,7 @@ class Server(SimpleHTTPRequestHandler):
             self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
         super().end_headers()
 
-    def log_message(self, *arguments) -> None:
+    def log_message(self, format: str, *args: object) -> None:
         pass
 
 
@@ -69,7 +69,7 @@ def browser() -> str:
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory) -> dict[str, Path]:
+def bundles(browser, tmp_path_factory) -> dict[str, Path]:
     """One for each channel order; they also resize with different filters."""
     folder = tmp_path_factory.mktemp("models")
     bundles = {order: save_trained(folder / order, order) for order in ("rgb", "bgr")}

@@ -1,0 +1,184 @@
+"""From images and masks to a bundle: what is learned, kept, reported, resumed and refused."""
+
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from page import Page
+from PIL import Image
+from shapes import CLASSES, COLOURS, QUICK, save_scenes, trained
+
+from mobilevitv2 import (
+    MobileViTImageProcessor,
+    MobileViTV2ForImageClassification,
+    MobileViTV2ForSemanticSegmentation,
+    Predictor,
+)
+from mobilevitv2.data import open_segmentation
+from mobilevitv2.errors import ConfigError, DataError
+from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.training import Recipe, train
+from mobilevitv2.training.schedule import make_optimizer
+from mobilevitv2.training.segmentation import SegmentationTask, class_weights
+
+
+@pytest.fixture(scope="module")
+def run():
+    return trained()[1]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return trained()[0]
+
+
+def test_it_learns_colours_and_counts_as_an_independent_count_does(run, data):
+    assert run.metric == "miou"
+    assert run.score > 0.8
+    scores = SegmentationScores(3)
+    opened, predictor = open_segmentation(data), Predictor(run.best, device="cpu")
+    for image, mask in opened.val:
+        scores.update(predictor(image).mask, np.asarray(Image.open(mask)))
+    assert run.score == pytest.approx(scores.miou, abs=1e-3)
+
+
+def test_the_bundle_has_names_colours_head_and_whole_images(run):
+    model = MobileViTV2ForSemanticSegmentation.from_pretrained(run.best)
+    assert list((model.config.id2label or {}).values()) == CLASSES
+    assert model.config.class_colors == [list(colour) for colour in COLOURS]
+    assert (model.config.output_stride, model.config.aspp_out_channels) == (8, 16)
+    assert model.auxiliary_head is not None
+    processor = MobileViTImageProcessor.from_pretrained(run.best)
+    assert not processor.do_center_crop
+    assert processor.size == {"shortest_edge": 64}
+
+
+def test_the_history_and_the_report_tell_of_it(run):
+    rows = list(csv.DictReader((run.out / "metrics.csv").open()))
+    best = max(rows, key=lambda row: float(row["val_miou"]))
+    assert float(best["val_miou"]) == pytest.approx(run.score, abs=0.01)
+    assert int(best["epoch"]) == run.best_epoch
+    assert float(rows[-1]["train_loss"]) < 0.5 * float(rows[0]["train_loss"])
+    page = Page(run.report.read_text())
+    assert f"{100 * run.score:.1f} %" in page.text
+    assert all(name in page.text for name in CLASSES)
+
+
+def test_a_stopped_run_ends_with_the_same_weights(data, tmp_path, monkeypatch):
+    import signal
+
+    from mobilevitv2.training import TrainingInterrupted, keeper
+
+    quick = QUICK | {"epochs": 2}
+    whole = train(data, out=tmp_path / "whole", quiet=True, **quick)
+    told = keeper.Keeper.on_train_epoch_end
+
+    def stop(self, trainer, module):
+        if trainer.current_epoch == 0:
+            self.signal = signal.SIGTERM
+        told(self, trainer, module)
+
+    monkeypatch.setattr(keeper.Keeper, "on_train_epoch_end", stop)
+    with pytest.raises(TrainingInterrupted):
+        train(data, out=tmp_path / "parts", quiet=True, **quick)
+    monkeypatch.undo()
+    again = train(data, out=tmp_path / "parts", resume=True, quiet=True)
+    weights = "last/model.safetensors"
+    assert (again.out / weights).read_bytes() == (whole.out / weights).read_bytes()
+
+
+def test_fine_tuning_takes_the_backbone_of_a_classifier(data, tmp_path):
+    from tiny import save_trained
+
+    start = save_trained(tmp_path / "start")
+    result = train(
+        data, out=tmp_path / "run", model=start, quiet=True, **(_no_width() | {"epochs": 1, "lr": 0})
+    )
+    tuned = MobileViTV2ForSemanticSegmentation.from_pretrained(result.best)
+    before = MobileViTV2ForImageClassification.from_pretrained(start).mobilevitv2.state_dict()
+    for key, tensor in tuned.mobilevitv2.named_parameters():
+        torch.testing.assert_close(tensor, before[key])  # the rate was 0
+    assert tuned.config.output_stride == 8
+
+
+def test_fine_tuning_keeps_the_head_of_a_segmenter_for_the_same_classes(run, data, tmp_path):
+    settings = _no_width() | {"epochs": 1, "lr": 0}
+    result = train(data, out=tmp_path / "run", model=run.best, quiet=True, **settings)
+    assert result.score > 0.8  # nothing was learned: it was kept
+
+
+def test_a_slower_backbone_gets_its_share_of_the_rate(run):
+    model = MobileViTV2ForSemanticSegmentation.from_pretrained(run.best)
+    groups = make_optimizer(model, Recipe(lr=0.1, backbone_lr=0.1)).param_groups
+    by_share = {share: [g for g in groups if g["share"] == share] for share in (0.1, 1.0)}
+    counted = {s: sum(p.numel() for g in found for p in g["params"]) for s, found in by_share.items()}
+    assert counted[0.1] == model.mobilevitv2.num_parameters()
+    assert sum(counted.values()) == model.num_parameters()
+
+
+def test_class_weights_make_rare_classes_count_as_much():
+    pixels = [900, 90, 10]
+    even = class_weights(pixels, 1.0)
+    assert even is not None
+    torch.testing.assert_close(even * torch.tensor(pixels), torch.full((3,), 1000 / 3))
+    assert class_weights(pixels, 0.0) is None
+    half = class_weights(pixels, 0.5)
+    assert half is not None
+    assert (half * torch.tensor(pixels)).sum().item() == pytest.approx(1000)
+
+
+def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
+    with pytest.raises(ConfigError, match="batch_size is 1"):
+        train(data, out=tmp_path / "run", quiet=True, **(QUICK | {"batch_size": 1}))
+    with pytest.raises(ConfigError, match="mixup is 0.2, but masks are not augmented so"):
+        train(data, out=tmp_path / "run", quiet=True, **(QUICK | {"mixup": 0.2}))
+    with pytest.raises(ConfigError, match="blur is 0.5, which is for data with masks"):
+        train("digits", out=tmp_path / "run", quiet=True, blur=0.5)
+    with pytest.raises(DataError, match="are about masks"):
+        train("digits", out=tmp_path / "run", quiet=True, ignore=3)
+
+
+def test_a_batch_whose_pixels_are_all_void_moves_nothing_to_nan(tmp_path):
+    folder = save_scenes(tmp_path / "data", train_count=4, val_count=2)
+    for i in range(3):  # all but one mask of the training images are void but for a pixel
+        void = np.full((64, 64 + 16 * (i % 2)), 255, np.uint8)
+        void[0, 0] = 1
+        Image.fromarray(void).save(folder / "trainannot" / f"{i}.png")
+    result = train(folder, out=tmp_path / "run", quiet=True, **(QUICK | {"epochs": 2}))
+    assert all(np.isfinite(row["train_loss"]) for row in result.history)
+
+
+def test_an_image_that_breaks_later_is_named_and_left_out(tmp_path):
+    folder = save_scenes(tmp_path / "data", train_count=6, val_count=3)
+    opened = open_segmentation(folder)
+    image, _ = opened.val[1]
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    result = train(opened, out=tmp_path / "run", quiet=True, **(QUICK | {"epochs": 1}))
+    broken = json.loads((result.out / "data.json").read_text())["broken"]
+    assert list(broken) == ["val/1.png"]
+
+
+def test_the_image_size_follows_the_median_image(data):
+    opened = open_segmentation(data)
+    task = SegmentationTask(opened)
+    for short_side, chosen in ((20, 32), (360, 352), (4000, 512)):
+        opened.short_side = short_side
+        assert task.image_size(Recipe()) == chosen
+    assert task.image_size(Recipe(image_size=96)) == 96
+
+
+def test_a_changed_mask_folder_is_noticed_on_resuming(run, data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(run.out, tmp_path / "run")
+    (tmp_path / "data" / "trainannot" / "0.png").unlink()
+    (tmp_path / "data" / "train" / "0.png").unlink()
+    with pytest.raises(DataError, match="are not those with which the run"):
+        train(tmp_path / "data", out=tmp_path / "run", resume=True, quiet=True)
+
+
+def _no_width() -> dict:
+    return {key: value for key, value in QUICK.items() if key != "width"}
