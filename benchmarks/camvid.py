@@ -1,7 +1,7 @@
 """Mean IoU from scratch of our segmenter and of torchvision's LRASPP, for the same time.
 
     python benchmarks/camvid.py ../shared/data/camvid [--minutes 30] [--width 0.5] [--threads 2]
-        [--only mobilevitv2 | lraspp_mobilenet_v3_large] [--out runs/camvid]
+        [--precision bf16] [--only mobilevitv2 | lraspp_mobilenet_v3_large] [--out runs/camvid]
 
 Same trainer, recipe, crops and seed; each gets as many epochs as fit the minutes, judged by its
 first steps, so that the learning rate of either comes down in time.
@@ -49,7 +49,9 @@ def seconds_an_epoch(network: nn.Module, data: SegmentationData, recipe: Recipe)
     started = 0.0
     for i in range(WARM + TIMED):
         started = time.perf_counter() if i == WARM else started
-        segmentation_loss(maps_of(network(images)), masks).backward()
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bf16"):
+            loss = segmentation_loss(maps_of(network(images)), masks)
+        loss.backward()
     network.zero_grad()
     steps = -(-len(data.train) // recipe.batch_size)
     return VALIDATION * (time.perf_counter() - started) / TIMED * steps
@@ -63,11 +65,13 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
     parser.add_argument("--only", choices=NETWORKS)
     parser.add_argument("--out", type=Path, default=Path("runs/camvid"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    recipe = Recipe.load("segmentation", seed=options.seed, threads=options.threads)
+    how = {"seed": options.seed, "threads": options.threads, "precision": options.precision}
+    recipe = Recipe.load("segmentation", **how)
     data = open_segmentation(options.data, seed=options.seed)
     for name in [options.only] if options.only else NETWORKS:
         out = options.out / f"{name}-{options.seed}"
@@ -86,6 +90,7 @@ def main() -> None:
             "epochs": len(result.history),
             "minutes": result.seconds / 60,
             "threads": options.threads,
+            "precision": options.precision,
         }
         (out / "result.json").write_text(json.dumps(row))
     rows = [json.loads(p.read_text()) for p in sorted(options.out.glob("*/result.json"))]

@@ -1,4 +1,4 @@
-"""Time and memory of one training step of a segmenter, ours beside the same head on timm's backbone.
+"""Time and memory of a segmenter's training step, ours beside the same head on timm's backbone.
 
     python benchmarks/segmentation_step.py [--width 0.5] [--size 352] [--batch 8] [--threads 2]
         [--head deeplabv3 | pspnet] [--stride 16]

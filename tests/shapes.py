@@ -3,6 +3,7 @@
 import functools
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -42,7 +43,7 @@ def save_scenes(folder: Path, train_count: int = 24, val_count: int = 6) -> Path
     return folder
 
 
-QUICK = {
+QUICK: dict[str, Any] = {
     "width": 0.25,
     "epochs": 12,
     "lr": 0.01,
@@ -51,8 +52,14 @@ QUICK = {
     "head_channels": 16,
     "output_stride": 8,
     "ema_decay": 0.9,
+    "photometric": 0.0,  # colours are what there is to learn
     "threads": 1,
 }
+
+
+def quick(**changes: Any) -> dict[str, Any]:
+    """The settings of a quick run, with some changed; None leaves one out."""
+    return {key: value for key, value in (QUICK | changes).items() if value is not None}
 
 
 @functools.cache

@@ -32,7 +32,6 @@ FLOORS = {  # a module may import its own folder, and floors below
     "live": 3,
     "label_maps": 0,
     "class_names": 0,
-    "scores": 0,
     "views": 2,
     "arguments": 5,
     "predictor": 3,

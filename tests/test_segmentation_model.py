@@ -1,4 +1,4 @@
-"""The segmentation model against live transformers, the published key lists and parameter counts."""
+"""The segmentation model against live transformers, published key lists and parameter counts."""
 
 import re
 from pathlib import Path
@@ -45,7 +45,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 }
 
 
-def segmenter(**fields: Any) -> MobileViTV2ForSemanticSegmentation:
+def segmenter(**fields: Any) -> Any:
     fields = {"width_multiplier": 0.5, "num_labels": 5, "aspp_out_channels": 32} | fields
     return MobileViTV2ForSemanticSegmentation(MobileViTV2Config(**fields)).eval()
 
@@ -71,7 +71,7 @@ def test_parameter_counts_are_those_of_the_model_zoo(width):
 
 
 def pair(fields: dict[str, Any], *, dilate: bool = True) -> tuple[Any, Any]:
-    """transformers' model and ours with the same weights; `dilate` as in test_parity_transformers."""
+    """transformers' model and ours, same weights; `dilate` as in test_parity_transformers."""
     theirs = transformers.MobileViTV2ForSemanticSegmentation(
         transformers.MobileViTV2Config(**fields, num_labels=21)
     )
@@ -163,7 +163,7 @@ def test_a_file_of_ml_cvnets_says_its_head_and_its_classes_say_the_rest(
     head, classes, stride, rates, first, helped, tmp_path
 ):
     """Stride and rates leave no trace in the weights: they are those of the published sets."""
-    model = randomize(
+    model: Any = randomize(
         segmenter(
             segmentation_head=head,
             num_labels=classes,
@@ -252,7 +252,7 @@ def test_one_image_alone_can_not_be_trained_on(head):
 
 
 def test_a_classifier_gives_its_backbone_to_a_new_head_when_asked(tmp_path, caplog):
-    classifier = randomize(
+    classifier: Any = randomize(
         MobileViTV2ForImageClassification(MobileViTV2Config(width_multiplier=0.5, num_labels=9))
     )
     classifier.save_pretrained(tmp_path)
@@ -273,7 +273,9 @@ def test_new_classes_replace_the_last_convolutions_only():
     model = segmenter(use_auxiliary_head=True)
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     model.reset_classifier(3, ["a", "b", "c"])
-    changed = {key for key, tensor in model.state_dict().items() if tensor.shape != before[key].shape}
+    changed = {
+        key for key, tensor in model.state_dict().items() if tensor.shape != before[key].shape
+    }
     assert {key.rsplit(".", 2)[0] for key in changed} == {
         "auxiliary_head.classifier",
         "segmentation_head.classifier",

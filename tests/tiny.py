@@ -88,6 +88,7 @@ def colour_predictor(classes: list[str] = CLASSES, order: str = "rgb", **options
 def model_of(predictor: Predictor) -> MobileViTV2ForImageClassification:
     """The live model that it asks."""
     assert isinstance(predictor.network, LiveNetwork)
+    assert isinstance(predictor.network.model, MobileViTV2ForImageClassification)
     return predictor.network.model
 
 

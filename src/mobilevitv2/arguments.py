@@ -85,6 +85,7 @@ def complain(message: str) -> None:
 
 
 def setting(text: str) -> tuple[str, Any]:
+    """NAME=VALUE of --set, to both."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
         raise typer.BadParameter(f"--set {text}: NAME=VALUE is wanted, such as mixup=0.")
@@ -109,6 +110,7 @@ def sides_of(text: str) -> Any:
 
 
 def check_folder(folder: Path | None, overwrite: bool) -> None:
+    """Raises FileExistsError where something is in the way, unless it may be overwritten."""
     if folder is None or overwrite or not folder.exists():
         return
     if not folder.is_dir() or any(folder.iterdir()):

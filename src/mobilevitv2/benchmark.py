@@ -22,14 +22,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from mobilevitv2.live import bundle_of, open_model, open_processor
 from mobilevitv2.config import image_sides
 from mobilevitv2.deploy import export, fuse
 from mobilevitv2.deploy.request import TARGETS
-from mobilevitv2.errors import require
+from mobilevitv2.errors import ConfigError, require
+from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.timing import interleaved
+from mobilevitv2.views import size_of_a_square
 
 TARGETS_HERE = ("onnx", "openvino", "executorch", "litert")
 PACKAGES = ("mobilevitv2", "torch", "onnxruntime", "openvino", "executorch", "timm", "transformers")
@@ -92,7 +93,7 @@ def benchmark(
     peers: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Benchmark:
-    """Measure a classifier, and with `peers` timm's and transformers' of the same width beside it.
+    """Measure a model, and with `peers` timm's and transformers' of the same width beside it.
 
     The peers have random weights and go through the same runtimes. `threads` is for every runtime;
     by default each takes what it takes. Raises what `export` raises.
@@ -100,7 +101,9 @@ def benchmark(
     source = bundle_of(source)
     model = open_model(source).float()
     processor = open_processor(source, model)
-    size = image_sides(image_size or [processor.crop_size[s] for s in ("height", "width")])
+    if peers and not isinstance(model, MobileViTV2ForImageClassification):
+        raise ConfigError("peers are classifiers; leave them out for a model that names pixels.")
+    size = image_sides(image_size or size_of_a_square(processor))
     if threads is not None:
         torch.set_num_threads(threads)
     left_out: dict[str, str] = {}
@@ -110,7 +113,7 @@ def benchmark(
             place = Path(folder) / str(batch)
             place.mkdir()
             calls = _ours(source, model, size, batch, threads, place, left_out)
-            if peers:
+            if peers and isinstance(model, MobileViTV2ForImageClassification):
                 calls |= _peers(model, size, batch, threads, place, left_out)
             pixels = np.random.default_rng(0).random((batch, 3, *size), np.float32)
             times = interleaved({k: partial(call, pixels) for k, call in calls.items()}, rounds)
@@ -145,7 +148,7 @@ def machine(threads: int | None = None) -> dict[str, Any]:
 
 def _ours(
     source: str | Path,
-    model: MobileViTV2ForImageClassification,
+    model: TaskModel,
     size: tuple[int, int],
     batch: int,
     threads: int | None,

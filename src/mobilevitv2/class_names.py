@@ -2,11 +2,16 @@
 
 Colour = tuple[int, int, int]  # RGB, 0..255
 
+
+def _names(listed: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in listed.replace("\n", " ").split(","))
+
+
 # http://host.robots.ox.ac.uk/pascal/VOC/voc2012: its 20 classes, after the background
-_VOC = (
-    "background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, "
-    "dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor"
-).split(", ")
+VOC = _names("""
+background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable,
+dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
+""")
 # SegNet's 11 classes of CamVid, with the colours of its tutorial
 CAMVID = {
     "Sky": (128, 128, 128),
@@ -22,25 +27,23 @@ CAMVID = {
     "Bicyclist": (0, 128, 192),
 }
 # objectInfo150 of the scene parsing challenge: the first name of each class
-_ADE20K = (
-    "wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, "
-    "person, earth, door, table, mountain, plant, curtain, chair, car, water, painting, sofa, "
-    "shelf, house, sea, mirror, rug, field, armchair, seat, fence, desk, rock, wardrobe, lamp, "
-    "bathtub, railing, cushion, base, box, column, signboard, chest of drawers, counter, sand, "
-    "sink, skyscraper, fireplace, refrigerator, grandstand, path, stairs, runway, case, "
-    "pool table, pillow, screen door, stairway, river, bridge, bookcase, blind, coffee table, "
-    "toilet, flower, book, hill, bench, countertop, stove, palm, kitchen island, computer, "
-    "swivel chair, boat, bar, arcade machine, hovel, bus, towel, light, truck, tower, chandelier, "
-    "awning, streetlight, booth, television receiver, airplane, dirt track, apparel, pole, land, "
-    "bannister, escalator, ottoman, bottle, buffet, poster, stage, van, ship, fountain, "
-    "conveyer belt, canopy, washer, plaything, swimming pool, stool, barrel, basket, waterfall, "
-    "tent, bag, minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot, "
-    "animal, bicycle, lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, "
-    "traffic light, tray, ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, "
-    "radiator, glass, clock, flag"
-).split(", ")
-
-VOC, ADE20K = tuple(_VOC), tuple(_ADE20K)
+ADE20K = _names("""
+wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk,
+person, earth, door, table, mountain, plant, curtain, chair, car, water, painting, sofa,
+shelf, house, sea, mirror, rug, field, armchair, seat, fence, desk, rock, wardrobe, lamp,
+bathtub, railing, cushion, base, box, column, signboard, chest of drawers, counter, sand,
+sink, skyscraper, fireplace, refrigerator, grandstand, path, stairs, runway, case, pool
+table, pillow, screen door, stairway, river, bridge, bookcase, blind, coffee table, toilet,
+flower, book, hill, bench, countertop, stove, palm, kitchen island, computer, swivel chair,
+boat, bar, arcade machine, hovel, bus, towel, light, truck, tower, chandelier, awning,
+streetlight, booth, television receiver, airplane, dirt track, apparel, pole, land,
+bannister, escalator, ottoman, bottle, buffet, poster, stage, van, ship, fountain, conveyer
+belt, canopy, washer, plaything, swimming pool, stool, barrel, basket, waterfall, tent, bag,
+minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot, animal, bicycle,
+lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light, tray,
+ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass,
+clock, flag
+""")
 
 
 def palette(count: int) -> list[Colour]:

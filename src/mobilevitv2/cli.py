@@ -70,6 +70,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
 def _say_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"mobilevitv2 {metadata.version('mobilevitv2')}")

@@ -4,8 +4,8 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from mobilevitv2.live import bundle_of, open_model, open_processor
 from mobilevitv2.errors import CheckpointError
+from mobilevitv2.live import bundle_of, open_model, open_processor
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,6 @@ from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.opening import Precision
 from mobilevitv2.runtime.record import MULTIPLE
 
-
 TASKS = ("classification", "segmentation")
 
 
@@ -62,7 +61,8 @@ class ExportedNetwork:
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """What `open_processor` makes, float32 [B, 3, H, W], to logits [B, classes].
 
-        Of a segmenter they are [B, classes, h, w], or, of a file that gives classes, [B, H, W]. Where the file gives the k best classes only, the others share what is left evenly. Raises
+        Of a segmenter they are [B, classes, h, w], or class numbers [B, H, W] where the file gives
+        those. Where it gives the k best classes only, the others share what is left evenly. Raises
         ImageError for a size that the file was not made for.
         """
         self._check_size(*pixels.shape[2:])

@@ -9,8 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from mobilevitv2.checkpoint.files import INDEX_SUFFIX, find_weights
 from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor, task_of_model
-from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.source import read_json
+from mobilevitv2.views import size_of_a_square
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def describe(source: str | Path) -> ModelInfo:
     source = bundle_of(source)
     model = open_model(source)
     processor = open_processor(source, model)
-    size = _image_size(processor)
+    size = size_of_a_square(processor)
     weights = find_weights(source)
     return ModelInfo(
         source=str(source),
@@ -58,14 +58,6 @@ def describe(source: str | Path) -> ModelInfo:
         file_bytes=_size(weights),
         labels=list((model.config.id2label or {}).values()),
     )
-
-
-def _image_size(processor: MobileViTImageProcessor) -> tuple[int, int]:
-    """What the processor makes; where it does not crop, of a square image."""
-    if processor.do_center_crop:
-        return processor.crop_size["height"], processor.crop_size["width"]
-    width, height = processor.target_size(1024, 1024)
-    return height, width
 
 
 def count_macs(model: TaskModel, image_size: tuple[int, int]) -> int:

@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -73,7 +73,8 @@ class Network(Protocol):
 class Predictor:
     """Names what is in images: `Predictor("runs/flowers")("photo.jpg").label`.
 
-    A segmenter names every pixel: `Predictor("runs/streets")("photo.jpg").mask`. An image is a path, an http or https address, or whatever `load_image` takes.
+    A segmenter names every pixel: `Predictor("runs/streets")("photo.jpg").mask`. An image is a
+    path, an http or https address, or whatever `load_image` takes.
     """
 
     def __init__(
@@ -187,7 +188,7 @@ class Predictor:
     def warmup(self, batch_size: int | None = None) -> None:
         """Run once on black images, so that the first real ones wait for no memory and no plan."""
         black = Image.new("RGB", (256, 256))
-        self.logits([self.processor(black).pixel_values[0]] * (batch_size or self.batch_size))
+        self._scores([self.processor(black).pixel_values[0]] * (batch_size or self.batch_size))
 
     def __call__(self, images: ImageSource, *, top_k: int | None = None) -> Any:
         """One image to its `Classification` or `Segmentation`; a list or an array to a list.
@@ -242,17 +243,17 @@ class Predictor:
 
     def _computed(
         self, batches: Iterator[list[Prepared | Unreadable]]
-    ) -> Iterator[tuple[list[Prepared | Unreadable], Sequence[np.ndarray]]]:
+    ) -> Iterator[tuple[list[Prepared | Unreadable], list[np.ndarray]]]:
         """Each batch with the logits of its readable images, `requests` batches at a time."""
 
-        def compute(batch: list[Prepared | Unreadable]) -> Sequence[np.ndarray]:
-            return self.logits([item.pixels for item in batch if isinstance(item, Prepared)])
+        def compute(batch: list[Prepared | Unreadable]) -> list[np.ndarray]:
+            return self._scores([item.pixels for item in batch if isinstance(item, Prepared)])
 
         if self.requests == 1:
             for batch in batches:
                 yield batch, compute(batch)
             return
-        under_way: deque[tuple[list[Prepared | Unreadable], Future[Sequence[np.ndarray]]]] = deque()
+        under_way: deque[tuple[list[Prepared | Unreadable], Future[list[np.ndarray]]]] = deque()
         with ThreadPoolExecutor(self.requests, thread_name_prefix="compute") as pool:
             for batch in batches:
                 under_way.append((batch, pool.submit(compute, batch)))
@@ -291,27 +292,34 @@ class Predictor:
         name = name_of(source)
         try:
             image = _fetch(str(source)) if is_address(source) else source
-            picture = load_image(image) if self.views else image  # for its size; read only once
-            processor = whole_image(self.processor, picture.size) if self.views else self.processor
-            pixels = processor(picture).pixel_values[0]
-            size = picture.size[::-1] if self.views else pixels.shape[1:]
+            pixels, size = self._pixels(image)
         except (ImageError, OSError) as error:
             return Unreadable(name, str(error))
         named = on_disk or is_address(source) or getattr(source, "filename", "")
         return Prepared(name if named else None, pixels, size, None if on_disk else image)
 
-    def logits(self, pixels: list[np.ndarray]) -> Sequence[np.ndarray]:
-        """float32 [B, classes], of prepared arrays [3, H, W], which may differ in size.
+    def _pixels(self, image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
+        """What the model takes, and height and width that its answer is for."""
+        if self.views is None:
+            pixels = self.processor(image).pixel_values[0]
+            return pixels, pixels.shape[1:]
+        picture = load_image(image)
+        pixels = whole_image(self.processor, picture.size)(picture).pixel_values[0]
+        return pixels, (picture.height, picture.width)
 
-        Of a segmenter a list of arrays [classes, h, w], whose grid is coarser than the image.
-        """
-        if self.views:
-            return [self.views(self.network, array) for array in pixels]
+    def logits(self, pixels: list[np.ndarray]) -> np.ndarray:
+        """float32 [B, classes], of prepared arrays [3, H, W], which may differ in size."""
         if not pixels:
             return np.empty((0, len(self.classes)), np.float32)
         if len({array.shape for array in pixels}) > 1:  # the processor does not crop
-            return np.concatenate([self.network(array[None]) for array in pixels])
+            return np.concatenate([self.logits([array]) for array in pixels])
         return self.network(np.stack(pixels))
+
+    def _scores(self, pixels: list[np.ndarray]) -> list[np.ndarray]:
+        """Of each prepared array the logits [classes]; of a segmenter [classes, h, w], coarser."""
+        if self.views is None:
+            return list(self.logits(pixels))
+        return [self.views(self.network, array) for array in pixels]
 
 
 def _fetch(address: str) -> Image.Image:

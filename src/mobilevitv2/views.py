@@ -3,7 +3,6 @@
 # C classes, H W height and width of the image, h w of the scores
 
 from collections.abc import Callable, Iterator
-
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +71,14 @@ def starts(length: int, window: int) -> Iterator[int]:
     last = length - window
     yield from range(0, last, max(window // 2 // STEP, 1) * STEP)
     yield last
+
+
+def size_of_a_square(processor: MobileViTImageProcessor) -> tuple[int, int]:
+    """Height and width to which the processor brings a square image [px]."""
+    if processor.do_center_crop:
+        return processor.crop_size["height"], processor.crop_size["width"]
+    width, height = processor.target_size(1024, 1024)
+    return height, width
 
 
 def whole_image(

@@ -47,7 +47,5 @@ KNOWN = {
     "camvid": KnownSet(
         "camvid", "camvid", tuple(CAMVID), void=11, given_colours=tuple(CAMVID.values())
     ),
-    "ade20k": KnownSet(
-        "folders", "ade20k|adechallengedata", ADE20K, reduce_labels=True
-    ),
+    "ade20k": KnownSet("folders", "ade20k|adechallengedata", ADE20K, reduce_labels=True),
 }

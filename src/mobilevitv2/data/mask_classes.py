@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.data.class_lists import ClassList, class_file_in, given_classes, read_class_list
 from mobilevitv2.class_names import Colour, palette
+from mobilevitv2.data.class_lists import ClassList, class_file_in, given_classes, read_class_list
 from mobilevitv2.data.known_classes import KNOWN
 from mobilevitv2.data.mask_layouts import MaskLayout
 from mobilevitv2.data.masks import IGNORED, MOST_CLASSES, MaskLook, class_table

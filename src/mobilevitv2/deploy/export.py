@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor, task_of_model
 from mobilevitv2.deploy.compare import Comparison, compare, labels_of
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import (
@@ -29,8 +28,10 @@ from mobilevitv2.deploy.verify import Verification, images_below, pictures, veri
 from mobilevitv2.errors import ConfigError, DataError, ExportError, ImageError
 from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.images import ImageSource
+from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor, task_of_model
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.record import MULTIPLE, Record
+from mobilevitv2.views import size_of_a_square
 
 TargetName = Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"]
 
@@ -87,9 +88,10 @@ def export(
 
     `image_size` is a side, (height, width), a list of such, or "any" for all multiples of 32 px; by
     default what the processor makes, of a segmenter any size where the target can. Its `output` may
-    be mask, the class of every pixel of the input, a classifier's top_k. `batch` is a number or "any", by default any where the target
-    can, else 1. `input` uint8 is RGB pixels [B, H, W, 3], scaled in the file. int8 needs
-    `calibrate`, a folder of images like those to come. `images` is a folder to verify on.
+    be mask, the class of every pixel of the input; a classifier's may be top_k. `batch` is a number
+    or "any", by default any where the target can, else 1. `input` uint8 is RGB pixels [B, H, W, 3],
+    scaled in the file. int8 needs `calibrate`, a folder of images like those to come. `images` is a
+    folder to verify on.
 
     The file appears when all is done. One that answers otherwise than its model is set aside as
     `.rejected`, and ExportError says by how much. Raises FileExistsError unless `overwrite`,
@@ -211,10 +213,9 @@ def _batch(batch: int | str | None, target: Target) -> int | None:
 
 def _usual_size(processor: MobileViTImageProcessor, task: str, target: Target) -> Any:
     """What the processor makes; of a segmenter, which cuts nothing off, any size or a square."""
-    if task != "segmentation":
-        return processor.crop_size["height"], processor.crop_size["width"]
-    short_side = round(min(processor.size.values()) / MULTIPLE) * MULTIPLE
-    return "any" if "any" in target.sizes else short_side
+    if task == "segmentation" and "any" in target.sizes:
+        return "any"
+    return size_of_a_square(processor)
 
 
 def _for_size(processor: MobileViTImageProcessor, size: tuple[int, int]) -> MobileViTImageProcessor:
@@ -319,7 +320,7 @@ def _verify(
     """At each size (for any: two), and in each precision that the runtime would choose."""
     sizes: list[tuple[int, int]] | None = request.sizes
     if sizes is None:
-        size = _some_size(processor)
+        size = size_of_a_square(processor)
         square = tuple(-(-side // MULTIPLE) * MULTIPLE for side in size)
         sizes = [(square[0], square[1]), (square[0] + MULTIPLE, square[1] + 2 * MULTIPLE)]
     checks = []
@@ -334,13 +335,6 @@ def _verify(
             own = _prepared(images, _for_size(exported.open_processor(), size))
             checks.append(verify(exported, model, pixels, own))
     return checks
-
-
-def _some_size(processor: MobileViTImageProcessor) -> tuple[int, int]:
-    if processor.do_center_crop:
-        return processor.crop_size["height"], processor.crop_size["width"]
-    side = min(processor.size.values())
-    return side, side
 
 
 def _move(source: Path, to: Path) -> None:

@@ -46,7 +46,11 @@ class ExportForm(nn.Module):
         if self.output == "logits":
             return logits
         if self.output == "mask":
-            return F.interpolate(logits, pixels.shape[2:], mode="bilinear").argmax(1).to(self.mask_type)
+            return (
+                F.interpolate(logits, pixels.shape[2:], mode="bilinear")
+                .argmax(1)
+                .to(self.mask_type)
+            )
         scores, classes = logits.softmax(-1).topk(self.top_k)
         return scores, classes
 

@@ -6,6 +6,7 @@ the same classes in different orders.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.evaluation.chosen import Data, Progress, Split, choose
@@ -43,8 +44,8 @@ def evaluate(
     classes: Path | Sequence[str] | None = None,
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
-) -> Evaluation | SegmentationEvaluation:
-    """Accuracy, or of a segmenter mean IoU, on one split of what training accepts.
+) -> Any:
+    """An `Evaluation`, or of a segmenter a `SegmentationEvaluation`, of what training accepts.
 
     `auto` is the split called test, else val. A folder that has neither is taken whole, unless the
     model was trained on it: then it is what was held out of training.

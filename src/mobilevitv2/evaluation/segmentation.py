@@ -12,6 +12,7 @@ from mobilevitv2.data.segmentation import IGNORED, SegmentationData
 from mobilevitv2.errors import DataError
 from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
 from mobilevitv2.images import load_image
+from mobilevitv2.predictions import Segmentation
 from mobilevitv2.predictor import Predictor, Unreadable
 from mobilevitv2.scores import SegmentationScores
 
@@ -82,6 +83,7 @@ def evaluate_segmenter(
         if isinstance(result, Unreadable):
             unreadable[result.source] = result.reason
             continue
+        assert isinstance(result, Segmentation)
         truth = to_model[data.read_mask(chosen.samples[index][1])]
         alone = SegmentationScores(len(predictor.classes), IGNORED)
         alone.update(result.mask, truth)

@@ -86,9 +86,7 @@ class ClassificationTask(Task[ClassificationData]):
     def sized(self, processor: MobileViTImageProcessor, size: int) -> MobileViTImageProcessor:
         return margin_processor(processor, size)
 
-    def image_sets(
-        self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> dict[str, ImageSet]:
+    def image_sets(self, recipe: Recipe, processor: MobileViTImageProcessor) -> dict[str, ImageSet]:
         size = processor.crop_size["height"]
 
         def prepare(image: Any, _: tuple[int, int]) -> Tensor:

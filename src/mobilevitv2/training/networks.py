@@ -76,9 +76,7 @@ def processor_of(
     return task.sized(MobileViTImageProcessor.for_checkpoint(layout), image_size)
 
 
-def of_run(
-    task: Task, bundle: Path
-) -> tuple[MobileViTV2PreTrainedModel, MobileViTImageProcessor]:
+def of_run(task: Task, bundle: Path) -> tuple[MobileViTV2PreTrainedModel, MobileViTImageProcessor]:
     """The network of a run's bundle, without its weights, and its processor."""
     network = task.model_class(MobileViTV2Config.from_pretrained(bundle))
     return network, MobileViTImageProcessor.from_pretrained(bundle)

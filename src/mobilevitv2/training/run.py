@@ -78,13 +78,14 @@ def train(
     """Train on a folder of images, or on `digits`, into the folder `out`.
 
     Folders of classes make a classifier, images with masks a segmenter; `task` overrules what the
-    folder looks like. `classes`, `ignore` and `reduce_labels` say what the values of masks mean: see
-    `open_segmentation`.
+    folder looks like. `classes`, `ignore` and `reduce_labels` say what the values of masks mean,
+    see `open_segmentation`.
 
     `model` is anything `from_pretrained` takes, to be fine-tuned; None trains from scratch at
     `width`. `recipe` is a file or a shipped name; unset it is "digits" for the digits,
-    "segmentation" for masks and else "default"; `overrides` replace single settings of it. `resume` continues a stopped run exactly,
-    with the recipe in `out`. `quiet` says nothing on stderr.
+    "segmentation" for masks and else "default"; `overrides` replace single settings of it.
+    `resume` continues a stopped run exactly, with the recipe in `out`. `quiet` says nothing on
+    stderr.
 
     Raises FileExistsError where `out` holds something and neither `overwrite` nor `resume` is said;
     DataError, ConfigError or CheckpointError for what can't be used; TrainingInterrupted when

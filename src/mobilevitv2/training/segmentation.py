@@ -45,7 +45,13 @@ class SegmenterTraining(Training):
     class_weights: Tensor | None
 
     def __init__(
-        self, network: nn.Module, recipe: Recipe, *, classes: int, weights: Tensor | None, **how: Any
+        self,
+        network: nn.Module,
+        recipe: Recipe,
+        *,
+        classes: int,
+        weights: Tensor | None,
+        **how: Any,
     ) -> None:
         super().__init__(network, recipe, **how)
         self.register_buffer("class_weights", weights, persistent=False)
@@ -210,7 +216,7 @@ def class_weights(pixels: list[int], balance: float) -> Tensor | None:
 @torch.inference_mode()
 def predict_map(
     network: nn.Module, images: Tensor, size: tuple[int, int]
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray | None]:
     """Class numbers and their probabilities, [H, W] of `size`, for a batch of one image."""
     device = next(network.parameters()).device
     logits = maps_of(network(images.to(device))).float().cpu().numpy()[0]

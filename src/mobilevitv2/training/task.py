@@ -24,7 +24,7 @@ WriteReport = Callable[[Path, "Recipe", list[dict[str, float]], dict[str, Any]],
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What the best network came to: the metric on each split, in [0, 1], and the report's writer."""
+    """What the best network came to: the metric on each split, in [0, 1]; and the report."""
 
     scores: dict[str, float]
     report: WriteReport
