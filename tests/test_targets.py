@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from shapes import CLASSES as SCENE_CLASSES
+from shapes import COLOURS as SCENE_COLOURS
+from shapes import scene, trained
 from tiny import CLASSES, COLOURS, SIZE, picture, save_images, save_trained
 
 from mobilevitv2 import Predictor
@@ -135,3 +138,44 @@ def test_a_file_for_litert_says_what_opens_it(tmp_path, monkeypatch):
     (tmp_path / "colours.tflite").write_bytes(b"a graph")
     with pytest.raises(ImportError, match=r"pip install 'mobilevitv2\[litert-runtime\]'"):
         open_runtime(tmp_path / "colours.tflite")
+
+
+# Segmenters
+
+
+@pytest.mark.parametrize(
+    ("to", "suffix", "package", "options"),
+    [
+        ("openvino", ".xml", "openvino", {}),
+        ("openvino", ".xml", "openvino", {"image_size": 64, "output": "mask", "input": "uint8"}),
+        ("executorch", ".pte", "executorch", {"image_size": 64}),
+        ("torch", ".pt2", "torch", {"image_size": [64, 96]}),
+    ],
+    ids=str,
+)
+def test_segmenters_answer_the_same_elsewhere(to, suffix, package, options, tmp_path):
+    pytest.importorskip(package, reason=f"{package} is not installed")
+    bundle = trained()[1].best
+    result = export(bundle, to=to, out=tmp_path / f"scenes{suffix}", **options)
+    assert result.checks
+    assert all(check.passed for check in result.checks)
+    image, mask = scene(3, (96, 64))
+    assert (Predictor(result.path, threads=1)(image).mask == mask).mean() > 0.8
+
+
+@needs("coremltools")
+def test_core_ml_draws_a_segmenters_masks(tmp_path):
+    import coremltools as ct
+
+    bundle = trained()[1].best
+    out = tmp_path / "scenes.mlpackage"
+    result = export(bundle, to="coreml", image_size=64, output="mask", out=out)
+    model = ct.models.MLModel(str(result.path), skip_model_load=True)
+    (mask,) = model.get_spec().description.output
+    assert mask.name == "mask"
+    assert list(mask.type.multiArrayType.shape) == [1, 64, 64]
+    metadata = model.user_defined_metadata
+    assert metadata["com.apple.coreml.model.preview.type"] == "imageSegmenter"
+    shown = json.loads(metadata["com.apple.coreml.model.preview.params"])
+    assert shown["labels"] == SCENE_CLASSES
+    assert shown["colors"][1] == "#{:02x}{:02x}{:02x}".format(*SCENE_COLOURS[1])

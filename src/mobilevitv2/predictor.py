@@ -187,8 +187,8 @@ class Predictor:
 
     def warmup(self, batch_size: int | None = None) -> None:
         """Run once on black images, so that the first real ones wait for no memory and no plan."""
-        black = Image.new("RGB", (256, 256))
-        self._scores([self.processor(black).pixel_values[0]] * (batch_size or self.batch_size))
+        black, _ = self._pixels(Image.new("RGB", (256, 256)))
+        self._scores([black] * (batch_size or self.batch_size))
 
     def __call__(self, images: ImageSource, *, top_k: int | None = None) -> Any:
         """One image to its `Classification` or `Segmentation`; a list or an array to a list.

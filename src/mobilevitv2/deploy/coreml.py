@@ -1,5 +1,6 @@
 """Core ML, for iPhone, iPad and Mac; converted here, and run where macOS is."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,17 @@ import torch
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import require
+from mobilevitv2.predictions import distinct_colours
 from mobilevitv2.runtime.record import NAME, Record
+
+PREVIEW = "com.apple.coreml.model.preview"  # where Xcode looks how to show a model
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
     """Make the package: an image goes in, class names and probabilities come out.
 
-    The image is scaled in the model; its channel order is the model's.
+    Of a segmenter it is what was asked for, a mask with what Xcode needs to draw it. The image is
+    scaled in the model; its channel order is the model's.
     """
     ct = require("coremltools", extra="coreml")
     processor = record.open_processor()
@@ -27,12 +32,15 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     )
     precision = ct.precision.FLOAT16 if request.precision == "fp16" else ct.precision.FLOAT32
     example = (form.example(request.example_size, batch),)
-    program = torch.export.export(Probabilities(form).eval(), example).run_decompositions({})
+    classifies = record.task == "classification"
+    graph = Probabilities(form) if classifies else Named(form)
+    program = torch.export.export(graph.eval(), example).run_decompositions({})
     model: Any = ct.convert(
         program,
         convert_to="mlprogram",
         inputs=[image],
-        classifier_config=ct.ClassifierConfig(record.labels),
+        outputs=None if classifies else [ct.TensorType(name=form.output_names[0])],
+        classifier_config=ct.ClassifierConfig(record.labels) if classifies else None,
         minimum_deployment_target=ct.target.iOS16,
         compute_precision=precision,
         skip_model_load=True,
@@ -40,7 +48,28 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     model.short_description = f"MobileViTv2 for {record.task}"
     model.version = record.versions[NAME]
     model.user_defined_metadata[NAME] = record.to_json()
+    if request.output == "mask":
+        model.user_defined_metadata[f"{PREVIEW}.type"] = "imageSegmenter"
+        model.user_defined_metadata[f"{PREVIEW}.params"] = json.dumps(_drawn(record))
     model.save(str(path))
+
+
+def _drawn(record: Record) -> dict[str, list[str]]:
+    """Names and colours of the classes, as Xcode's preview reads them."""
+    colors = record.colors or distinct_colours(len(record.labels))
+    return {"labels": record.labels, "colors": [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors]}
+
+
+class Named(torch.nn.Module):
+    """A form for Core ML, whose numbers of classes are int32; it has no bytes."""
+
+    def __init__(self, form: ExportForm) -> None:
+        super().__init__()
+        self.form = form
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        found = self.form(pixels)
+        return found.to(torch.int32) if self.form.output == "mask" else found
 
 
 class Probabilities(torch.nn.Module):

@@ -27,11 +27,11 @@ from mobilevitv2.deploy.request import (
 from mobilevitv2.deploy.verify import Verification, images_below, pictures, verify
 from mobilevitv2.errors import ConfigError, DataError, ExportError, ImageError
 from mobilevitv2.exported import ExportedNetwork
-from mobilevitv2.images import ImageSource
+from mobilevitv2.images import ImageSource, load_image
 from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor, task_of_model
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.record import MULTIPLE, Record
-from mobilevitv2.views import size_of_a_square
+from mobilevitv2.views import size_of_a_square, whole_image
 
 TargetName = Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"]
 
@@ -183,7 +183,9 @@ def _compare(
         files[1],
         (_bytes(fp32), _bytes(int8)),
         [array for _, array in good],
-        labels_of([image for image, _ in good], files[0].classes),
+        labels_of([image for image, _ in good], files[0].classes)
+        if files[0].task == "classification"
+        else None,
     )
 
 
@@ -298,9 +300,12 @@ def _prepared(
     arrays = []
     for image in images:
         try:
-            arrays.append(processor(image).pixel_values[0])
+            picture = load_image(image)
         except (ImageError, OSError):
             continue
+        cut = processor.do_center_crop
+        how = processor if cut else whole_image(processor, picture.size)
+        arrays.append(how(picture).pixel_values[0])
     return arrays
 
 

@@ -49,7 +49,7 @@ TARGETS = {
     ),
     "coreml": Target(
         "Core ML", ".mlpackage", "coreml", ("coremltools",), "coreml", ("fp32", "fp16"), ("one",),
-        elementary_norms=True, runs_here=False, outputs=("logits",), inputs=("float",),
+        elementary_norms=True, runs_here=False, outputs=("logits", "mask"), inputs=("float",),
     ),
     "executorch": Target(
         "ExecuTorch", ".pte", "executorch", ("executorch", "torchao"), "executorch",

@@ -64,7 +64,7 @@ def _data_of_run(
     source: str | Path | None, data: str | Path, task: str, how: dict[str, Any]
 ) -> Data | None:
     """The data split as when this model was trained on it; None where it was not, or none knows."""
-    from mobilevitv2.training.folder import DATA, RECIPE, check_same_data
+    from mobilevitv2.training.folder import DATA, RECIPE, check_same_data, is_data_of, stored_mask_values
     from mobilevitv2.training.recipe import Recipe
 
     if source is None:
@@ -72,6 +72,8 @@ def _data_of_run(
     run = Path(source).expanduser().parent  # of the bundle
     if not (run / RECIPE).is_file() or not (run / DATA).is_file():
         return None
+    if not any(how.values()) and is_data_of(run, data):
+        how = stored_mask_values(run)
     opened = open_data(data, task_name(task), seed=Recipe.load(run / RECIPE).seed, **how)
     try:
         check_same_data(run, opened)

@@ -65,6 +65,19 @@ def stored_recipe(out: Path, overrides: dict[str, Any]) -> Recipe:
     return wanted
 
 
+def stored_mask_values(out: Path) -> dict[str, Any]:
+    """What the values of masks meant to the run in `out`, as `open_data` wants it told."""
+    listing = read_json(out / DATA)
+    values = listing.get("mask_values")
+    return {} if values is None else {"classes": listing["classes"], **values}
+
+
+def is_data_of(out: Path, source: str | Path) -> bool:
+    """Whether the run in `out` was trained on this very folder."""
+    root = read_json(out / DATA)["root"]
+    return root is not None and Path(root).resolve() == Path(source).expanduser().resolve()
+
+
 def check_same_data(out: Path, data: Data) -> None:
     """Raises DataError where the images are not those that the run in `out` began with."""
     before, now = read_json(out / DATA), _listing(data)
@@ -92,6 +105,7 @@ def _listing(data: Data) -> dict[str, Any]:
         "name": data.name,
         "root": None if data.root is None else str(data.root),
         "classes": data.classes,
+        "mask_values": _mask_values(data),
         "counts": data.counts(),
         "strays": data.strays,
         "hidden": data.hidden,
@@ -112,6 +126,12 @@ def _fingerprint(data: Data, samples: list[Sample]) -> str:
         content = name.encode() if name else np.asarray(sample[0]).tobytes()
         digest.update(content + f"\n{_target(data, sample)}\n".encode())
     return digest.hexdigest()
+
+
+def _mask_values(data: Data) -> dict[str, Any] | None:
+    if not isinstance(data, SegmentationData):
+        return None
+    return {"ignore": list(data.ignored), "reduce_labels": data.reduce_labels}
 
 
 def _target(data: Data, sample: Sample) -> int | str | None:

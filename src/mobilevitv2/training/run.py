@@ -99,9 +99,12 @@ def train(
         settings = Recipe.load(recipe or _usual_recipe(data, task), **overrides)
         folder.check_room(out, overwrite=overwrite)
     if not isinstance(data, Data):
-        how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
+        how: dict[str, Any] = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
+        if resume and not any(how.values()):
+            how = folder.stored_mask_values(out)
         data = open_data(data, task, seed=settings.seed, **how)
     require("lightning", extra="train")
+    from mobilevitv2.live import bundle_of
     from mobilevitv2.training import networks
     from mobilevitv2.training.task import task_for
 
@@ -116,6 +119,7 @@ def train(
             processor = networks.fresh_processor(goal, size)
             said += f"\nA new network of width {width}, at {size} px."
         else:
+            model = bundle_of(model) if isinstance(model, str | Path) else model
             network, head = networks.from_checkpoint(goal, model, settings, size)
             processor = networks.processor_of(goal, model, network, size)
             named = model if isinstance(model, str | Path) else "The given model"
