@@ -4,7 +4,7 @@ Importing the package imports none of torch and the rest; each name loads what i
 what to install.
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mobilevitv2.processor import MobileViTImageProcessor
     from mobilevitv2.training import train
 
-__version__ = metadata.version("mobilevitv2")
+__version__: str
 
 __all__ = [
     "Classification",
@@ -53,6 +53,10 @@ _HOME = {  # name: the module that holds it, and what it needs: (module, extra)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib import metadata  # 50 ms, which only those pay who ask
+
+        return metadata.version("mobilevitv2")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     module, needs = _HOME[name]

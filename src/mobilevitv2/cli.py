@@ -6,7 +6,6 @@ Results go to standard output, progress and complaints to standard error. Exit c
 
 import json
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -73,7 +72,9 @@ app = typer.Typer(
 
 def _say_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"mobilevitv2 {metadata.version('mobilevitv2')}")
+        import mobilevitv2
+
+        typer.echo(f"mobilevitv2 {mobilevitv2.__version__}")
         raise typer.Exit
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilevitv2.data.folders import IMAGE_SUFFIXES
 from mobilevitv2.download import is_address
 from mobilevitv2.errors import DataError
+from mobilevitv2.images import IMAGE_SUFFIXES
 
 DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # formats that a drawing keeps
 STANDARD_INPUT = "-"

@@ -25,6 +25,10 @@ ImageSource = Any  # a path, bytes, a Pillow image, or an array or tensor: no ty
 DataFormat = Literal["channels_first", "channels_last"]
 
 FILES = str | os.PathLike | bytes | bytearray  # paths, or what is in a file
+# Of either case.
+IMAGE_SUFFIXES = frozenset(
+    [".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"]
+)
 CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
 FRAMES_OF_ONE_PICTURE = {"MPO", "PSD"}  # previews and layers: the first frame is the picture
 

@@ -5,11 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mobilevitv2.errors import DataError
+from mobilevitv2.images import IMAGE_SUFFIXES
 
-# Of either case.
-IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"]
-)
 RUBBISH = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # hidden, though named without a dot
 TRAIN = "train"
 VAL_NAMES = ("val", "valid", "validation")
@@ -61,7 +58,7 @@ def find_classes(folder: Path) -> ClassFolders:
     found = ClassFolders(folder)
     loose = 0
     for path in sorted(folder.iterdir()):
-        if _is_hidden(path.name):
+        if is_hidden(path.name):
             found.hidden += 1
         elif path.is_dir():
             found.images[path.name] = _images_below(path, found)
@@ -88,11 +85,11 @@ def _images_below(folder: Path, found: ClassFolders) -> list[Path]:
             folders.clear()
             continue
         seen.add(real)
-        found.hidden += sum(map(_is_hidden, folders))
-        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        found.hidden += sum(map(is_hidden, folders))
+        folders[:] = sorted(name for name in folders if not is_hidden(name))
         for name in files:
             path = Path(parent, name)
-            if _is_hidden(name):
+            if is_hidden(name):
                 found.hidden += 1
             elif path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
                 images.append(path)
@@ -101,5 +98,6 @@ def _images_below(folder: Path, found: ClassFolders) -> list[Path]:
     return sorted(images)
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is left out by its name."""
     return name.startswith(".") or name.lower() in RUBBISH

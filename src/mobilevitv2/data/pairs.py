@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mobilevitv2.data.folders import IMAGE_SUFFIXES, RUBBISH
+from mobilevitv2.data.folders import is_hidden
 from mobilevitv2.data.mask_layouts import LAYOUT, MASK_SUFFIXES, MaskLayout, PairFolders
 from mobilevitv2.errors import DataError
+from mobilevitv2.images import IMAGE_SUFFIXES
 
 NAMED = 5  # files that a sentence names; the rest is counted
 
@@ -81,9 +82,9 @@ def _files_by_name(folder: Path, suffixes: frozenset[str], found: Pairs) -> dict
     """The files below a folder, by their path in it without the suffix."""
     named: dict[str, Path] = {}
     for parent, below, files in os.walk(folder):
-        found.hidden += sum(map(_is_hidden, [*below, *files]))
-        below[:] = sorted(name for name in below if not _is_hidden(name))
-        for path in (Path(parent, name) for name in sorted(files) if not _is_hidden(name)):
+        found.hidden += sum(map(is_hidden, [*below, *files]))
+        below[:] = sorted(name for name in below if not is_hidden(name))
+        for path in (Path(parent, name) for name in sorted(files) if not is_hidden(name)):
             if path.suffix.lower() not in suffixes or not path.is_file():
                 found.strays += 1
                 continue
@@ -99,7 +100,3 @@ def _files_by_name(folder: Path, suffixes: frozenset[str], found: Pairs) -> dict
         endings = ", ".join(sorted(suffixes))
         raise DataError(f"{folder} holds no {what} ({endings}). Wanted is {LAYOUT}.")
     return dict(sorted(named.items()))
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith(".") or name.lower() in RUBBISH

@@ -64,7 +64,13 @@ def _data_of_run(
     source: str | Path | None, data: str | Path, task: str, how: dict[str, Any]
 ) -> Data | None:
     """The data split as when this model was trained on it; None where it was not, or none knows."""
-    from mobilevitv2.training.folder import DATA, RECIPE, check_same_data, is_data_of, stored_mask_values
+    from mobilevitv2.training.folder import (
+        DATA,
+        RECIPE,
+        check_same_data,
+        is_data_of,
+        stored_mask_values,
+    )
     from mobilevitv2.training.recipe import Recipe
 
     if source is None:
