@@ -102,11 +102,12 @@ def trained() -> list[str]:
     leaner = min(step["timm"]["peak MiB"], step["timm channels_last"]["peak MiB"])
     photo = load("large_image")["rows"]
     return [
-        f"From scratch on 1,500 flowers, width 0.5: {100 * ours:.1f} %; timm's network in the same "
-        f"trainer, with the same recipe and seed, {100 * timm:.1f} % (`benchmarks/same_trainer.py`).",
+        f"From scratch on 1,500 flowers, width 0.5: {100 * ours:.1f} %; timm's network in the "
+        f"same trainer, with the same recipe and seed, {100 * timm:.1f} % "
+        "(`benchmarks/same_trainer.py`).",
         "",
-        f"From scratch on CamVid's 180 street scenes, width 0.5, {segmenter['minutes']:.0f} minutes "
-        f"on {segmenter['threads']} busy core: mean IoU {segmenter['mIoU']:.3f} over 11 classes; "
+        "From scratch on CamVid's 180 street scenes, width 0.5, "
+        f"{segmenter['minutes']:.0f} minutes on {segmenter['threads']} busy core: mean IoU {segmenter['mIoU']:.3f} over 11 classes; "
         f"torchvision's LRASPP with MobileNetV3 {peer['mIoU']:.3f} after {peer['minutes']:.0f} "
         "minutes of the same crops (`benchmarks/camvid.py`). A training step takes "
         f"{step['mobilevitv2']['median ms'] / quicker:.2f} of the time and "

@@ -1,0 +1,68 @@
+"""What boxes are to anchors: how far they overlap, which belongs to which, and how they differ.
+
+Sources: the SSD paper (Liu et al., 2016), with the numbers of ml-cvnets.
+"""
+
+# n boxes, a anchors; a box is centre x, centre y, width, height, or the corners x1, y1, x2, y2;
+# both in parts of the image
+
+import torch
+from torch import Tensor
+
+CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+MATCHED = 0.5  # the least overlap with which an anchor is to find a box
+BACKGROUND = -1  # in place of a box's number
+EPS = 1e-5  # of the whole image: keeps overlaps of the smallest boxes low, as in ml-cvnets
+
+
+def to_corners(boxes: Tensor) -> Tensor:
+    """Centre and size [..., 4] to corners [..., 4]."""
+    centre, half = boxes[..., :2], boxes[..., 2:] / 2
+    return torch.cat([centre - half, centre + half], -1)
+
+
+def to_centres(corners: Tensor) -> Tensor:
+    """Corners [..., 4] to centre and size [..., 4]."""
+    low, high = corners[..., :2], corners[..., 2:]
+    return torch.cat([(low + high) / 2, high - low], -1)
+
+
+def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
+    """Boxes [..., 4] as what the network is to say of their anchors [..., 4]; all centre form."""
+    centre = (boxes[..., :2] - anchors[..., :2]) / anchors[..., 2:] / CENTRE_VARIANCE
+    size = (boxes[..., 2:] / anchors[..., 2:]).log() / SIZE_VARIANCE
+    return torch.cat([centre, size], -1)
+
+
+def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
+    """What the network says of anchors [..., 4] as boxes [..., 4]: the inverse of `encode`."""
+    centre = offsets[..., :2] * CENTRE_VARIANCE * anchors[..., 2:] + anchors[..., :2]
+    size = (offsets[..., 2:] * SIZE_VARIANCE).exp() * anchors[..., 2:]
+    return torch.cat([centre, size], -1)
+
+
+def overlaps(first: Tensor, second: Tensor) -> Tensor:
+    """Intersection over union [a, n] of corners [a, 4] and [n, 4], with `EPS` below the line."""
+    low = torch.maximum(first[:, None, :2], second[:, :2])
+    high = torch.minimum(first[:, None, 2:], second[:, 2:])
+    shared = (high - low).clamp(min=0).prod(-1)  # [a, n]
+    areas = [(corners[:, 2:] - corners[:, :2]).prod(-1) for corners in (first, second)]
+    return shared / (areas[0][:, None] + areas[1] - shared + EPS)
+
+
+def match(anchors: Tensor, boxes: Tensor) -> Tensor:
+    """The number of the box that each anchor is to find, int64 [a]; `BACKGROUND` where none.
+
+    `anchors` [a, 4] and `boxes` [n, 4] are centre and size. An anchor takes the box that it
+    overlaps most, if by `MATCHED` or more. A box that is the worse for it still gets the anchor
+    that overlaps it most; of several boxes with the same best anchor the last gets it.
+    """
+    if not len(boxes):
+        return torch.full((len(anchors),), BACKGROUND, device=anchors.device)
+    overlap = overlaps(to_corners(anchors), to_corners(boxes))
+    best, number = overlap.max(1)
+    number = number.where(best >= MATCHED, BACKGROUND)
+    forced = overlap.argmax(0)  # [n]
+    number[forced] = BACKGROUND
+    boxes_in_order = torch.arange(len(boxes), device=anchors.device)
+    return number.scatter_reduce(0, forced, boxes_in_order, "amax")  # the last, on any device
