@@ -4,9 +4,9 @@
         [--precision bf16] [--only mobilevitv2 | lraspp_mobilenet_v3_large] [--out runs/camvid]
 
 Same trainer, recipe, crops and seed; each gets as many epochs as fit the minutes, judged by its
-first steps, so that the learning rate of either comes down in time. LRASPP's BatchNorm averages with
-PyTorch's usual momentum of 0.1: its own, 0.01, does not settle in a thousand steps (after 345 of them
-it had a mean IoU of 0.05).
+first steps, so that the learning rate of either comes down in time. LRASPP's BatchNorm averages
+with PyTorch's usual momentum of 0.1: its own, 0.01, does not settle in so few steps (after 345 of
+them it had a mean IoU of 0.05).
 """
 
 import argparse

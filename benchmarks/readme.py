@@ -97,6 +97,7 @@ def trained() -> list[str]:
     ours, timm = (flowers[name]["best accuracy"] for name in ("mobilevitv2", "timm"))
     streets = {row["model"]: row for row in load("camvid")["rows"]}
     segmenter, peer = streets["mobilevitv2"], streets["lraspp_mobilenet_v3_large"]
+    minutes = segmenter["minutes"]
     step = {row["backbone"]: row for row in load("segmentation_step_deeplabv3")["rows"]}
     quicker = min(step["timm"]["median ms"], step["timm channels_last"]["median ms"])
     leaner = min(step["timm"]["peak MiB"], step["timm channels_last"]["peak MiB"])
@@ -106,8 +107,8 @@ def trained() -> list[str]:
         f"same trainer, with the same recipe and seed, {100 * timm:.1f} % "
         "(`benchmarks/same_trainer.py`).",
         "",
-        "From scratch on CamVid's 180 street scenes, width 0.5, "
-        f"{segmenter['minutes']:.0f} minutes on {segmenter['threads']} busy core: mean IoU {segmenter['mIoU']:.3f} over 11 classes; "
+        f"From scratch on CamVid's 180 street scenes, width 0.5, {minutes:.0f} minutes on "
+        f"{segmenter['threads']} busy core: mean IoU {segmenter['mIoU']:.3f} over 11 classes; "
         f"torchvision's LRASPP with MobileNetV3 {peer['mIoU']:.3f} after {peer['minutes']:.0f} "
         "minutes of the same crops (`benchmarks/camvid.py`). A training step takes "
         f"{step['mobilevitv2']['median ms'] / quicker:.2f} of the time and "
