@@ -1,9 +1,11 @@
 """From the start of the process to the first label, of one photo.
 
-    python benchmarks/first_answer.py PHOTO [--width 1.0] [--rounds 7]
+    python -m venv core && core/bin/pip install .
+    python benchmarks/first_answer.py PHOTO --command core/bin/mobilevitv2 [--width 1.0]
 
-Ours is `mobilevitv2 predict model.onnx PHOTO`; beside it stand the shortest scripts that do the
-same with transformers and timm, from files on disk.
+Ours is `mobilevitv2 predict model.onnx PHOTO`, best from an environment without PyTorch, for which
+it is made; beside it stand the shortest scripts that do the same with transformers and timm, from
+files on disk.
 """
 
 import argparse
@@ -42,6 +44,8 @@ def main() -> None:
     parser.add_argument("photo")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=7)
+    beside = str(Path(sys.executable).parent / "mobilevitv2")
+    parser.add_argument("--command", default=beside, help="Another environment's mobilevitv2.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)
@@ -54,9 +58,8 @@ def main() -> None:
         TheirProcessor().save_pretrained(theirs)
         name = f"mobilevitv2_{round(100 * options.width):03d}"
         torch.save(timm.create_model(name).state_dict(), weights)
-        command = str(Path(sys.executable).parent / "mobilevitv2")
         scripts = {
-            "mobilevitv2": [command, "predict", str(exported), options.photo],
+            "mobilevitv2": [options.command, "predict", str(exported), options.photo],
             "transformers": [
                 sys.executable,
                 "-c",
