@@ -31,6 +31,7 @@ FLOORS = {  # a module may import its own folder, and floors below
     "benchmark": 4,
     "live": 3,
     "label_maps": 0,
+    "detections": 0,
     "class_names": 0,
     "views": 2,
     "arguments": 5,

@@ -270,16 +270,15 @@ def test_pascal_vocs_names_and_palette_are_the_published_ones(tmp_path):
     assert len(set(palette(256))) == 256
 
 
-def test_known_sets_are_recognised_by_their_last_class_or_their_folders_name(tmp_path):
+def test_known_sets_are_recognised_by_their_folders_name(tmp_path):
     voc(tmp_path / "VOC2012")
     assert open_segmentation(tmp_path / "VOC2012").classes[1] == "aeroplane"
     assert open_segmentation(tmp_path).colours == palette(21)
+    assert "names of the classes: voc" in open_segmentation(tmp_path / "VOC2012").report()
     voc(tmp_path / "avocado")  # the layout alone says nothing
-    assert open_segmentation(tmp_path / "avocado").classes == ["class_0", "class_1", "class_2"]
-    fill(
-        tmp_path / "avocado" / "JPEGImages", tmp_path / "avocado" / "SegmentationClass", 1, (0, 20)
-    )
-    assert len(open_segmentation(tmp_path / "avocado").classes) == 21
+    data = open_segmentation(tmp_path / "avocado")
+    assert data.classes == ["class_0", "class_1", "class_2"]
+    assert "names of the classes: what the masks hold" in data.report()
     ade(tmp_path / "ADEChallengeData2016")
     data = open_segmentation(tmp_path / "ADEChallengeData2016", reduce_labels=True)
     assert (len(data.classes), data.classes[12], data.classes[149]) == (150, "person", "flag")
@@ -287,8 +286,12 @@ def test_known_sets_are_recognised_by_their_last_class_or_their_folders_name(tmp
 
 
 def test_camvids_void_is_ignored_in_camvids_layout_only(tmp_path):
-    fill(tmp_path / "a" / "train", tmp_path / "a" / "trainannot", 3, tuple(range(12)))
-    data = open_segmentation(tmp_path / "a")
+    own = tmp_path / "weeds"  # twelve classes of one's own, in the same layout
+    fill(own / "train", own / "trainannot", 3, tuple(range(12)))
+    assert len(open_segmentation(own).classes) == 12
+    camvid = tmp_path / "CamVid"
+    fill(camvid / "train", camvid / "trainannot", 3, tuple(range(12)))
+    data = open_segmentation(camvid)
     assert (len(data.classes), data.classes[10], data.ignored) == (11, "Bicyclist", (11, 255))
     assert data.read_mask(data.val[0][1])[0, :12].tolist() == [*range(11), 255]
     flat(tmp_path / "b", values=tuple(range(12)))
@@ -329,6 +332,7 @@ def test_the_report_tells_shares_of_pixels_and_images(tmp_path):
         ["class_1", "25.00%", "3", "0.00%", "0"],
         ["void", "0.00%", "50.00%"],
         ["all", "3", "2"],
+        "names of the classes: what the masks hold".split(),
     ]
 
 

@@ -15,9 +15,11 @@ from mobilevitv2 import (
     MobileViTV2ForImageClassification,
     MobileViTV2ForSemanticSegmentation,
     MobileViTV2Model,
+    Predictor,
 )
 from mobilevitv2.checkpoint import from_ours, to_ours
 from mobilevitv2.checkpoint.layouts import HEADS
+from mobilevitv2.conversion import convert
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.model.segmentation import segmentation_loss
 
@@ -178,11 +180,34 @@ def test_a_file_of_ml_cvnets_says_its_head_and_its_classes_say_the_rest(
     assert (config.segmentation_head, config.aspp_out_channels) == (head, 32)
     assert (config.output_stride, config.atrous_rates) == (stride, rates)
     assert config.use_auxiliary_head is helped
+    assert config.image_size == 512
     assert config.id2label is not None
     assert config.id2label[0] == first
     x = images(128, 128)
     with torch.no_grad():
         assert torch.equal(opened(x).logits, model(x).logits)
+
+
+def test_a_published_file_is_seen_at_512_px_and_whole(tmp_path):
+    segmenter(num_labels=21).save_as(tmp_path / "voc.pt", layout="cvnets")
+    predictor = Predictor(tmp_path / "voc.pt", device="cpu")
+    assert predictor.processor.size == {"shortest_edge": 512}
+    assert not predictor.processor.do_center_crop
+    assert predictor.processor.channel_order == "rgb"
+
+
+def test_other_classes_take_no_colours_along(tmp_path):
+    segmenter(num_labels=21).save_as(tmp_path / "voc.pt", layout="cvnets")
+    whole = MobileViTV2ForSemanticSegmentation.from_pretrained(tmp_path / "voc.pt")
+    assert len(whole.config.class_colors or []) == 21
+    other = MobileViTV2ForSemanticSegmentation.from_pretrained(tmp_path / "voc.pt", num_labels=3)
+    assert other.config.class_colors is None
+
+
+def test_transformers_is_not_given_a_head_that_it_lacks(tmp_path):
+    segmenter(num_labels=21, segmentation_head="pspnet").save_pretrained(tmp_path / "pspnet")
+    with pytest.raises(CheckpointError, match="PSPNet's head, which transformers lacks"):
+        convert(tmp_path / "pspnet", layout="transformers", out=tmp_path / "out")
 
 
 def test_timm_has_no_place_for_a_head(tmp_path):

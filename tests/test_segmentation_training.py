@@ -131,6 +131,10 @@ def test_class_weights_make_rare_classes_count_as_much():
     assert even is not None
     torch.testing.assert_close(even * torch.tensor(pixels), torch.full((3,), 1000 / 3))
     assert class_weights(pixels, 0.0) is None
+    absent = class_weights([900, 0, 10], 1.0)
+    assert absent is not None
+    assert absent[1] == 0  # smoothed labels would ask for it everywhere
+    assert absent[2] < 100
     half = class_weights(pixels, 0.5)
     assert half is not None
     assert (half * torch.tensor(pixels)).sum().item() == pytest.approx(1000)
@@ -145,6 +149,32 @@ def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
         train("digits", out=tmp_path / "run", quiet=True, blur=0.5)
     with pytest.raises(DataError, match="are about masks"):
         train("digits", out=tmp_path / "run", quiet=True, ignore=3)
+
+
+def test_a_run_goes_on_with_its_own_classes_only(run, data, tmp_path):
+    shutil.copytree(run.out, tmp_path / "run")
+    (tmp_path / "other.txt").write_text("blue\nred\nground\n")
+    for how in ({"classes": tmp_path / "other.txt"}, {"ignore": 0}):
+        with pytest.raises(DataError, match=r"are not those with which the run .* began"):
+            train(data, out=tmp_path / "run", resume=True, quiet=True, **how)
+    again = train(data, out=tmp_path / "run", resume=True, quiet=True)
+    assert again.score == run.score
+
+
+def test_one_image_is_too_few_and_leaves_nothing_behind(tmp_path):
+    folder = save_scenes(tmp_path / "data", train_count=1, val_count=2)
+    with pytest.raises(DataError, match="has one image to train on"):
+        train(folder, out=tmp_path / "run", quiet=True, **quick())
+    assert not (tmp_path / "run").exists()
+
+
+def test_fine_tuning_on_other_classes_takes_their_colours(run, tmp_path):
+    folder = save_scenes(tmp_path / "data", train_count=4, val_count=2)
+    (folder / "classes.txt").write_text("a 1 2 3\nb 4 5 6\nc 7 8 9\n")
+    settings = quick(width=None, epochs=1)
+    tuned = train(folder, out=tmp_path / "run", model=run.out, quiet=True, **settings)
+    config = json.loads((tuned.best / "config.json").read_text())
+    assert config["class_colors"] == [[1, 2, 3], [4, 5, 6], [7, 8, 9]]
 
 
 def test_a_batch_whose_pixels_are_all_void_moves_nothing_to_nan(tmp_path):

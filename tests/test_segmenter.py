@@ -85,6 +85,24 @@ def test_all_ways_to_look_agree_where_the_network_looks_at_each_cell_alone(views
     np.testing.assert_allclose(seen, plain_scores(pixels[None])[0], atol=1e-6)
 
 
+def ramp(pixels: np.ndarray) -> np.ndarray:
+    """A network that sees nothing but how far to the right it is: [B, 1, h, w] at stride 8."""
+    b, _, h, w = pixels.shape
+    return np.broadcast_to(np.arange(w // 8, dtype=np.float32), (b, 1, h // 8, w // 8))
+
+
+def test_flip_and_window_are_what_they_are_called():
+    pixels = np.zeros((3, 128, 192), np.float32)
+    plain = np.arange(24.0)
+    assert np.array_equal(Views()(ramp, pixels)[0, 0], plain)
+    assert np.array_equal(Views(flip=True)(ramp, pixels)[0, 0], (plain + plain[::-1]) / 2)
+    # windows begin at cells 0 and 8 and are 16 wide: the middle is seen by both
+    seen = Views(window=128)(ramp, pixels)[0, 0]
+    first, second = np.arange(16.0), np.arange(16.0)
+    wanted = np.concatenate([first[:8], (first[8:] + second[:8]) / 2, second[8:]])
+    assert np.array_equal(seen, wanted)
+
+
 def test_windows_cover_everything_and_overlap_by_half():
     assert list(starts(64, 128)) == [0]
     assert list(starts(320, 128)) == [0, 64, 128, 192]
@@ -124,6 +142,13 @@ def test_a_mask_has_the_size_of_the_image_whatever_it_is(predictor):
         assert result.colours == list(COLOURS)
         assert result.certainty is not None
         assert 1 / 3 - 1e-3 <= result.certainty.min() <= result.certainty.max() <= 1
+
+
+def test_classes_can_not_be_averaged(bundle, tmp_path):
+    export(bundle, to="onnx", output="mask", out=tmp_path / "masks.onnx")
+    for how in ({"flip": True}, {"window": 128}):
+        with pytest.raises(ConfigError, match="gives classes, and flip and window average scores"):
+            Predictor(tmp_path / "masks.onnx", **how)
 
 
 def test_images_of_many_sizes_in_one_call(predictor):
@@ -171,6 +196,22 @@ def test_the_command_prints_a_table_and_csv(bundle, data, count):
     assert all(sum(map(float, line.split(",")[1:])) == pytest.approx(1) for line in lines)
 
 
+def test_drawings_and_masks_want_two_folders(bundle, data, tmp_path):
+    both = ["--save", str(tmp_path / "out"), "--masks", str(tmp_path / "out")]
+    result = CliRunner().invoke(app, ["predict", str(bundle), str(data / "val"), *both])
+    assert result.exit_code == 2
+    assert "want two folders" in result.stderr
+
+
+def test_a_published_sets_name_is_a_class_list(data, tmp_path):
+    command = ["train", str(data), "--out", str(tmp_path / "run"), "--classes", "voc"]
+    command += ["--image-size", "32", "--threads", "1"]
+    result = CliRunner().invoke(app, [*command, "--epochs", "1", "--set", "head_channels=8"])
+    assert "there is no class list" not in result.stderr
+    assert result.exit_code == 0, result.output
+    assert "tvmonitor" in result.stderr
+
+
 def test_masks_of_a_classifier_are_refused(tmp_path):
     from tiny import picture, save_trained
 
@@ -207,6 +248,28 @@ def test_classes_meet_by_name_not_by_number(bundle, data, tmp_path):
         mask = np.asarray(Image.open(path))
         Image.fromarray(((mask + 1) % 3).astype(np.uint8)).save(path)
     assert evaluate(bundle, tmp_path / "data").miou == pytest.approx(evaluate(bundle, data).miou)
+
+
+def test_masks_without_names_are_numbered_as_the_model(bundle, data, tmp_path):
+    import shutil
+
+    shutil.copytree(data, tmp_path / "data")
+    (tmp_path / "data" / "classes.txt").unlink()
+    assert evaluate(bundle, tmp_path / "data").miou == pytest.approx(evaluate(bundle, data).miou)
+    (tmp_path / "data" / "classes.txt").write_text("ground\nred\nsea\n")
+    with pytest.raises(DataError, match="Give the model's names with --classes"):
+        evaluate(bundle, tmp_path / "data")
+
+
+def test_ignoring_class_0_is_heard(bundle, data):
+    result = evaluate(bundle, data, ignore=0)
+    assert sum(result.confusion[0]) == 0
+    assert sum(map(sum, result.confusion)) > 0
+
+
+def test_a_predictor_that_is_made_already_has_its_way_to_look(predictor, data):
+    with pytest.raises(ConfigError, match="said when the Predictor is made"):
+        evaluate(predictor, data, flip=True)
 
 
 def test_the_wrong_kind_of_data_or_of_question_is_refused(bundle, data, tmp_path):

@@ -46,8 +46,11 @@ Task = Annotated[
     typer.Option(help="What the data is for; auto: what the folder looks like."),
 ]
 Classes = Annotated[
-    Path | None,
-    typer.Option(help="Of masks: a file of class names and colours (classes.txt, .csv or .json)."),
+    str | None,
+    typer.Option(
+        help="Of masks: a file of class names and colours (classes.txt, .csv or .json), or voc, "
+        "camvid or ade20k."
+    ),
 ]
 Ignore = Annotated[
     list[int] | None,
@@ -60,7 +63,10 @@ ReduceLabels = Annotated[
 Flip = Annotated[bool, typer.Option("--flip", help="Segmenters: average with the mirrored image.")]
 Window = Annotated[
     int | None,
-    typer.Option(help="Segmenters: look through overlapping squares of this side, in px."),
+    typer.Option(
+        help="Segmenters: see an image that --image-size makes larger than this through "
+        "overlapping squares of this side, in px."
+    ),
 ]
 SeenAt = Annotated[
     int | None, typer.Option(help="Segmenters: short side at which images are seen, in px.")

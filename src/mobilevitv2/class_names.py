@@ -1,4 +1,4 @@
-"""The published names and colours of the classes of data sets that masks are numbered by."""
+"""The published names and colours of the classes of known data sets."""
 
 Colour = tuple[int, int, int]  # RGB, 0..255
 
@@ -11,6 +11,17 @@ def _names(listed: str) -> tuple[str, ...]:
 VOC = _names("""
 background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable,
 dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
+""")
+# https://cocodataset.org: its 80 classes of objects, in the order of their ids, which have gaps
+COCO = _names("""
+person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light,
+fire hydrant, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant,
+bear, zebra, giraffe, backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard,
+sports ball, kite, baseball bat, baseball glove, skateboard, surfboard, tennis racket, bottle,
+wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, broccoli, carrot,
+hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, laptop,
+mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock,
+vase, scissors, teddy bear, hair drier, toothbrush
 """)
 # SegNet's 11 classes of CamVid, with the colours of its tutorial
 CAMVID = {

@@ -250,6 +250,8 @@ def predict(
         raise typer.BadParameter("--json and --csv exclude each other.")
     check_folder(save, overwrite)
     check_folder(masks, overwrite)
+    if save is not None and save == masks:
+        raise typer.BadParameter("--save and --masks want two folders.")
     from mobilevitv2 import collect, display
 
     found = collect.collect_images(images)

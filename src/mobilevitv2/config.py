@@ -193,7 +193,7 @@ class MobileViTV2Config:
                 "Open it with the library that made it."
             )
         if overrides.keys() & {"num_labels", "id2label"}:
-            labels = {"num_labels", "id2label", "label2id"}
+            labels = {"num_labels", "id2label", "label2id", "class_colors"}
             values = {name: value for name, value in values.items() if name not in labels}
         merged = {**values, **overrides}
         merged.pop("model_type", None)

@@ -28,6 +28,11 @@ def convert(
     model = open_model(source)
     processor = open_processor(source, model)
     if layout == "transformers":
+        if getattr(model, "segmentation_head", None) and model.config.segmentation_head == "pspnet":
+            raise CheckpointError(
+                f"{source} has PSPNet's head, which transformers lacks: it would put a random one "
+                "in its place. ml-cvnets has it."
+            )
         model.save_as(out, layout=layout)
         processor.save_pretrained(out)
         return out

@@ -22,7 +22,6 @@ def label_map(
     if min(size) < 1 or logits.ndim != 3 or not logits.size:
         raise ValueError(f"logits {logits.shape} can't become a map of {height}x{width} px.")
     classes = len(logits)
-    columns = _lerp(logits, width)  # [N, h, W]
     before, after, weight = _between(logits.shape[1], height)
     kind = np.uint8 if classes <= 256 else np.uint16
     found = np.empty(size, kind)
@@ -30,8 +29,9 @@ def label_map(
     rows = max(1, BAND // (classes * width))
     for start in range(0, height, rows):
         band = slice(start, start + rows)
-        w = weight[band, None].astype(np.float32)
-        scores = columns[:, before[band]] * (1 - w) + columns[:, after[band]] * w
+        above, below, w = before[band], after[band], weight[band, None].astype(np.float32)
+        columns = _lerp(logits[:, above[0] : below[-1] + 1], width)  # [N, a few, W]
+        scores = columns[:, above - above[0]] * (1 - w) + columns[:, below - above[0]] * w
         best = scores[0].copy()
         chosen = np.zeros(best.shape, kind)
         for number in range(1, classes):  # argmax over the first axis, several times as fast

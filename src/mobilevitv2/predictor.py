@@ -104,8 +104,8 @@ class Predictor:
         either. `requests` batches are computed at a time, where the runtime takes several.
 
         For segmenters only: `image_size` is another short side to see images at [px]; `flip`
-        averages with the mirrored image; `window` sees the image through overlapping squares of
-        this side [px], for images much larger than those that were trained on.
+        averages with the mirrored image; `window` sees an image that is then larger than it through
+        overlapping squares of this side [px], and so goes with `image_size`.
 
         Raises CheckpointError, ConfigError, FileNotFoundError, or ImportError with what to install.
         """
@@ -130,6 +130,7 @@ class Predictor:
         self.views = None
         if self.task == "segmentation":
             self.views = Views(flip=flip, window=window)
+            self._check_views(flip or window is not None)
             if image_size is not None:
                 processor = replace(processor, size={"shortest_edge": image_size})
         elif image_size is not None or flip or window is not None:
@@ -138,6 +139,16 @@ class Predictor:
         self.top_k = top_k
         self.batch_size = batch_size or (4 if self.views else 16)
         self.requests = requests
+
+    def _check_views(self, averaged: bool) -> None:
+        gives_classes = (
+            isinstance(self.network, ExportedNetwork) and self.network.record.output == "mask"
+        )
+        if averaged and gives_classes:
+            raise ConfigError(
+                f"{self.source} gives classes, and flip and window average scores. Export it with "
+                "logits."
+            )
 
     def _open(
         self,

@@ -1,4 +1,4 @@
-"""Images to the pixel arrays that a model takes, and a segmentation model's output to label maps.
+"""Images to the pixel arrays that a model takes; what it says to label maps or detections.
 
 The fields, defaults and results are those of transformers' `MobileViTImageProcessor`, and the two
 read each other's `preprocessor_config.json`; numpy and Pillow are all that this one needs.
@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from PIL import Image
 
+from mobilevitv2.detections import DETECTIONS, OVERLAP, detect
 from mobilevitv2.errors import ConfigError, ImageError, require
 from mobilevitv2.images import (
     DataFormat,
@@ -229,6 +230,47 @@ class MobileViTImageProcessor(ProcessorSettings):
             BatchFeature(segmentation=label_map, segmentation_scores=score)
             for label_map, score in zip(maps, scores, strict=True)
         ]
+
+    def post_process_object_detection(
+        self,
+        outputs: Any,
+        threshold: float = 0.5,
+        target_sizes: Iterable[tuple[int, int]] | None = None,
+        *,
+        nms_threshold: float = OVERLAP,
+        top_k: int = DETECTIONS,
+    ) -> list[BatchFeature]:
+        """What is in each image, best first: `scores` [n], `labels` [n] and `boxes` [n, 4].
+
+        `outputs` has `.logits` and `.pred_boxes`, or is the two; tensors give tensors, arrays give
+        arrays. Labels leave the background out. Boxes are x1, y1, x2, y2, in px with a (height,
+        width) for each image in `target_sizes`, else in parts of the image. See `detect`.
+        """
+        pair = (outputs.logits, outputs.pred_boxes) if hasattr(outputs, "logits") else outputs
+        logits, boxes = pair
+        sizes: list[tuple[float, float]] = [(1, 1)] * len(logits)
+        if target_sizes is not None:
+            sizes = [(int(height), int(width)) for height, width in target_sizes]
+        if len(sizes) != len(logits):
+            raise ValueError(f"There are {len(logits)} images and {len(sizes)} target sizes.")
+        options = {"threshold": threshold, "nms_threshold": nms_threshold, "top_k": top_k}
+        results = []
+        for scores, places, size in zip(_arrays(logits), _arrays(boxes), sizes, strict=True):
+            found = detect(scores, places, size, **options)
+            results.append(BatchFeature({k: _like(logits, v) for k, v in vars(found).items()}))
+        return results
+
+
+def _arrays(values: Any) -> np.ndarray:
+    """A tensor, recognised without importing torch, as an array; an array as it is."""
+    return values.detach().float().cpu().numpy() if hasattr(values, "detach") else values
+
+
+def _like(given: Any, values: np.ndarray) -> Any:
+    """An array, as a tensor on the device of `given` where that is one."""
+    if isinstance(given, np.ndarray):
+        return values
+    return require("torch", extra="torch").from_numpy(values).to(given.device)
 
 
 def _target_size(width: int, height: int, size: Mapping[str, int]) -> tuple[int, int]:

@@ -90,4 +90,9 @@ def whole_image(
     """
     width, height = processor.target_size(*size)
     width, height = (max(round(side / MULTIPLE), 1) * MULTIPLE for side in (width, height))
-    return replace(processor, do_center_crop=False, size={"height": height, "width": width})
+    return replace(
+        processor,
+        do_resize=True,
+        do_center_crop=False,
+        size={"height": height, "width": width},
+    )

@@ -71,6 +71,21 @@ HEAD_CONVOLUTION: Rows = (
     ("normalization", None, "block.norm", BATCH_NORM),
 )
 HEAD_SCORES: Rows = (("convolution", None, "block.conv", AFFINE),)
+SEPARABLE: Rows = (
+    ("conv_3x3.convolution", None, "dw_conv.block.conv", WEIGHT),
+    ("conv_3x3.normalization", None, "dw_conv.block.norm", BATCH_NORM),
+    ("conv_1x1.convolution", None, "pw_conv.block.conv", WEIGHT),
+    ("conv_1x1.normalization", None, "pw_conv.block.norm", BATCH_NORM),
+)
+POOLED_MAP: Rows = (("conv_1x1.convolution", None, "1.block.conv", WEIGHT),)
+PREDICTOR: Rows = (  # the projection is there only where the map has other channels
+    ("projection.convolution", None, "proj_layer.block.conv", WEIGHT),
+    ("projection.normalization", None, "proj_layer.block.norm", BATCH_NORM),
+    ("conv_3x3.convolution", None, "loc_cls_layer.dw_conv.block.conv", WEIGHT),
+    ("conv_3x3.normalization", None, "loc_cls_layer.dw_conv.block.norm", BATCH_NORM),
+    ("conv_1x1.convolution", None, "loc_cls_layer.pw_conv.block.conv", AFFINE),
+)
+LAST_PREDICTOR: Rows = (("conv_1x1.convolution", None, "loc_cls_layer.block.conv", AFFINE),)
 
 # Where the rows stand: their prefix in the three layouts. Slots: i stage from 0, s = i + 1,
 # b block of the stage, j attention layer, depth the number of attention layers of the stage.
@@ -141,6 +156,18 @@ HEADS: dict[str, list[tuple[Places, Rows]]] = {
     "segmentation": [
         (("segmentation_head.classifier.", None, "seg_head.classifier."), HEAD_SCORES),
     ],
+    "detection": [
+        *(
+            ((f"detection_head.extra_layers.{i}.", None, f"extra_layers.os_{64 << i}."), SEPARABLE)
+            for i in range(3)
+        ),
+        (("detection_head.extra_layers.3.", None, "extra_layers.os_-1."), POOLED_MAP),
+        *(
+            ((f"detection_head.predictors.{i}.", None, f"ssd_heads.{i}."), PREDICTOR)
+            for i in range(5)
+        ),
+        (("detection_head.predictors.5.", None, "ssd_heads.5."), LAST_PREDICTOR),
+    ],
 }
 
 # Other published spellings of a layout: pattern and what stands in the tables instead.
@@ -157,6 +184,7 @@ TASK_HEADS = {  # first part of a key, by task; in any layout
     "segmentation_head": "segmentation",
     "auxiliary_head": "segmentation",
     "seg_head": "segmentation",
+    "detection_head": "detection",
     "extra_layers": "detection",
     "ssd_heads": "detection",
 }

@@ -11,16 +11,18 @@ from torch import Tensor, nn
 from mobilevitv2.checkpoint.files import FOLDER_NAMES, check_finite, find_weights, read_weights
 from mobilevitv2.checkpoint.layouts import recognise, rename, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
-from mobilevitv2.class_names import ADE20K, VOC, palette
+from mobilevitv2.class_names import ADE20K, COCO, VOC, palette
 from mobilevitv2.source import read_json, resolve_file
 
 logger = logging.getLogger(__name__)
 
+SEGMENTED_AT = 512  # px: the short side at which ml-cvnets trains and measures segmenters
 # The published segmenters of ml-cvnets by their number of classes: names, output stride, dilations.
 SEGMENTERS: dict[int, tuple[tuple[str, ...], int, list[int]]] = {
     len(VOC): (VOC, 16, [6, 12, 18]),
     len(ADE20K): (ADE20K, 8, [12, 24, 36]),
 }
+DETECTED_AT = 320  # px: the published detectors take images of 320x320
 
 
 @dataclass
@@ -73,6 +75,8 @@ def _read_off(name: str, state: dict[str, Tensor], labels: list[str] | None) -> 
     fields = infer_config(state)
     if "segmentation_head" in fields:
         fields |= _published_segmenter(name, fields["num_labels"])
+    elif task_of(state) == "detection":
+        fields |= _published_detector(fields.get("num_labels"))
     if labels and len(labels) == fields.get("num_labels"):
         fields["id2label"] = dict(enumerate(labels))
     elif labels:
@@ -93,15 +97,22 @@ def _published_segmenter(name: str, classes: int) -> dict[str, Any]:
             classes,
             known,
         )
-        return {"output_stride": 16}
+        return {"output_stride": 16, "image_size": SEGMENTED_AT}
     names, stride, rates = SEGMENTERS[classes]
     first = int(names is ADE20K)
     return {
         "id2label": dict(enumerate(names)),
         "output_stride": stride,
         "atrous_rates": rates,
+        "image_size": SEGMENTED_AT,
         "class_colors": [list(colour) for colour in palette(first + classes)[first:]],
     }
+
+
+def _published_detector(classes: int | None) -> dict[str, Any]:
+    """What a detector's tensors don't show: the classes are those of COCO if as many."""
+    names = {"id2label": dict(enumerate(COCO))} if classes == len(COCO) else {}
+    return {"image_size": DETECTED_AT, **names}
 
 
 def _config_beside(source: str | Path, weights: Path, **hub: Any) -> dict[str, Any] | None:

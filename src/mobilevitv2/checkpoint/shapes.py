@@ -16,6 +16,8 @@ MIXED = {  # the tensor by which a segmentation head is known
     "deeplabv3": "segmentation_head.aspp.project.convolution.weight",
     "pspnet": "segmentation_head.pyramid.fusion.convolution.weight",
 }
+DETECTOR = "detection_head.predictors.5.conv_1x1.convolution.weight"
+DETECTOR_ANCHORS = 4  # that it answers for: each with four numbers of its box, then the scores
 STEPS = (4, 20, 100, 1000, 10000)  # numbers are sought with few digits first: 0.5, 0.85, 0.333
 
 
@@ -23,7 +25,7 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Fields of a `MobileViTV2Config` whose model has exactly these tensors.
 
     `state` has our names. What leaves no trace in the weights is not among the fields, above all
-    `output_stride`; `num_labels` is there where the classifier is. Raises CheckpointError where
+    `output_stride`; `num_labels` is there where a head is. Raises CheckpointError where
     backbone tensors are missing, or where no config gives their shapes.
     """
     depths = [max(depth, 1) for depth in count_attention_layers(state)]
@@ -64,7 +66,7 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     for head in (CLASSIFIER, SEGMENTER):
         if head in state and state[head].ndim:
             fields["num_labels"] = state[head].shape[0]
-    return fields | _segmentation(state)
+    return fields | _segmentation(state) | _detection(state)
 
 
 def _segmentation(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -77,6 +79,19 @@ def _segmentation(state: Mapping[str, Tensor]) -> dict[str, Any]:
                 "use_auxiliary_head": any(key.startswith("auxiliary_head.") for key in state),
             }
     return {}
+
+
+def _detection(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The classes of a detector, without the background; nothing where there is none."""
+    if DETECTOR not in state or not state[DETECTOR].ndim:
+        return {}
+    answers, rest = divmod(state[DETECTOR].shape[0], DETECTOR_ANCHORS)
+    if rest or answers < 6:
+        raise CheckpointError(
+            f"{DETECTOR} is {list(state[DETECTOR].shape)}; {DETECTOR_ANCHORS} times 5 and the "
+            "number of classes is wanted first, so these are no weights of a detector."
+        )
+    return {"num_labels": answers - 5}
 
 
 def _width(channels: tuple[int, ...], dims: tuple[int, ...]) -> float:

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,17 @@ class ClassList:
     void: int | None = None
 
 
-def given_classes(classes: Path | str | Sequence[str]) -> ClassList:
+GivenClasses = Path | str | Sequence[str] | Mapping[str, Sequence[int]]
+
+
+def given_classes(classes: GivenClasses) -> ClassList:
     """The list of a file, of a published set's name (voc, camvid, ade20k), or of names."""
-    if isinstance(classes, str) and classes in KNOWN and not Path(classes).is_file():
-        known = KNOWN[classes]
-        return ClassList(list(known.classes), [*known.colours], classes, known.void)
+    if isinstance(classes, str | Path) and str(classes) in KNOWN and not Path(classes).is_file():
+        known = KNOWN[str(classes)]
+        return ClassList(list(known.classes), [*known.colours], str(classes), known.void)
+    if isinstance(classes, Mapping):
+        colours: list[Colour | None] = [(r, g, b) for r, g, b in classes.values()]
+        return _checked(list(classes), colours, "the list of classes")
     if isinstance(classes, str | Path):
         return read_class_list(Path(classes).expanduser())
     names = list(classes)

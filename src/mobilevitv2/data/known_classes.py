@@ -32,14 +32,12 @@ class KnownSet:
     def fits(self, kind: Kind, folder: str, largest: int, *, reduce_labels: bool) -> bool:
         """Are masks whose largest class is this one of this set?
 
-        They may lack the last classes only in a folder that bears the set's name: the layouts are
-        used for other classes as well.
+        Only in a folder that bears the set's name: the layouts are used for other classes as well.
         """
-        last = len(self.classes) - 1
         if kind != self.kind or reduce_labels != self.reduce_labels:
             return False
         named = re.search(rf"(?<![a-z])({self.mark})(?![a-z])", folder.lower()) is not None
-        return largest in (last, self.void) or (named and largest < last)
+        return named and (largest < len(self.classes) or largest == self.void)
 
 
 KNOWN = {

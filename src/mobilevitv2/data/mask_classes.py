@@ -7,13 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from mobilevitv2.class_names import Colour, palette
-from mobilevitv2.data.class_lists import ClassList, class_file_in, given_classes, read_class_list
+from mobilevitv2.data.class_lists import (
+    ClassList,
+    GivenClasses,
+    class_file_in,
+    given_classes,
+    read_class_list,
+)
 from mobilevitv2.data.known_classes import KNOWN
 from mobilevitv2.data.mask_layouts import MaskLayout
 from mobilevitv2.data.masks import IGNORED, MOST_CLASSES, MaskLook, class_table
 from mobilevitv2.data.pairs import NAMED
 from mobilevitv2.errors import DataError
 
+FROM_VALUES = "what the masks hold"  # the origin of names that are numbers
 LEAST_SHARE = 0.25  # of the numbers up to the largest, which masks of class numbers hold
 
 
@@ -31,7 +38,7 @@ class MaskClasses:
 
 
 def settle_classes(
-    classes: Path | str | Sequence[str] | None,
+    classes: GivenClasses | None,
     source: Path,
     layout: MaskLayout,
     masks: dict[Path, MaskLook],
@@ -97,7 +104,7 @@ def _found(
             "in classes.txt."
         )
     names = [f"class_{i}" for i in range(count)]
-    return ClassList(names, [None] * count, "what the masks hold")
+    return ClassList(names, [None] * count, FROM_VALUES)
 
 
 def _own_palette(masks: dict[Path, MaskLook], table: np.ndarray, count: int) -> list[Colour]:

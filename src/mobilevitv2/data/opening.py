@@ -1,9 +1,10 @@
 """`open_data`: whatever a person points at, opened for its task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.classification import DIGITS, ClassificationData, open_classification
 from mobilevitv2.data.folders import find_splits
 from mobilevitv2.data.mask_layouts import find_layout
@@ -28,7 +29,7 @@ def open_data(
     task: TaskName = "auto",
     *,
     seed: int = 0,
-    classes: Path | Sequence[str] | None = None,
+    classes: GivenClasses | None = None,
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
 ) -> ClassificationData | SegmentationData:
@@ -43,6 +44,11 @@ def open_data(
             "about masks. Leave them out, or say task segment."
         )
     return open_classification(source, seed=seed)
+
+
+def says_something(how: Mapping[str, Any]) -> bool:
+    """Whether any of `open_data`'s arguments about masks was given; ignoring 0 is one."""
+    return any(value is not None and value is not False for value in how.values())
 
 
 def comes_split(root: Path, task: TaskName) -> bool:

@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 
 from mobilevitv2.class_names import Colour
+from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.mask_classes import MaskClasses, settle_classes
 from mobilevitv2.data.mask_layouts import find_layout, is_segmentation
 from mobilevitv2.data.masks import IGNORED, MaskLook, class_table, read_classes
@@ -34,6 +35,8 @@ class SegmentationData:
     root: Path | None = None
     short_side: int = 0
     """The median over the training images [px]."""
+    origin: str = ""
+    """Where the names of the classes come from."""
     ignored: tuple[int, ...] = (IGNORED,)
     """Values in the mask files that are not to count."""
     reduce_labels: bool = False
@@ -82,6 +85,7 @@ class SegmentationData:
         wide = max(len(row[0]) for row in rows)
         lines = ["  ".join([row[0].ljust(wide), *(c.rjust(7) for c in row[1:])]) for row in rows]
         lines = [line.rstrip() for line in lines]
+        lines.append(f"names of the classes: {self.origin}")
         left_out = {"stray files": self.strays, "hidden": self.hidden}
         left_out |= {"without a label": len(self.unlabelled), "unreadable": len(self.unreadable)}
         if said := ", ".join(f"{n:,} {what}" for what, n in left_out.items() if n):
@@ -103,17 +107,18 @@ def open_segmentation(
     *,
     seed: int = 0,
     val_share: float = 0.2,
-    classes: Path | str | Sequence[str] | None = None,
+    classes: GivenClasses | None = None,
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
 ) -> SegmentationData:
     """The images and masks of a folder: image and mask folders, Pascal VOC's, or CamVid's layout.
 
     Where nothing is split yet, `val_share` of the pairs is drawn for validation by `seed`.
-    `classes` is a list of names, a file of them (see `class_lists`) or a published set's name;
-    unset, a classes.txt or classes.json in the folder counts, then a published set that the folder
-    is recognised as, then the values that the masks hold. The value 255 is never counted, nor those
-    of `ignore`; `reduce_labels` leaves out 0 and takes one off the others, as ADE20K needs it.
+    `classes` is a list of names (or names with their RGB), a file of them (see `class_lists`) or a
+    published set's name; unset, a classes.txt or classes.json in the folder counts, then a
+    published set whose name the folder bears, then the values that the masks hold. The value 255 is
+    never counted, nor those of `ignore`; `reduce_labels` leaves out 0 and takes one off the others,
+    as ADE20K needs it.
 
     Every mask is read once. Pairs of which a file can't be read or the mask is void throughout are
     left out and counted. Raises DataError where no data set can be made of it.
@@ -145,6 +150,7 @@ def open_segmentation(
         test=splits.get("test"),
         root=source,
         short_side=round(median(min(check.sizes[image]) for image, _ in splits["train"])),
+        origin=chosen.origin,
         ignored=chosen.ignored,
         reduce_labels=reduce_labels,
         strays=found.strays,

@@ -59,8 +59,12 @@ def evaluate(
     """
     if isinstance(source, Predictor):
         predictor = source
+        if flip or window is not None or image_size is not None:
+            raise ConfigError("flip, window and image_size are said when the Predictor is made.")
     else:
-        predictor = Predictor(source, flip=flip, window=window, image_size=image_size)
+        how_seen = {"flip": flip, "window": window, "image_size": image_size}
+        predictor = Predictor(source, **how_seen)
+        predictor.batch_size = batch_size or predictor.batch_size
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
     if predictor.task == "segmentation":

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mobilevitv2.data import ClassificationData, SegmentationData, TaskName, kind_of, open_data
-from mobilevitv2.data.opening import comes_split
+from mobilevitv2.data.opening import comes_split, says_something
 from mobilevitv2.errors import DataError
 
 Split = Literal["auto", "train", "val", "test", "all"]
@@ -78,7 +78,7 @@ def _data_of_run(
     run = Path(source).expanduser().parent  # of the bundle
     if not (run / RECIPE).is_file() or not (run / DATA).is_file():
         return None
-    if not any(how.values()) and is_data_of(run, data):
+    if not says_something(how) and is_data_of(run, data):
         how = stored_mask_values(run)
     opened = open_data(data, task_name(task), seed=Recipe.load(run / RECIPE).seed, **how)
     try:
@@ -88,7 +88,7 @@ def _data_of_run(
     return opened
 
 
-def match_classes(of_model: list[str], of_data: list[str]) -> list[int]:
+def match_classes(of_model: list[str], of_data: list[str], *, masks: bool = False) -> list[int]:
     """For each class of the data, the number that it has in the model; by name."""
     if len(set(of_model)) < len(of_model):
         doubled = sorted({name for name in of_model if of_model.count(name) > 1})
@@ -105,6 +105,8 @@ def match_classes(of_model: list[str], of_data: list[str]) -> list[int]:
         hint = (
             "The model's classes have no names: save it with id2label."
             if nameless
+            else "Give the model's names with --classes; `mobilevitv2 info` lists them."
+            if masks
             else "Rename the folders to the model's classes, which `mobilevitv2 info` lists."
         )
         raise DataError(f"the classes differ: {' and '.join(said)}. {hint}")

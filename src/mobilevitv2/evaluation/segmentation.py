@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mobilevitv2.data.mask_classes import FROM_VALUES
 from mobilevitv2.data.segmentation import IGNORED, SegmentationData
 from mobilevitv2.errors import DataError
 from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
 from mobilevitv2.images import load_image
-from mobilevitv2.predictions import Segmentation
+from mobilevitv2.predictions import Segmentation, distinct_colours
 from mobilevitv2.predictor import Predictor, Unreadable
 from mobilevitv2.scores import SegmentationScores
 
 if TYPE_CHECKING:
+    from mobilevitv2.class_names import Colour
     from mobilevitv2.training.panels import Example
 
 
@@ -73,7 +75,7 @@ def evaluate_segmenter(
     """
     data: SegmentationData = chosen.data
     to_model = np.full(256, IGNORED, np.uint8)
-    to_model[: len(data.classes)] = match_classes(predictor.classes, data.classes)
+    to_model[: len(data.classes)] = _numbers_in_model(predictor.classes, data)
     scores = SegmentationScores(len(predictor.classes), IGNORED)
     unreadable = {path: f"{path} {why}" for path, why in data.unreadable.items()}
     of_images: dict[int, float] = {}
@@ -111,8 +113,16 @@ def evaluate_segmenter(
     )
     if report is not None:
         chosen_ones = _examples(predictor, chosen, to_model, of_images)
-        _report(Path(report), result, data, scores, list(chosen_ones), seconds)
+        colours = predictor.network.colours or distinct_colours(len(predictor.classes))
+        _report(Path(report), result, colours, scores, list(chosen_ones), seconds)
     return result
+
+
+def _numbers_in_model(of_model: list[str], data: SegmentationData) -> list[int]:
+    """For each class of the data its number in the model: by name, or, without names, the same."""
+    if data.origin == FROM_VALUES and len(data.classes) <= len(of_model):
+        return list(range(len(data.classes)))
+    return match_classes(of_model, data.classes, masks=True)
 
 
 def _examples(
@@ -140,7 +150,7 @@ def _examples(
 def _report(
     out: Path,
     result: SegmentationEvaluation,
-    data: SegmentationData,
+    colours: "list[Colour]",
     scores: SegmentationScores,
     examples: "list[Example]",
     seconds: float,
@@ -148,12 +158,11 @@ def _report(
     from mobilevitv2.training.segmentation_report import write_segmentation_report
 
     names = [score.name for score in result.classes]
-    by_name = dict(zip(data.classes, data.colours, strict=True))
     write_segmentation_report(
         out,
         history=[],
         classes=names,
-        colours=[by_name[name] for name in names],
+        colours=colours,
         scores=scores,
         examples=examples,
         title=f"{result.model} on {result.data}",

@@ -84,10 +84,26 @@ class SemanticSegmenterOutput(ModelOutput):
     auxiliary_logits: Tensor | None = None
 
 
+@dataclass
+class ObjectDetectionOutput(ModelOutput):
+    """What each anchor shows, and where: `logits` [B, anchors, 1 + num_labels], background first.
+
+    `pred_boxes` [B, anchors, 4] are centre x, centre y, width and height in parts of the image, not
+    cut off at its edges. With labels there is `loss`, and in `loss_dict` the two parts of it.
+    """
+
+    loss: Tensor | None = None
+    loss_dict: dict[str, Tensor] | None = None
+    logits: Tensor | None = None
+    pred_boxes: Tensor | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
+
+
 for _output in (
     BackboneFeatures,
     BaseModelOutput,
     ImageClassifierOutput,
+    ObjectDetectionOutput,
     SemanticSegmenterOutput,
 ):
     _pytree.register_dataclass(_output)  # so that torch.export can return it

@@ -68,8 +68,7 @@ def stored_recipe(out: Path, overrides: dict[str, Any]) -> Recipe:
 def stored_mask_values(out: Path) -> dict[str, Any]:
     """What the values of masks meant to the run in `out`, as `open_data` wants it told."""
     listing = read_json(out / DATA)
-    values = listing.get("mask_values")
-    return {} if values is None else {"classes": listing["classes"], **values}
+    return listing.get("masks") or {}
 
 
 def is_data_of(out: Path, source: str | Path) -> bool:
@@ -81,6 +80,13 @@ def is_data_of(out: Path, source: str | Path) -> bool:
 def check_same_data(out: Path, data: Data) -> None:
     """Raises DataError where the images are not those that the run in `out` began with."""
     before, now = read_json(out / DATA), _listing(data)
+    for what in ("classes", "masks"):
+        if before.get(what) != now[what]:
+            raise DataError(
+                f"the classes of {data.name} are not those with which the run in {out} began "
+                f"({', '.join(before['classes'][:8])}). Give the same classes, ignore and "
+                "reduce_labels, or none of them; or train anew in another folder."
+            )
     for split in now["splits"]:
         if before["fingerprints"].get(split) != now["fingerprints"][split]:
             raise DataError(
@@ -105,7 +111,7 @@ def _listing(data: Data) -> dict[str, Any]:
         "name": data.name,
         "root": None if data.root is None else str(data.root),
         "classes": data.classes,
-        "mask_values": _mask_values(data),
+        "masks": _masks(data),
         "counts": data.counts(),
         "strays": data.strays,
         "hidden": data.hidden,
@@ -128,10 +134,16 @@ def _fingerprint(data: Data, samples: list[Sample]) -> str:
     return digest.hexdigest()
 
 
-def _mask_values(data: Data) -> dict[str, Any] | None:
+def _masks(data: Data) -> dict[str, Any] | None:
+    """What the values of masks mean, in the words of `open_data`."""
     if not isinstance(data, SegmentationData):
         return None
-    return {"ignore": list(data.ignored), "reduce_labels": data.reduce_labels}
+    named = zip(data.classes, data.colours, strict=True)
+    return {
+        "classes": {name: list(colour) for name, colour in named},
+        "ignore": list(data.ignored),
+        "reduce_labels": data.reduce_labels,
+    }
 
 
 def _target(data: Data, sample: Sample) -> int | str | None:

@@ -136,7 +136,8 @@ class Training(pl.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         loss = (self.loss_sum / self.images_seen).item()
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        group = self.trainer.optimizers[0].param_groups[0]
+        rate = group["lr"] / group.get("share", 1.0)
         values = {k: v.item() for k, v in self.trainer.callback_metrics.items() if "val/" in k}
         self._check_finite(values["val/loss"])
         self.history.append(

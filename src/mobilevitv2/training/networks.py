@@ -54,6 +54,8 @@ def from_checkpoint(
             new = "its own head, whose classes are the same"
         else:
             network.reset_classifier(len(classes), classes)
+            colors = task.config(recipe, image_size).get("class_colors")
+            network.config.class_colors = colors
     network.config.image_size = image_size
     return network, new
 

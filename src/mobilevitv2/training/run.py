@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilevitv2.data import ClassificationData, SegmentationData, TaskName, kind_of, open_data
+from mobilevitv2.data.class_lists import GivenClasses
+from mobilevitv2.data.opening import says_something
 from mobilevitv2.errors import require
 from mobilevitv2.training import folder
 from mobilevitv2.training.recipe import Recipe
@@ -70,7 +72,7 @@ def train(
     resume: bool = False,
     quiet: bool = False,
     task: TaskName = "auto",
-    classes: Path | Sequence[str] | None = None,
+    classes: GivenClasses | None = None,
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
     **overrides: Any,
@@ -100,7 +102,7 @@ def train(
         folder.check_room(out, overwrite=overwrite)
     if not isinstance(data, Data):
         how: dict[str, Any] = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
-        if resume and not any(how.values()):
+        if resume and not says_something(how):
             how = folder.stored_mask_values(out)
         data = open_data(data, task, seed=settings.seed, **how)
     require("lightning", extra="train")

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from mobilevitv2.data import SegmentationData
 from mobilevitv2.data.masked_images import MaskedImages
 from mobilevitv2.data.segmentation import IGNORED
-from mobilevitv2.errors import ConfigError
+from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.label_maps import label_map
 from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation, segmentation_loss
 from mobilevitv2.processor import MobileViTImageProcessor
@@ -68,11 +68,13 @@ class SegmenterTraining(Training):
 
     def validate_batch(self, images: Tensor, targets: Tensor) -> None:
         logits = maps_of(self.averaged(images)).float()
-        counted = (targets != IGNORED).sum()
+        size = images.shape[-2:]  # photos may be far larger, and so would all their scores be
+        reduced = F.interpolate(targets[:, None].float(), size, mode="nearest-exact")[:, 0].long()
+        counted = (reduced != IGNORED).sum()
         if counted:
-            self.val_loss.update(segmentation_loss(logits, targets, IGNORED), counted)
-        resized = F.interpolate(logits, targets.shape[-2:], mode="bilinear")
-        self.scores.update(resized.argmax(1).cpu().numpy(), targets.cpu().numpy())
+            self.val_loss.update(segmentation_loss(logits, reduced, IGNORED), counted)
+        for scores, truth in zip(logits.cpu().numpy(), targets.cpu().numpy(), strict=True):
+            self.scores.update(label_map(scores, truth.shape)[0], truth)
 
     def take_scores(self) -> dict[str, float]:
         found = {"miou": self.scores.miou, "pixel_accuracy": self.scores.pixel_accuracy}
@@ -93,6 +95,11 @@ class SegmentationTask(Task[SegmentationData]):
             raise ConfigError(
                 "batch_size is 1, and a segmentation head normalises means over whole maps, of "
                 "which it needs two or more. Choose a batch_size of at least 2."
+            )
+        if len(self.data.train) < 2:
+            raise DataError(
+                f"{self.data.name} has one image to train on, and a segmentation head needs two or "
+                "more. Add images with masks."
             )
 
     def image_size(self, recipe: Recipe) -> int:
@@ -204,12 +211,14 @@ def whole_images(processor: MobileViTImageProcessor, short_side: int) -> MobileV
 def class_weights(pixels: list[int], balance: float) -> Tensor | None:
     """How much a pixel of each class counts: (its share of all pixels) ** -balance.
 
-    None where all count the same. Scaled so that the mean over the pixels is 1.
+    None where all count the same; 0 for a class without pixels. Scaled so that the mean over the
+    pixels is 1.
     """
     if not balance:
         return None
-    counts = torch.tensor(pixels, dtype=torch.float64).clamp(min=1)
-    weights = (counts / counts.sum()) ** -balance
+    counts = torch.tensor(pixels, dtype=torch.float64)
+    weights = (counts.clamp(min=1) / counts.sum()) ** -balance
+    weights[counts == 0] = 0  # nothing shows the class, and smoothed labels would ask for it
     return (weights * counts.sum() / (weights * counts).sum()).float()
 
 

@@ -1,0 +1,135 @@
+"""Scores and boxes of all anchors to the few detections that are worth showing.
+
+In numpy, so that exported models need no PyTorch for it. Most anchors show background, and those
+that do not mostly show something that a neighbour shows better.
+"""
+
+# a anchors, N classes without the background, n candidates or detections, B batch
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LEAST_SCORE = 0.01  # below it, ml-cvnets counts nothing in an evaluation
+OVERLAP = 0.5  # of two boxes of one class that overlap by more, the better one is kept
+CANDIDATES = 400  # of each class, whose overlaps are looked at
+DETECTIONS = 200  # of an image
+FIRST_LOOK = 4  # times as many candidates mostly suffice
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """What is in one image, best first."""
+
+    scores: np.ndarray
+    """float32 [n], probabilities in [0, 1]"""
+    labels: np.ndarray
+    """int64 [n], class numbers without the background"""
+    boxes: np.ndarray
+    """float32 [n, 4] of x1, y1, x2, y2"""
+
+
+def detect(
+    logits: np.ndarray,
+    boxes: np.ndarray,
+    size: tuple[float, float] = (1, 1),
+    *,
+    threshold: float = LEAST_SCORE,
+    nms_threshold: float = OVERLAP,
+    top_k: int = DETECTIONS,
+) -> Detections:
+    """The detections of one image of `size` (height, width), cut off at its edges.
+
+    `logits` [a, 1 + N] have the background first; `boxes` [a, 4] are centre x, centre y, width and
+    height in parts of the image. Kept are scores above `threshold`, the best of each class, of
+    those the ones that no better one of their class overlaps by more than `nms_threshold`, and of
+    these the `top_k` best. Raises ValueError for what is no number.
+    """
+    _check(logits, boxes)
+    logits, boxes = (values.astype(np.float32, copy=False) for values in (logits, boxes))
+    scores = _softmax(logits)[:, 1:]
+    anchors, labels = np.nonzero(scores > threshold)
+    scores = scores[anchors, labels]
+    order = np.argsort(-scores, kind="stable")
+    anchors, labels, scores = anchors[order], labels[order], scores[order]
+    corners = _corners(boxes[anchors])
+    first = slice(FIRST_LOOK * top_k)  # what comes after can't change what is kept of these
+    kept = suppress(corners[first], labels[first], nms_threshold)
+    if len(kept) < top_k and len(order) > FIRST_LOOK * top_k:
+        kept = suppress(corners, labels, nms_threshold)
+    kept = kept[:top_k]
+    height, width = size
+    scale = np.array([width, height, width, height], np.float32)
+    return Detections(
+        scores=scores[kept],
+        labels=labels[kept],
+        boxes=corners[kept].clip(0, 1) * scale,
+    )
+
+
+def suppress(corners: np.ndarray, labels: np.ndarray, nms_threshold: float = OVERLAP) -> np.ndarray:
+    """Places of the boxes to keep, best first: non-maximum suppression within each class.
+
+    `corners` [n, 4] and `labels` [n] come best first. Of a class the first `CANDIDATES` count.
+    """
+    kept = []
+    by_class = np.argsort(labels, kind="stable")
+    for members in np.split(by_class, np.flatnonzero(np.diff(labels[by_class])) + 1):
+        members = members[:CANDIDATES]
+        kept.append(members[_survivors(corners[members], nms_threshold)])
+    return np.sort(np.concatenate(kept))
+
+
+def _survivors(corners: np.ndarray, nms_threshold: float) -> np.ndarray:
+    """Which boxes [n, 4] of one class, best first, no better survivor overlaps; bool [n].
+
+    A box survives if no survivor before it covers it. Starting with all, that is applied until
+    nothing changes: after each round at least one more box is settled, in practice nearly all.
+    """
+    survives = np.ones(len(corners), bool)
+    if len(corners) < 2:
+        return survives
+    covers = np.triu(overlaps(corners) > nms_threshold, 1).astype(np.float32)  # [better, worse]
+    while True:
+        covered = survives.astype(np.float32) @ covers > 0
+        if np.array_equal(survives, ~covered):
+            return survives
+        survives = ~covered
+
+
+def overlaps(corners: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes [n, 4] among each other, [n, n].
+
+    NaN where that is nothing of nothing, or the endless of the endless.
+    """
+    x1, y1, x2, y2 = corners.T
+    with np.errstate(invalid="ignore"):
+        width = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
+        height = np.minimum(y2[:, None], y2) - np.maximum(y1[:, None], y1)
+        shared = width.clip(0) * height.clip(0)
+        area = (x2 - x1) * (y2 - y1)
+        return shared / (area[:, None] + area - shared)
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    weights = np.exp(logits - logits.max(-1, keepdims=True))
+    return weights / weights.sum(-1, keepdims=True)
+
+
+def _corners(boxes: np.ndarray) -> np.ndarray:
+    """Centre and size [n, 4] to corners [n, 4]."""
+    centre, half = boxes[:, :2], boxes[:, 2:] / 2
+    return np.concatenate([centre - half, centre + half], 1)
+
+
+def _check(logits: np.ndarray, boxes: np.ndarray) -> None:
+    if logits.ndim != 2 or logits.shape[1] < 2 or boxes.shape != (len(logits), 4):
+        raise ValueError(
+            f"logits {logits.shape} and boxes {boxes.shape} are not those of one image: "
+            "[anchors, 1 + classes] and [anchors, 4] are wanted."
+        )
+    if not np.isfinite(logits).all() or np.isnan(boxes).any():
+        raise ValueError(
+            "The logits or boxes hold NaN or infinity, so there is nothing to detect. The weights "
+            "are damaged, the training diverged, or float16 overflowed: try float32."
+        )

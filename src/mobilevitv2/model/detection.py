@@ -1,0 +1,217 @@
+"""Object detection: the backbone, coarser and coarser maps, and at every cell a few guesses.
+
+SSDLite (Liu et al., 2016; Sandler et al., 2018) as ml-cvnets has it. Two maps of the backbone and
+four that follow are each read by a small predictor, which says of every anchor of every cell what
+it shows and where the box of that really is. Coarse maps see large things, fine maps small ones.
+
+The background is a class of its own and comes first; `num_labels` and the labels leave it out.
+"""
+
+# B batch, C channels, H W height and width of a feature map, A anchors of a cell, a all anchors,
+# N classes without the background
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from mobilevitv2.config import MobileViTV2Config, checked_labels
+from mobilevitv2.errors import ConfigError
+from mobilevitv2.model.anchors import ANCHORS_OF_A_CELL, make_anchors
+from mobilevitv2.model.backbone import MobileViTV2Model
+from mobilevitv2.model.boxes import decode
+from mobilevitv2.model.detection_loss import Label, detection_losses
+from mobilevitv2.model.layers import ConvLayer
+from mobilevitv2.model.outputs import ObjectDetectionOutput
+from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
+
+STRIDE = 32  # of the backbone's last map
+HALVED = (256, 128, 128)  # channels of the maps that follow it, each half as large
+POOLED = 64  # channels of the last map, which is one cell
+PROJECTED = (512, 256, 256, 128, 128, 64)  # channels that the predictors work with
+BOX = 4  # numbers that say where a box is
+
+
+class HalvedMap(nn.Module):
+    """Every cell filtered with its neighbours, then mixed: [B, C, H, W] to [B, D, H/2, W/2]."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv_3x3 = ConvLayer(in_channels, in_channels, 3, stride=2, groups=in_channels)
+        self.conv_1x1 = ConvLayer(in_channels, out_channels, 1, activation="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and x.shape[0] == 1 and max(x.shape[2:]) <= 2:
+            raise ValueError(
+                "the batch has one image, and so small a one that a map of a single cell is left, "
+                "which can't be normalised. Train with batches of two or more, or with images of "
+                "more than 256 px."
+            )
+        return self.conv_1x1(self.conv_3x3(x))
+
+
+class PooledMap(nn.Module):
+    """The mean over the whole map, mixed: [B, C, H, W] to [B, D, 1, 1]. No norm: one cell."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv_1x1 = ConvLayer(in_channels, out_channels, 1, norm=False, activation="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv_1x1(x.mean((2, 3), keepdim=True))
+
+
+class Predictor(nn.Module):
+    """What one map says of its anchors: [B, C, H, W] to [B, H * W * A, 4 + 1 + N].
+
+    The map is brought to `inside` channels first, where it has others. With `looks_around` each
+    cell is filtered with its neighbours; the last map has only one cell.
+    """
+
+    def __init__(
+        self, channels: int, inside: int, answers: int, *, anchors: int, looks_around: bool
+    ) -> None:
+        super().__init__()
+        self.answers = answers
+        self.anchors = anchors
+        self.projection = (
+            ConvLayer(channels, inside, 1, activation="relu") if channels != inside else None
+        )
+        self.conv_3x3 = ConvLayer(inside, inside, 3, groups=inside) if looks_around else None
+        self.conv_1x1 = ConvLayer(inside, anchors * answers, 1, norm=False, bias=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in (self.projection, self.conv_3x3, self.conv_1x1):
+            x = x if layer is None else layer(x)
+        return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.answers)
+
+    def reset(self, answers: int) -> None:
+        """As many answers for each anchor; what says where the box is stays as it was."""
+        old = self.conv_1x1.convolution
+        new = ConvLayer(old.in_channels, self.anchors * answers, 1, norm=False, bias=True)
+        start(new)
+        for mine, theirs in zip(new.parameters(), old.parameters(), strict=True):
+            by_anchor = theirs.detach().unflatten(0, (self.anchors, -1))
+            mine.data.unflatten(0, (self.anchors, -1))[:, :BOX] = by_anchor[:, :BOX]
+        self.answers = answers
+        self.conv_1x1 = new.to(old.weight.device, old.weight.dtype)
+
+
+class SSDLite(nn.Module):
+    """The last two maps of the backbone to answers [B, a, 4 + 1 + N], with the sizes of all maps.
+
+    An answer is how the box differs from its anchor, then the scores.
+    """
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__()
+        fine, coarse = config.stage_channels[-2:]
+        channels = (fine, coarse, *HALVED, POOLED)
+        halved = [HalvedMap(a, b) for a, b in zip(channels[1:4], HALVED, strict=True)]
+        self.extra_layers = nn.ModuleList([*halved, PooledMap(HALVED[-1], POOLED)])
+        answers = BOX + 1 + (config.num_labels or 0)
+        self.predictors = nn.ModuleList(
+            Predictor(into, inside, answers, anchors=anchors, looks_around=inside != POOLED)
+            for into, inside, anchors in zip(channels, PROJECTED, ANCHORS_OF_A_CELL, strict=True)
+        )
+        self.apply(start)
+
+    def forward(self, fine: Tensor, coarse: Tensor) -> tuple[Tensor, list[tuple[int, int]]]:
+        maps = [fine, coarse]
+        for layer in self.extra_layers:
+            maps.append(layer(maps[-1]))
+        answers = [predict(x) for predict, x in zip(self.predictors, maps, strict=True)]
+        return torch.cat(answers, dim=1), [(x.shape[2], x.shape[3]) for x in maps]
+
+    def reset(self, num_labels: int) -> None:
+        """Fresh scores for `num_labels` classes."""
+        for predictor in self.predictors:
+            assert isinstance(predictor, Predictor)
+            predictor.reset(BOX + 1 + num_labels)
+
+
+class MobileViTV2ForObjectDetection(MobileViTV2PreTrainedModel):
+    """Images to boxes and what is in them.
+
+    Images of any size; the published weights were trained at 320x320 px, the aspect ratio not kept.
+    What of the boxes is worth showing: `MobileViTImageProcessor.post_process_object_detection`.
+    """
+
+    def __init__(self, config: MobileViTV2Config) -> None:
+        super().__init__(config)
+        check_config(config)
+        self.num_labels = config.num_labels
+        self.mobilevitv2 = MobileViTV2Model(config, expand_output=False)
+        self.detection_head = SSDLite(config)
+
+    def forward(
+        self,
+        pixel_values: Tensor | None = None,
+        labels: Sequence[Label] | None = None,
+        output_hidden_states: bool | None = None,
+        return_dict: bool | None = None,
+    ) -> ObjectDetectionOutput | tuple:
+        """`pixel_values` [B, C, H, W] in [0, 1]; `labels` say what there is to find in each image.
+
+        Each is a dict with `class_labels`, int64 [n], from 0 and without the background, and
+        `boxes`, float [n, 4] of centre x, centre y, width and height in parts of the image; n may
+        be 0. With labels there is a loss; see `detection_losses`. One small image alone can't be
+        trained on: ValueError.
+        """
+        wanted = self._gives_hidden_states(output_hidden_states)
+        maps = self.mobilevitv2.stages(pixel_values, range(5) if wanted else [3, 4])
+        answers, sizes = self.detection_head(*maps[-2:])
+        at_least_fp32 = torch.promote_types(answers.dtype, torch.float32)
+        anchors = make_anchors(sizes, dtype=at_least_fp32, device=answers.device)
+        offsets, logits = answers[..., :BOX], answers[..., BOX:]
+        losses = None if labels is None else detection_losses(logits, offsets, anchors, labels)
+        output = ObjectDetectionOutput(
+            loss=None if losses is None else losses["loss_ce"] + losses["loss_bbox"],
+            loss_dict=losses,
+            logits=logits,
+            pred_boxes=decode(offsets, anchors),
+            hidden_states=maps if wanted else None,
+        )
+        return output if self._returns_dict(return_dict) else output.to_tuple()
+
+    def reset_classifier(
+        self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
+    ) -> None:
+        """Fresh scores for `num_labels` classes; where boxes are said to be stays as learned."""
+        named = None if id2label is None else checked_labels(id2label)
+        config = MobileViTV2Config(num_labels=num_labels, id2label=named)
+        check_config(config)
+        self.config.id2label = config.id2label
+        self.config.class_colors = None
+        self.num_labels = num_labels
+        self.detection_head.reset(num_labels)
+
+    def freeze(self, stages: int = 5) -> None:
+        """Freeze the stem and the first `stages` stages of the backbone; the head stays trained."""
+        self.mobilevitv2.freeze(stages)
+
+    def unfreeze(self) -> None:
+        """Train every part again."""
+        self.mobilevitv2.unfreeze()
+
+
+def check_config(config: MobileViTV2Config) -> None:
+    """Raises ConfigError for what no detector can be made of."""
+    if not config.num_labels:
+        raise ConfigError(
+            "num_labels is 0; a detector needs one class at least, besides the background, which "
+            "is not counted."
+        )
+    if config.output_stride != STRIDE:
+        raise ConfigError(
+            f"output_stride is {config.output_stride}; a detector's maps become coarser step by "
+            f"step, so {STRIDE} is wanted. Pass output_stride={STRIDE}."
+        )
+
+
+def start(module: nn.Module) -> None:
+    """Initial weights of the head, as ml-cvnets draws them."""
+    if isinstance(module, nn.Conv2d):
+        nn.init.xavier_uniform_(module.weight)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
