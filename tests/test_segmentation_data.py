@@ -332,7 +332,7 @@ def test_the_report_tells_shares_of_pixels_and_images(tmp_path):
         ["class_1", "25.00%", "3", "0.00%", "0"],
         ["void", "0.00%", "50.00%"],
         ["all", "3", "2"],
-        "names of the classes: what the masks hold".split(),
+        ["names", "of", "the", "classes:", "what", "the", "masks", "hold"],
     ]
 
 
