@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -154,7 +155,8 @@ def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
 def test_a_run_goes_on_with_its_own_classes_only(run, data, tmp_path):
     shutil.copytree(run.out, tmp_path / "run")
     (tmp_path / "other.txt").write_text("blue\nred\nground\n")
-    for how in ({"classes": tmp_path / "other.txt"}, {"ignore": 0}):
+    options: list[dict[str, Any]] = [{"classes": tmp_path / "other.txt"}, {"ignore": 0}]
+    for how in options:
         with pytest.raises(DataError, match=r"are not those with which the run .* began"):
             train(data, out=tmp_path / "run", resume=True, quiet=True, **how)
     again = train(data, out=tmp_path / "run", resume=True, quiet=True)

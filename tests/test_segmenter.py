@@ -146,7 +146,8 @@ def test_a_mask_has_the_size_of_the_image_whatever_it_is(predictor):
 
 def test_classes_can_not_be_averaged(bundle, tmp_path):
     export(bundle, to="onnx", output="mask", out=tmp_path / "masks.onnx")
-    for how in ({"flip": True}, {"window": 128}):
+    options: list[dict[str, Any]] = [{"flip": True}, {"window": 128}]
+    for how in options:
         with pytest.raises(ConfigError, match="gives classes, and flip and window average scores"):
             Predictor(tmp_path / "masks.onnx", **how)
 
