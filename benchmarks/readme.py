@@ -108,8 +108,7 @@ def trained() -> list[str]:
         "(`benchmarks/same_trainer.py`).",
         "",
         f"From scratch on CamVid's 180 street scenes, width 0.5, {minutes:.0f} minutes on "
-        f"{segmenter['threads']} busy core: mean IoU {segmenter['mIoU']:.3f} over 11 classes "
-        "(0.508 after 37 of them); "
+        f"{segmenter['threads']} busy core: mean IoU {segmenter['mIoU']:.3f} over 11 classes; "
         f"torchvision's LRASPP with MobileNetV3 {peer['mIoU']:.3f} after {peer['minutes']:.0f} "
         "minutes of the same crops (`benchmarks/camvid.py`). A training step takes "
         f"{step['mobilevitv2']['median ms'] / quicker:.2f} of the time and "
