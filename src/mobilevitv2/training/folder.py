@@ -80,18 +80,18 @@ def is_data_of(out: Path, source: str | Path) -> bool:
 def check_same_data(out: Path, data: Data) -> None:
     """Raises DataError where the images are not those that the run in `out` began with."""
     before, now = read_json(out / DATA), _listing(data)
+    for split in now["splits"]:
+        if before["fingerprints"].get(split) != now["fingerprints"][split]:
+            raise DataError(
+                f"the {split} images of {data.name} are not those with which the run in {out} "
+                "began. Restore them, or train anew in another folder."
+            )
     for what in ("classes", "masks"):
         if before.get(what) != now[what]:
             raise DataError(
                 f"the classes of {data.name} are not those with which the run in {out} began "
                 f"({', '.join(before['classes'][:8])}). Give the same classes, ignore and "
                 "reduce_labels, or none of them; or train anew in another folder."
-            )
-    for split in now["splits"]:
-        if before["fingerprints"].get(split) != now["fingerprints"][split]:
-            raise DataError(
-                f"the {split} images of {data.name} are not those with which the run in {out} "
-                "began. Restore them, or train anew in another folder."
             )
 
 
