@@ -1,11 +1,16 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
 from peers import images, randomize, relative_error
 from torch import nn
 
-from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification
+from mobilevitv2 import (
+    MobileViTV2Config,
+    MobileViTV2ForImageClassification,
+    MobileViTV2ForSemanticSegmentation,
+)
 from mobilevitv2.deploy import fuse
 from mobilevitv2.deploy.fuse import FusedAttention, Standardize
 
@@ -42,6 +47,23 @@ def difference(model, other, size: tuple[int, int]) -> float:
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_fused_form_gives_the_same_answer(width, form, size):
     model = lively(width)
+    assert difference(model, fused(model, form, size), size) <= 1e-12
+    model.float()
+    assert difference(model, fused(model, form, size), size) <= 1e-5
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("form", ["any size", "elementary, one size"])
+@pytest.mark.parametrize("head", ["deeplabv3", "pspnet"])
+@pytest.mark.parametrize("width", WIDTHS)
+def test_segmentation_heads_fuse_too(width, head, form, size):
+    fields: dict[str, Any] = {
+        "segmentation_head": head,
+        "output_stride": 16,
+        "aspp_out_channels": 32,
+    }
+    config = MobileViTV2Config(width_multiplier=width, num_labels=5, **fields)
+    model: Any = randomize(MobileViTV2ForSemanticSegmentation(config)).double()
     assert difference(model, fused(model, form, size), size) <= 1e-12
     model.float()
     assert difference(model, fused(model, form, size), size) <= 1e-5
