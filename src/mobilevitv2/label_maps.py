@@ -30,7 +30,7 @@ def label_map(
     for start in range(0, height, rows):
         band = slice(start, start + rows)
         above, below, w = before[band], after[band], weight[band, None].astype(np.float32)
-        columns = _lerp(logits[:, above[0] : below[-1] + 1], width)  # [N, a few, W]
+        columns = resize_axis(logits[:, above[0] : below[-1] + 1], 2, width)  # [N, a few, W]
         scores = columns[:, above - above[0]] * (1 - w) + columns[:, below - above[0]] * w
         best = scores[0].copy()
         chosen = np.zeros(best.shape, kind)
@@ -60,7 +60,8 @@ def _between(given: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return before, after, (centres - before)
 
 
-def _lerp(logits: np.ndarray, width: int) -> np.ndarray:
-    before, after, weight = _between(logits.shape[2], width)
-    weight = weight.astype(np.float32)
-    return logits[:, :, before] * (1 - weight) + logits[:, :, after] * weight
+def resize_axis(scores: np.ndarray, axis: int, length: int) -> np.ndarray:
+    """Bilinear along one axis of [N, h, w]: align_corners=False and no antialiasing."""
+    before, after, weight = _between(scores.shape[axis], length)
+    weight = weight.astype(scores.dtype).reshape(-1, *[1] * (scores.ndim - 1 - axis))
+    return scores.take(before, axis) * (1 - weight) + scores.take(after, axis) * weight

@@ -22,6 +22,7 @@ from mobilevitv2.images import (
     read_image,
     white_level,
 )
+from mobilevitv2.label_maps import resize_axis
 from mobilevitv2.processor_settings import ProcessorSettings, checked_side
 
 __all__ = ["BatchFeature", "MobileViTImageProcessor", "load_image"]
@@ -300,13 +301,7 @@ def _resize_logits(logits: Any, size: tuple[int, int]) -> Any:
         functional = require("torch.nn.functional", extra="torch")
         return functional.interpolate(logits[None], size=size, mode="bilinear")[0]
     for axis, length in ((1, size[0]), (2, size[1])):
-        given = logits.shape[axis]
-        centres = ((np.arange(length) + 0.5) * (given / length) - 0.5).clip(0)
-        before = centres.astype(int)
-        after = (before + 1).clip(max=given - 1)
-        shape = (-1, 1) if axis == 1 else (-1,)
-        weight = (centres - before).astype(logits.dtype).reshape(shape)
-        logits = logits.take(before, axis) * (1 - weight) + logits.take(after, axis) * weight
+        logits = resize_axis(logits, axis, length)
     return logits
 
 
