@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mobilevitv2.config import MobileViTV2Config, checked_labels
+from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.model.backbone import MobileViTV2Model
 from mobilevitv2.model.outputs import ImageClassifierOutput
-from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
+from mobilevitv2.model.pretrained import MobileViTV2TaskModel
 
 
-class MobileViTV2ForImageClassification(MobileViTV2PreTrainedModel):
+class MobileViTV2ForImageClassification(MobileViTV2TaskModel):
     """Images to class scores. `num_labels=0` leaves the head out: logits are pooled features."""
 
     def __init__(self, config: MobileViTV2Config) -> None:
@@ -49,18 +49,8 @@ class MobileViTV2ForImageClassification(MobileViTV2PreTrainedModel):
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
     ) -> None:
         """A fresh head for `num_labels` classes, on the device and in the dtype of the old one."""
-        named = None if id2label is None else checked_labels(id2label)
-        self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
-        self.num_labels = num_labels
+        self._take_classes(num_labels, id2label)
         self.classifier = self._new_classifier().to(self.device, self.dtype)
-
-    def freeze(self, stages: int = 5) -> None:
-        """Freeze the stem and the first `stages` stages of the backbone; the head stays trained."""
-        self.mobilevitv2.freeze(stages)
-
-    def unfreeze(self) -> None:
-        """Train every part again."""
-        self.mobilevitv2.unfreeze()
 
     def _new_classifier(self) -> nn.Module:
         if not self.config.num_labels:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from mobilevitv2.config import MobileViTV2Config, checked_labels
+from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.model.anchors import ANCHORS_OF_A_CELL, make_anchors
 from mobilevitv2.model.backbone import MobileViTV2Model
@@ -23,7 +23,7 @@ from mobilevitv2.model.boxes import decode
 from mobilevitv2.model.detection_loss import Label, detection_losses
 from mobilevitv2.model.layers import ConvLayer
 from mobilevitv2.model.outputs import ObjectDetectionOutput
-from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
+from mobilevitv2.model.pretrained import MobileViTV2TaskModel
 
 STRIDE = 32  # of the backbone's last map
 HALVED = (256, 128, 128)  # channels of the maps that follow it, each half as large
@@ -130,7 +130,7 @@ class SSDLite(nn.Module):
             predictor.reset(BOX + 1 + num_labels)
 
 
-class MobileViTV2ForObjectDetection(MobileViTV2PreTrainedModel):
+class MobileViTV2ForObjectDetection(MobileViTV2TaskModel):
     """Images to boxes and what is in them.
 
     Images of any size; the published weights were trained at 320x320 px, the aspect ratio not kept.
@@ -178,21 +178,9 @@ class MobileViTV2ForObjectDetection(MobileViTV2PreTrainedModel):
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
     ) -> None:
         """Fresh scores for `num_labels` classes; where boxes are said to be stays as learned."""
-        named = None if id2label is None else checked_labels(id2label)
-        config = MobileViTV2Config(num_labels=num_labels, id2label=named)
-        check_config(config)
-        self.config.id2label = config.id2label
-        self.config.class_colors = None
-        self.num_labels = num_labels
+        check_config(MobileViTV2Config(num_labels=num_labels))
+        self._take_classes(num_labels, id2label)
         self.detection_head.reset(num_labels)
-
-    def freeze(self, stages: int = 5) -> None:
-        """Freeze the stem and the first `stages` stages of the backbone; the head stays trained."""
-        self.mobilevitv2.freeze(stages)
-
-    def unfreeze(self) -> None:
-        """Train every part again."""
-        self.mobilevitv2.unfreeze()
 
 
 def check_config(config: MobileViTV2Config) -> None:

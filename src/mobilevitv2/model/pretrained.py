@@ -4,10 +4,10 @@ import inspect
 import json
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,12 @@ from torch import Tensor, nn
 from mobilevitv2.checkpoint.files import WEIGHTS_NAME, safetensors_bytes, write_weights
 from mobilevitv2.checkpoint.layouts import LAYOUTS, check, from_ours, task_of
 from mobilevitv2.checkpoint.opening import Checkpoint, open_checkpoint
-from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config
+from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config, checked_labels
 from mobilevitv2.errors import CheckpointError, require
 from mobilevitv2.source import write_together
+
+if TYPE_CHECKING:
+    from mobilevitv2.model.backbone import MobileViTV2Model
 
 logger = logging.getLogger(__name__)
 
@@ -253,6 +256,30 @@ class MobileViTV2PreTrainedModel(nn.Module):
 
     def _returns_dict(self, return_dict: bool | None) -> bool:
         return self.config.return_dict if return_dict is None else return_dict
+
+
+class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
+    """A backbone with a head for named classes."""
+
+    mobilevitv2: "MobileViTV2Model"
+    num_labels: int | None
+
+    def freeze(self, stages: int = 5) -> None:
+        """Freeze the stem and the first `stages` stages of the backbone; the head stays trained."""
+        self.mobilevitv2.freeze(stages)
+
+    def unfreeze(self) -> None:
+        """Train every part again."""
+        self.mobilevitv2.unfreeze()
+
+    def _take_classes(
+        self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None
+    ) -> None:
+        """Other classes from here on, without colours; the head is the caller's affair."""
+        named = None if id2label is None else checked_labels(id2label)
+        self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
+        self.config.class_colors = None
+        self.num_labels = num_labels
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

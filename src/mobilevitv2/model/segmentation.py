@@ -18,11 +18,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mobilevitv2.config import MobileViTV2Config, checked_labels
+from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.model.backbone import MobileViTV2Model
 from mobilevitv2.model.layers import ConvLayer
 from mobilevitv2.model.outputs import SemanticSegmenterOutput
-from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
+from mobilevitv2.model.pretrained import MobileViTV2TaskModel
 
 
 class PooledContext(nn.Module):
@@ -136,7 +136,7 @@ class AuxiliaryHead(nn.Module):
 HEADS = {"deeplabv3": DeepLabV3, "pspnet": PSPNet}
 
 
-class MobileViTV2ForSemanticSegmentation(MobileViTV2PreTrainedModel):
+class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
     """Images to class scores for every pixel of the last feature map.
 
     `config.segmentation_head` says which head. `config.classifier_dropout_prob` is transformers'
@@ -183,22 +183,11 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2PreTrainedModel):
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
     ) -> None:
         """Fresh last convolutions for `num_labels` classes; the rest of the heads stays."""
-        named = None if id2label is None else checked_labels(id2label)
-        self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
-        self.config.class_colors = None
-        self.num_labels = num_labels
+        self._take_classes(num_labels, id2label)
         for head in (self.auxiliary_head, self.segmentation_head):
             if head is not None:
                 channels = head.classifier.convolution.in_channels
                 head.classifier = scores_of(channels, self.config).to(self.device, self.dtype)
-
-    def freeze(self, stages: int = 5) -> None:
-        """Freeze the stem and the first `stages` stages of the backbone; the head stays trained."""
-        self.mobilevitv2.freeze(stages)
-
-    def unfreeze(self) -> None:
-        """Train every part again."""
-        self.mobilevitv2.unfreeze()
 
     def _loss(self, logits: Tensor, auxiliary: Tensor | None, labels: Tensor) -> Tensor:
         ignored = self.config.semantic_loss_ignore_index
