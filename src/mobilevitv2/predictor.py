@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -21,7 +21,7 @@ from mobilevitv2.predictions import Classification, Segmentation
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import is_exported
 from mobilevitv2.runtime.opening import Precision
-from mobilevitv2.views import Views, whole_image
+from mobilevitv2.views import Views, whole_image, whole_images
 
 if TYPE_CHECKING:
     import torch
@@ -132,7 +132,7 @@ class Predictor:
             self.views = Views(flip=flip, window=window)
             self._check_views(flip or window is not None)
             if image_size is not None:
-                processor = replace(processor, size={"shortest_edge": image_size})
+                processor = whole_images(processor, image_size)
         elif image_size is not None or flip or window is not None:
             raise ConfigError("image_size, flip and window are for models that name every pixel.")
         self.processor = processor
@@ -223,16 +223,17 @@ class Predictor:
         needed, one batch ahead.
         """
         top_k = self.top_k if top_k is None else top_k
+        id2label = dict(enumerate(self.classes))
         for batch, computed in self._computed(self.read_ahead(images)):
             logits = iter(computed)
             for item in batch:
                 if isinstance(item, Unreadable):
                     yield item
                 else:
-                    yield self._result(item, next(logits), top_k)
+                    yield self._result(item, next(logits), id2label, top_k)
 
     def _result(
-        self, item: Prepared, logits: np.ndarray, top_k: int
+        self, item: Prepared, logits: np.ndarray, id2label: dict[int, str], top_k: int
     ) -> Classification | Segmentation:
         if self.task == "segmentation":
             if logits.ndim == 2:  # the file gives classes, not scores
@@ -241,13 +242,12 @@ class Predictor:
                 mask, certainty = label_map(logits, item.size, certainty=True)
             return Segmentation(
                 mask=mask,
-                classes=self.classes,
+                classes=list(id2label.values()),
                 colours=self.network.colours,
                 source=item.source,
                 image=_picture(item.image),
                 certainty=certainty,
             )
-        id2label = dict(enumerate(self.classes))
         return Classification.from_logits(
             logits, id2label, top_k, source=item.source, image=item.image
         )

@@ -40,11 +40,14 @@ class SegmentationScores:
         self.images += len(_images(target))
         self.pixels += target.size
 
-    def add(self, other: "SegmentationScores") -> None:
-        """Take in what another one has counted."""
-        self.confusion += other.confusion
-        self.images += other.images
-        self.pixels += other.pixels
+    def update_with(self, predicted: Any, target: Any) -> float:
+        """`update`, and the mIoU of these masks alone."""
+        alone = SegmentationScores(self.classes, self.ignore_index)
+        alone.update(predicted, target)
+        self.confusion += alone.confusion
+        self.images += alone.images
+        self.pixels += alone.pixels
+        return alone.miou
 
     def counted(self, target: np.ndarray) -> np.ndarray:
         """Which of these pixels count, as bools of the same shape."""

@@ -81,6 +81,12 @@ def size_of_a_square(processor: MobileViTImageProcessor) -> tuple[int, int]:
     return height, width
 
 
+def whole_images(processor: MobileViTImageProcessor, short_side: int) -> MobileViTImageProcessor:
+    """The same processor for images of this short side [px], of which nothing is cut off."""
+    size = {"shortest_edge": short_side}
+    return replace(processor, do_resize=True, do_center_crop=False, size=size)
+
+
 def whole_image(
     processor: MobileViTImageProcessor, size: tuple[int, int]
 ) -> MobileViTImageProcessor:

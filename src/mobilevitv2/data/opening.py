@@ -12,6 +12,7 @@ from mobilevitv2.data.pairs import find_pairs
 from mobilevitv2.data.segmentation import SegmentationData, is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError
 
+Data = ClassificationData | SegmentationData
 TaskName = Literal["auto", "classify", "segment"]
 
 
@@ -32,7 +33,7 @@ def open_data(
     classes: GivenClasses | None = None,
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
-) -> ClassificationData | SegmentationData:
+) -> Data:
     """The data set of a folder; the last three are about masks, see `open_segmentation`."""
     if (kind_of(source) if task == "auto" else task) == "segment":
         return open_segmentation(

@@ -62,9 +62,9 @@ def evaluate(
         if flip or window is not None or image_size is not None:
             raise ConfigError("flip, window and image_size are said when the Predictor is made.")
     else:
-        how_seen = {"flip": flip, "window": window, "image_size": image_size}
-        predictor = Predictor(source, **how_seen)
-        predictor.batch_size = batch_size or predictor.batch_size
+        predictor = Predictor(
+            source, batch_size=batch_size, flip=flip, window=window, image_size=image_size
+        )
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
     if predictor.task == "segmentation":

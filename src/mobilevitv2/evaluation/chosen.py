@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mobilevitv2.data import ClassificationData, SegmentationData, TaskName, kind_of, open_data
+from mobilevitv2.data import Data, TaskName, kind_of, open_data
 from mobilevitv2.data.opening import comes_split, says_something
 from mobilevitv2.errors import DataError
 
 Split = Literal["auto", "train", "val", "test", "all"]
-Data = ClassificationData | SegmentationData
 Progress = Callable[[int, int], None]  # images done, images in all
 
 NAMED = 8  # classes that a message names

@@ -87,10 +87,7 @@ def evaluate_segmenter(
             continue
         assert isinstance(result, Segmentation)
         truth = to_model[data.read_mask(chosen.samples[index][1])]
-        alone = SegmentationScores(len(predictor.classes), IGNORED)
-        alone.update(result.mask, truth)
-        scores.add(alone)
-        of_images[index] = alone.miou
+        of_images[index] = scores.update_with(result.mask, truth)
         if progress is not None:
             progress(index + 1, len(chosen.samples))
     seconds = time.perf_counter() - started
@@ -130,11 +127,9 @@ def _examples(
 ) -> "Iterator[Example]":
     """The worst, the middling and the best images, predicted once more."""
     from mobilevitv2.training.panels import Example
-    from mobilevitv2.training.segmentation_report import telling_examples
+    from mobilevitv2.training.segmentation_report import told_of
 
-    indices = list(of_images)
-    told = telling_examples(list(of_images.values()))
-    for index in (indices[i] for group in told.values() for i in group):
+    for index in told_of(of_images):
         path, mask = chosen.samples[index]
         result = predictor(path)
         yield Example(

@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.data import ClassificationData, SegmentationData
+from mobilevitv2.data import Data, SegmentationData
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.source import read_json, write_atomic
 from mobilevitv2.training.recipe import Recipe
 
-Data = ClassificationData | SegmentationData
 Sample = tuple[Any, Any]  # an image, and its class number or mask
 
 RECIPE, DATA = "recipe.yaml", "data.json"

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilevitv2.data import ClassificationData, SegmentationData, TaskName, kind_of, open_data
+from mobilevitv2.data import Data, TaskName, kind_of, open_data
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.opening import says_something
 from mobilevitv2.errors import require
@@ -56,9 +56,6 @@ class TrainingResult:
             f"{self.metric} {self.score:.2%} on the validation images (epoch {self.best_epoch} of "
             f"{len(self.history)}){held_out}, after {self.seconds:.0f} s. The model: {self.best}"
         )
-
-
-Data = ClassificationData | SegmentationData
 
 
 def train(

@@ -3,7 +3,7 @@
 # B batch, C channels, H W height and width, N classes
 
 from collections.abc import Iterator
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +27,7 @@ from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.task import Conclusion, Task
-from mobilevitv2.views import whole_image
+from mobilevitv2.views import whole_image, whole_images
 
 if TYPE_CHECKING:
     from mobilevitv2.training.panels import Example
@@ -176,15 +176,13 @@ class SegmentationTask(Task[SegmentationData]):
         self, network: nn.Module, loader: DataLoader, split: str, of_images: dict[int, float]
     ) -> "Iterator[Example]":
         from mobilevitv2.training.panels import Example
-        from mobilevitv2.training.segmentation_report import telling_examples
+        from mobilevitv2.training.segmentation_report import told_of
 
         images: Any = loader.dataset
-        indices = list(of_images)
-        told = telling_examples(list(of_images.values()))
-        for index in (indices[i] for group in told.values() for i in group):
+        for index in told_of(of_images):
             pixels, truth, _ = images[index]
             image = images.image(index)
-            predicted, certainty = predict_map(network, pixels[None], truth.shape)
+            predicted, certainty = predict_map(network, pixels[None], truth.shape, certainty=True)
             yield Example(
                 name=name_of(self.data, split, index),
                 image=image,
@@ -200,12 +198,6 @@ def maps_of(output: Any) -> Tensor:
     if isinstance(output, Tensor):
         return output
     return output["out"] if isinstance(output, dict) else output.logits
-
-
-def whole_images(processor: MobileViTImageProcessor, short_side: int) -> MobileViTImageProcessor:
-    """The same processor for images of this short side [px], of which nothing is cut off."""
-    size = {"shortest_edge": short_side}
-    return replace(processor, do_resize=True, do_center_crop=False, size=size)
 
 
 def class_weights(pixels: list[int], balance: float) -> Tensor | None:
@@ -224,12 +216,12 @@ def class_weights(pixels: list[int], balance: float) -> Tensor | None:
 
 @torch.inference_mode()
 def predict_map(
-    network: nn.Module, images: Tensor, size: tuple[int, int]
+    network: nn.Module, images: Tensor, size: tuple[int, int], *, certainty: bool = False
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Class numbers and their probabilities, [H, W] of `size`, for a batch of one image."""
+    """Class numbers and, if asked for, their probabilities, [H, W] of `size`, of one image."""
     device = next(network.parameters()).device
     logits = maps_of(network(images.to(device))).float().cpu().numpy()[0]
-    return label_map(logits, size, certainty=True)
+    return label_map(logits, size, certainty=certainty)
 
 
 def measure(
@@ -243,8 +235,5 @@ def measure(
             continue
         truth = masks[0].numpy()
         predicted, _ = predict_map(network, images, truth.shape)
-        alone = SegmentationScores(len(data.classes), IGNORED)
-        alone.update(predicted, truth)
-        total.add(alone)
-        of_images[index] = alone.miou
+        of_images[index] = total.update_with(predicted, truth)
     return total, of_images

@@ -67,6 +67,13 @@ def write_segmentation_report(
     )
 
 
+def told_of(mious: Mapping[int, float]) -> list[int]:
+    """The keys of those that `telling_examples` picks, worst first."""
+    keys = list(mious)
+    groups = telling_examples(list(mious.values()))
+    return [keys[i] for group in groups.values() for i in group]
+
+
 def telling_examples(mious: Sequence[float]) -> dict[str, list[int]]:
     """Which images to look at, by their own mIoU: the worst, some in the middle, the best.
 

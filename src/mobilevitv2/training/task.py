@@ -39,11 +39,11 @@ class Task(ABC, Generic[Data]):
     """The score in [0, 1] that chooses the best epoch; `val_` and this name is in the history."""
     model_class: "ClassVar[type[MobileViTV2PreTrainedModel]]"
 
-    def __init__(self, data: Data) -> None:
-        self.data = data
-
     eval_batch: ClassVar[int | None] = None
     """Images at a time in validation, where that is not the recipe's batch size."""
+
+    def __init__(self, data: Data) -> None:
+        self.data = data
 
     def check(self, recipe: "Recipe") -> None:
         """Raises ConfigError for a recipe that this task can't use."""
