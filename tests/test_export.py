@@ -9,7 +9,7 @@ import torch
 from tiny import CLASSES, COLOURS, SIZE, picture, save_images, save_trained
 from typer.testing import CliRunner
 
-from mobilevitv2 import Predictor
+from mobilevitv2 import MobileViTImageProcessor, Predictor
 from mobilevitv2.cli import app
 from mobilevitv2.deploy import export, form, request
 from mobilevitv2.deploy.compare import Comparison, Figures
@@ -316,3 +316,13 @@ def test_the_command(bundle, tmp_path):
     again = CliRunner().invoke(app, ["export", str(bundle), "--to", "onnx", "--out", str(out)])
     assert again.exit_code == 1
     assert "exists already" in again.output
+
+
+def test_a_classifier_that_does_not_crop_is_given_a_crop_and_not_stretched(tmp_path):
+    bundle = save_trained(tmp_path / "m")
+    uncropped = MobileViTImageProcessor.from_pretrained(bundle, do_center_crop=False)
+    uncropped.save_pretrained(bundle)
+    result = export(bundle, to="onnx", image_size=SIZE, out=tmp_path / "a.onnx")
+    made = result.record.open_processor()
+    assert made.do_center_crop
+    assert made.size == {"shortest_edge": SIZE}

@@ -109,7 +109,7 @@ def export(
     task = task_of_model(model)
     sizes = parse_sizes(image_size or _usual_size(processor, task, target))
     if sizes:
-        processor = _for_size(processor, sizes[0])
+        processor = _for_size(processor, sizes[0], task)
     if (precision == "int8") != (calibrate is not None):
         raise ConfigError(
             "int8 and a folder of images to calibrate with go together: give both, or neither."
@@ -220,12 +220,14 @@ def _usual_size(processor: MobileViTImageProcessor, task: str, target: Target) -
     return size_of_a_square(processor)
 
 
-def _for_size(processor: MobileViTImageProcessor, size: tuple[int, int]) -> MobileViTImageProcessor:
-    """The processor with another crop, and its resize in proportion; or another size, uncropped."""
-    if not processor.do_center_crop:
+def _for_size(
+    processor: MobileViTImageProcessor, size: tuple[int, int], task: str
+) -> MobileViTImageProcessor:
+    """A classifier's with another crop, and its resize in proportion; a segmenter's uncropped."""
+    if task == "segmentation":
         return replace(processor, do_resize=True, size={"height": size[0], "width": size[1]})
     old = (processor.crop_size["height"], processor.crop_size["width"])
-    if size == old:
+    if size == old and processor.do_center_crop:
         return processor
     scale = min(size) / min(old)
     crop = {"height": size[0], "width": size[1]}
@@ -334,10 +336,10 @@ def _verify(
         if precision == "auto" and exported.runtime.precision == "fp32":
             continue
         for size in sizes:
-            pixels = _prepared(images, _for_size(processor, size))
+            pixels = _prepared(images, _for_size(processor, size, request.task))
             if not pixels:
                 raise DataError("there is no readable image to verify with.")
-            own = _prepared(images, _for_size(exported.open_processor(), size))
+            own = _prepared(images, _for_size(exported.open_processor(), size, request.task))
             checks.append(verify(exported, model, pixels, own))
     return checks
 
