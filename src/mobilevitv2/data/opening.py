@@ -6,22 +6,29 @@ from typing import Any, Literal
 
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.classification import DIGITS, ClassificationData, open_classification
+from mobilevitv2.data import detection
+from mobilevitv2.data.detection import DetectionData, is_detection, open_detection
 from mobilevitv2.data.folders import find_splits
 from mobilevitv2.data.mask_layouts import find_layout
 from mobilevitv2.data.pairs import find_pairs
 from mobilevitv2.data.segmentation import SegmentationData, is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError
 
-Data = ClassificationData | SegmentationData
-TaskName = Literal["auto", "classify", "segment"]
+Data = ClassificationData | SegmentationData | DetectionData
+TaskName = Literal["auto", "classify", "segment", "detect"]
 
 
 def kind_of(data: Any) -> TaskName:
     """The task that a data set, a folder or a word looks made for."""
     if isinstance(data, SegmentationData):
         return "segment"
-    if isinstance(data, str | Path) and data != DIGITS and is_segmentation(data):
-        return "segment"
+    if isinstance(data, DetectionData):
+        return "detect"
+    if isinstance(data, str | Path) and data != DIGITS:
+        if is_detection(data):
+            return "detect"
+        if is_segmentation(data):
+            return "segment"
     return "classify"
 
 
@@ -34,26 +41,39 @@ def open_data(
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
 ) -> Data:
-    """The data set of a folder; the last three are about masks, see `open_segmentation`."""
-    if (kind_of(source) if task == "auto" else task) == "segment":
+    """The data set of a folder; the last three are about masks, see `open_segmentation`.
+
+    Boxes have `classes` too, see `open_detection`.
+    """
+    task = kind_of(source) if task == "auto" else task
+    if task == "detect":
+        if ignore is not None or reduce_labels:
+            raise DataError(
+                f"{source} is opened as images with boxes, and ignore and reduce_labels are about "
+                "masks. Leave them out, or say task segment."
+            )
+        return open_detection(source, seed=seed, classes=classes)
+    if task == "segment":
         return open_segmentation(
             source, seed=seed, classes=classes, ignore=ignore, reduce_labels=reduce_labels
         )
     if classes is not None or ignore is not None or reduce_labels:
         raise DataError(
             f"{source} is opened as folders of classes, and classes, ignore and reduce_labels are "
-            "about masks. Leave them out, or say task segment."
+            "about masks and boxes. Leave them out, or say task segment or detect."
         )
     return open_classification(source, seed=seed)
 
 
 def says_something(how: Mapping[str, Any]) -> bool:
-    """Whether any of `open_data`'s arguments about masks was given; ignoring 0 is one."""
+    """Whether any of `open_data`'s arguments about labels was given; ignoring 0 is one."""
     return any(value is not None and value is not False for value in how.values())
 
 
 def comes_split(root: Path, task: TaskName) -> bool:
     """Whether the folder itself says what is held out of training."""
+    if task == "detect":
+        return detection.comes_split(root)
     if task == "segment":
         return not {"val", "test"}.isdisjoint(find_pairs(find_layout(root)).splits)
     return not {"val", "test"}.isdisjoint(find_splits(root))

@@ -1,0 +1,41 @@
+"""Splits told by the names of folders, of files and of lists."""
+
+import os
+from pathlib import Path
+
+from mobilevitv2.data.folders import TEST, TRAIN, VAL_NAMES
+from mobilevitv2.errors import DataError
+
+SPLIT_NAMES = {"train": (TRAIN, "training"), "val": VAL_NAMES, "test": (TEST, "testing")}
+
+
+def folders_in(folder: Path) -> dict[str, Path]:
+    """The folders in a folder, by their lower-case names."""
+    with os.scandir(folder) as entries:  # a flat folder may have very many files
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    return {name.lower(): folder / name for name in names}
+
+
+def by_split(named: dict[str, Path]) -> dict[str, Path]:
+    """Of folders or lists by lower-case name, those that are splits: train, val, test."""
+    found: dict[str, Path] = {}
+    for name, path in named.items():
+        split = next((split for split, names in SPLIT_NAMES.items() if name in names), None)
+        if split in found:
+            both = f"{found[split]} and {path}"
+            raise DataError(f"there are {both}, so which is {split}? Rename or remove one.")
+        if split:
+            found[split] = path
+    return {split: found[split] for split in SPLIT_NAMES if split in found}
+
+
+def names_in(path: Path) -> tuple[str, ...]:
+    """The lines of a list of images, each once. Raises DataError where there are none."""
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} can't be read ({error}). Save it as a name a line.") from error
+    names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
+    if not names:
+        raise DataError(f"{path} names no images. Write a name a line, or remove the file.")
+    return names
