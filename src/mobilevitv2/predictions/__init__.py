@@ -1,11 +1,20 @@
 """What a person gets for an image: results that know their labels, print, save and draw themselves.
 
-`Classification` names the picture as a whole, `Segmentation` every pixel of it.
+`Classification` names the picture as a whole, `Segmentation` every pixel of it, `Detection` the
+objects in it.
 """
 
 from mobilevitv2.predictions.classification import Classification
 from mobilevitv2.predictions.colours import distinct_colours
+from mobilevitv2.predictions.detection import DetectedObject, Detection
 from mobilevitv2.predictions.drawing import percent
 from mobilevitv2.predictions.segmentation import Segmentation
 
-__all__ = ["Classification", "Segmentation", "distinct_colours", "percent"]
+__all__ = [
+    "Classification",
+    "DetectedObject",
+    "Detection",
+    "Segmentation",
+    "distinct_colours",
+    "percent",
+]
