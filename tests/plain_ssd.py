@@ -92,7 +92,7 @@ def losses(logits, offsets, all_anchors, labels) -> tuple[float, float]:
             for a, b in zip(said[i], wanted, strict=True):
                 d = abs(a - b)
                 distance += d * d / 2 if d < 1 else d - 0.5
-        entropy += sum(sorted(negatives, reverse=True)[: 3 * count])
+        entropy += sum(sorted(negatives, reverse=True)[: 3 * max(count, 1)])
         positives += count
     return entropy / max(1, positives), distance / max(1, positives)
 

@@ -320,12 +320,20 @@ def test_the_models_loss_is_the_sum_of_its_two_parts_of_what_it_answers():
     assert out.loss.item() == pytest.approx(sum(wanted), rel=1e-4)
 
 
-def test_without_any_boxes_the_loss_is_0_and_so_are_its_gradients():
+def test_an_image_without_boxes_teaches_background():
     model = detector().train()
-    loss = model(images(64, 64, batch=2), labels=[things(), things()]).loss
-    loss.backward()
-    assert loss.item() == 0
-    assert all(p.grad is None or not p.grad.any() for p in model.parameters())
+    pixels, labels = images(64, 64, batch=2), [things(), things()]
+    out = model(pixels, labels=labels)
+    hardness = -out.logits.log_softmax(-1)[..., 0]
+    expected = hardness.topk(3, dim=1).values.sum().item()
+    assert out.loss.item() == pytest.approx(expected, rel=1e-5)
+    assert out.loss_dict["loss_bbox"].item() == 0
+    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    for _ in range(5):
+        model(pixels, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert model(pixels, labels=labels).loss.item() < expected / 2
 
 
 def test_gradients_reach_every_parameter():

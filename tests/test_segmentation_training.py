@@ -146,7 +146,7 @@ def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
         train(data, out=tmp_path / "run", quiet=True, **quick(batch_size=1))
     with pytest.raises(ConfigError, match=r"mixup is 0\.2, but masks are not augmented so"):
         train(data, out=tmp_path / "run", quiet=True, **quick(mixup=0.2))
-    with pytest.raises(ConfigError, match=r"blur is 0\.5, which is for data with masks"):
+    with pytest.raises(ConfigError, match=r"blur is 0\.5, which is for data with masks or boxes"):
         train("digits", out=tmp_path / "run", quiet=True, blur=0.5)
     with pytest.raises(DataError, match="are about masks"):
         train("digits", out=tmp_path / "run", quiet=True, ignore=3)

@@ -28,8 +28,9 @@ def detection_losses(
     `logits` [B, a, 1 + N], background first; `offsets` [B, a, 4] as `encode` gives them; `anchors`
     [a, 4]. "loss_bbox" is the smooth L1 distance of the positives, which are the anchors with a
     box; "loss_ce" the cross-entropy of those and of an image's hardest negatives. Both are summed
-    and divided by the batch's positives, or by 1 without any. So an image without boxes adds
-    nothing of its own, as in ml-cvnets. Raises ValueError for labels that don't fit.
+    and divided by the batch's positives, or by 1 without any. An image without boxes has the
+    negatives of one positive; in ml-cvnets, which trains on no such images, it would have none.
+    Raises ValueError for labels that don't fit.
     """
     logits, offsets, anchors = logits.float(), offsets.float(), anchors.float()
     check_labels(labels, len(logits), logits.shape[-1] - 1)
@@ -45,12 +46,16 @@ def detection_losses(
 
 
 def hard_negatives(logits: Tensor, positive: Tensor) -> Tensor:
-    """Of each image's anchors without a box those furthest from background, bool [B, a]."""
+    """Of each image's anchors without a box those furthest from background, bool [B, a].
+
+    `NEGATIVES` times as many as have one; of an image where none has, as if one had.
+    """
     hardness = -logits.log_softmax(-1)[..., 0]
     hardness = hardness.masked_fill(positive, -torch.inf)
     order = hardness.argsort(stable=True, dim=-1, descending=True)
     rank = order.argsort(-1)  # 0 for the hardest
-    return (rank < NEGATIVES * positive.sum(-1, keepdim=True)) & ~positive
+    number = NEGATIVES * positive.sum(-1, keepdim=True).clamp(min=1)
+    return (rank < number) & ~positive
 
 
 def targets_of(anchors: Tensor, label: Label) -> tuple[Tensor, Tensor]:

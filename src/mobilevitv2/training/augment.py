@@ -50,6 +50,8 @@ class Augment:
         ]
         if recipe.hflip:
             steps.append(v2.RandomHorizontalFlip(recipe.hflip))
+        if recipe.vflip:
+            steps.append(v2.RandomVerticalFlip(recipe.vflip))
         if recipe.rotate or recipe.shift or recipe.zoom:
             turn, shift = (-recipe.rotate, recipe.rotate), (recipe.shift, recipe.shift)
             zoom = (1 - recipe.zoom, 1 + recipe.zoom)
@@ -68,6 +70,11 @@ class Augment:
     def __call__(self, image: Image.Image, key: tuple[int, int]) -> Tensor:
         with seeded(self.seed, "image", *key):
             return self.steps(image)
+
+
+def happens(probability: float) -> bool:
+    """A draw from torch's generator."""
+    return bool(torch.rand(()) < probability)
 
 
 def to_tensor(image: Image.Image) -> Tensor:

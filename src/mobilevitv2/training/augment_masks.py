@@ -1,7 +1,6 @@
 """What makes an image and its mask another pair each time: the same moves for both."""
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +11,12 @@ from torchvision.transforms import v2
 
 from mobilevitv2.data.masks import IGNORED
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.training.augment import seeded, to_tensor
-from mobilevitv2.training.recipe import Recipe
+from mobilevitv2.training.augment import happens, seeded, to_tensor
+from mobilevitv2.training.recipe import Recipe, changed
 
 TRIES = 10  # crops drawn for one in which no class has too large a share; the last one counts
 BLUR_RADIUS = 1.0  # px, at most
-OF_WHOLE_IMAGES = (  # what classification does, and nobody has defined for masks
+NOT_FOR_MASKS = (  # what is done to whole images or to boxes, and nobody has defined for masks
     "crop_scale",
     "crop_ratio",
     "shift",
@@ -26,6 +25,7 @@ OF_WHOLE_IMAGES = (  # what classification does, and nobody has defined for mask
     "random_erasing",
     "mixup",
     "cutmix",
+    "box_crop",
 )
 
 Pair = tuple[Image.Image, Image.Image]  # RGB, and class numbers as L
@@ -50,8 +50,7 @@ class MaskAugment:
     """
 
     def __init__(self, recipe: Recipe, size: int) -> None:
-        plain = {f.name: f.default for f in fields(Recipe)}
-        if wrong := [n for n in OF_WHOLE_IMAGES if getattr(recipe, n) != plain[n]]:
+        if wrong := changed(recipe, NOT_FOR_MASKS):
             raise ConfigError(
                 f"{wrong[0]} is {getattr(recipe, wrong[0])}, but masks are not augmented so. Leave "
                 "it out; resize_range is what crops images with masks."
@@ -65,10 +64,11 @@ class MaskAugment:
     ) -> tuple[Tensor, Tensor]:
         with seeded(self.recipe.seed, "image", *key):
             picture, labels = self._crop(image, Image.fromarray(mask))
-            if _happens(self.recipe.hflip):
-                flip = Image.Transpose.FLIP_LEFT_RIGHT
-                picture, labels = picture.transpose(flip), labels.transpose(flip)
-            if _happens(self.recipe.blur):
+            for axis, share in enumerate((self.recipe.hflip, self.recipe.vflip)):
+                if share and happens(share):
+                    flip = Image.Transpose(axis)  # left and right, top and bottom
+                    picture, labels = picture.transpose(flip), labels.transpose(flip)
+            if happens(self.recipe.blur):
                 picture = picture.filter(ImageFilter.GaussianBlur(_uniform(0, BLUR_RADIUS)))
             if self.recipe.photometric:
                 picture = self.distort(picture)
@@ -134,10 +134,6 @@ def _cut(
     canvas = Image.new(image.mode, (size, size), (fill,) * len(image.getbands()))
     canvas.paste(seen, (0, 0))
     return canvas
-
-
-def _happens(probability: float) -> bool:
-    return bool(torch.rand(()) < probability)
 
 
 def _uniform(low: float, high: float) -> float:

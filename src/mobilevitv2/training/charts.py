@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mobilevitv2.class_names import Colour
 from mobilevitv2.errors import require
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 DPI = 160
 PAPER, INK, FAINT, GRID = "#ffffff", "#1d2430", "#6b7482", "#e6e9ee"
-COLOURS = {"train": "#9aa5b5", "val": "#2563eb", "top5": "#0d9488"}
+COLOURS = {"train": "#9aa5b5", "val": "#2563eb", "top5": "#0d9488", "map_50": "#0d9488"}
+MOST_CURVES = 12  # classes with a curve each, in their colours
+BEST = ("val_accuracy", "val_miou", "val_map")  # a run is judged by one of them
 LONGEST_NAME = 22  # letters
 
 
@@ -33,6 +36,43 @@ def accuracy_curves(history: list[dict[str, float]]) -> bytes:
 def miou_curves(history: list[dict[str, float]]) -> bytes:
     """Mean IoU by epoch, in percent, with the best epoch marked."""
     return _lines(history, [key for key in history[0] if "miou" in key], "Mean IoU", percent=True)
+
+
+def map_curves(history: list[dict[str, float]]) -> bytes:
+    """Mean average precision by epoch, in percent, with the best epoch marked."""
+    keys = [key for key in ("val_map", "val_map_50") if key in history[0]]
+    return _lines(history, keys, "Mean average precision", percent=True)
+
+
+def precision_recall(
+    recalls: np.ndarray, precision: np.ndarray, classes: Sequence[str], colours: Sequence[Colour]
+) -> bytes:
+    """A curve for each class of `precision` [R, N] at `recalls` [R], both in [0, 1], and the mean.
+
+    Classes of nan, of which there is nothing to find, have none.
+    """
+    there = np.flatnonzero(~np.isnan(precision).any(axis=0))
+    few = len(there) <= MOST_CURVES
+    figure, axes = _figure(6, 3.6)
+    for i in there.tolist():
+        colour = np.array(colours[i]) / 255 if few else GRID
+        name = _literal(classes[i]) if few else None
+        curve = np.where(precision[:, i] > 0, 100 * precision[:, i], np.nan)  # as far as it gets
+        axes.plot(100 * recalls, curve, color=colour, linewidth=1.8, label=name)
+    if len(there) > 1:
+        mean = 100 * precision[:, there].mean(axis=1)
+        dashes = (0, (4, 2)) if few else "solid"
+        name = "mean" if few else f"mean of {len(there)} classes"
+        axes.plot(100 * recalls, mean, color=INK, linewidth=1.8, linestyle=dashes, label=name)
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 102)
+    axes.set_xlabel("recall (%)", color=FAINT)
+    axes.set_ylabel("precision (%)", color=FAINT)
+    _plain_axes(axes)
+    axes.legend(
+        frameon=False, fontsize=9, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.01, 1.02)
+    )
+    return _png(figure)
 
 
 def learning_rate(history: list[dict[str, float]]) -> bytes:
@@ -90,32 +130,39 @@ def _lines(
     epochs = [row.get("epoch", i + 1) for i, row in enumerate(history)]
     scale = 100 if percent else 1
     for key in keys:
-        kind = next((kind for kind in ("top5", "train") if kind in key), "val")
+        kind = next((kind for kind in ("top5", "map_50", "train") if kind in key), "val")
         values = [scale * row.get(key, float("nan")) for row in history]
         axes.plot(epochs, values, color=COLOURS[kind], linewidth=1.8, label=_called(key))
-    best = next((key for key in keys if key in ("val_accuracy", "val_miou")), None)
+    best = next((key for key in keys if key in BEST), None)
     if best and not np.all(np.isnan(values := [row.get(best, np.nan) for row in history])):
         top = int(np.nanargmax(values))
         axes.plot(epochs[top], scale * values[top], "o", color=COLOURS["val"], markersize=5)
     axes.set_title(title + (" (%)" if percent else ""), loc="left", fontsize=11, color=INK, pad=10)
     axes.set_xlabel("epoch", color=FAINT)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
+    _plain_axes(axes)
     ticker = require("matplotlib.ticker", extra="train")
     axes.xaxis.set_major_locator(ticker.MaxNLocator(nbins=6, integer=True))
     if title == "Learning rate":
         axes.set_ylim(bottom=0)
         axes.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3), useMathText=True)
-    for name, spine in axes.spines.items():
-        spine.set_visible(name == "bottom")
-        spine.set_color(GRID)
-    axes.tick_params(length=0, colors=FAINT)
     if len(keys) > 1:
         axes.legend(frameon=False, fontsize=9, labelcolor=INK)
     return _png(figure)
 
 
+def _plain_axes(axes: "Axes") -> None:
+    """Level lines and no frame."""
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for name, spine in axes.spines.items():
+        spine.set_visible(name == "bottom")
+        spine.set_color(GRID)
+    axes.tick_params(length=0, colors=FAINT)
+
+
 def _called(key: str) -> str:
+    if "map" in key:
+        return "at IoU 0.5" if key.endswith("50") else "at IoU 0.5 to 0.95"
     words = {"val": "validation", "train": "training", "top5": "top 5"}
     parts = [words.get(part, part) for part in key.split("_")]
     return " ".join(part for part in parts if part not in ("loss", "accuracy", "miou")) or key

@@ -3,7 +3,7 @@
 # B batch, C channels, H W height and width, N classes, M images
 
 from collections.abc import Callable
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,17 @@ from mobilevitv2.training.augment import Augment, Mix
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
 from mobilevitv2.training.networks import margin_processor
-from mobilevitv2.training.recipe import Recipe
+from mobilevitv2.training.recipe import Recipe, changed
 from mobilevitv2.training.task import Conclusion, Task
 
-FOR_MASKS = ("resize_range", "class_share", "photometric", "blur", "class_balance")
+NOT_FOR_CLASSES = (
+    "resize_range",
+    "class_share",
+    "class_balance",
+    "box_crop",
+    "photometric",
+    "blur",
+)
 LARGEST = 256  # px, unless a recipe asks for more
 
 
@@ -67,11 +74,10 @@ class ClassificationTask(Task[ClassificationData]):
     model_class = MobileViTV2ForImageClassification
 
     def check(self, recipe: Recipe) -> None:
-        plain = {f.name: f.default for f in fields(Recipe)}
-        if wrong := [n for n in FOR_MASKS if getattr(recipe, n) != plain[n]]:
+        if wrong := changed(recipe, NOT_FOR_CLASSES):
             raise ConfigError(
-                f"{wrong[0]} is {getattr(recipe, wrong[0])}, which is for data with masks. Leave "
-                "it out for folders of classes."
+                f"{wrong[0]} is {getattr(recipe, wrong[0])}, which is for data with masks or "
+                "boxes. Leave it out for folders of classes."
             )
 
     def image_size(self, recipe: Recipe) -> int:

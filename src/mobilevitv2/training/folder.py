@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.data import Data, SegmentationData
+from mobilevitv2.data import Data, DetectionData, SegmentationData
+from mobilevitv2.data.boxes import Boxes
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.source import read_json, write_atomic
 from mobilevitv2.training.recipe import Recipe
 
-Sample = tuple[Any, Any]  # an image, and its class number or mask
+Sample = tuple[Any, Any]  # an image, and its class number, mask or boxes
 
 RECIPE, DATA = "recipe.yaml", "data.json"
 BEST, LAST = "best", "last"
@@ -64,10 +65,9 @@ def stored_recipe(out: Path, overrides: dict[str, Any]) -> Recipe:
     return wanted
 
 
-def stored_mask_values(out: Path) -> dict[str, Any]:
-    """What the values of masks meant to the run in `out`, as `open_data` wants it told."""
-    listing = read_json(out / DATA)
-    return listing.get("masks") or {}
+def stored_annotations(out: Path) -> dict[str, Any]:
+    """What masks and boxes meant to the run in `out`, as `open_data` wants it told."""
+    return read_json(out / DATA).get("annotations") or {}
 
 
 def is_data_of(out: Path, source: str | Path) -> bool:
@@ -85,7 +85,7 @@ def check_same_data(out: Path, data: Data) -> None:
                 f"the {split} images of {data.name} are not those with which the run in {out} "
                 "began. Restore them, or train anew in another folder."
             )
-    for what in ("classes", "masks"):
+    for what in ("classes", "annotations"):
         if before.get(what) != now[what]:
             raise DataError(
                 f"the classes of {data.name} are not those with which the run in {out} began "
@@ -110,7 +110,7 @@ def _listing(data: Data) -> dict[str, Any]:
         "name": data.name,
         "root": None if data.root is None else str(data.root),
         "classes": data.classes,
-        "masks": _masks(data),
+        "annotations": _annotations(data),
         "counts": data.counts(),
         "strays": data.strays,
         "hidden": data.hidden,
@@ -133,8 +133,10 @@ def _fingerprint(data: Data, samples: list[Sample]) -> str:
     return digest.hexdigest()
 
 
-def _masks(data: Data) -> dict[str, Any] | None:
-    """What the values of masks mean, in the words of `open_data`."""
+def _annotations(data: Data) -> dict[str, Any] | None:
+    """What masks and boxes mean, in the words of `open_data`."""
+    if isinstance(data, DetectionData):
+        return {"classes": data.classes}
     if not isinstance(data, SegmentationData):
         return None
     named = zip(data.classes, data.colours, strict=True)
@@ -146,7 +148,9 @@ def _masks(data: Data) -> dict[str, Any] | None:
 
 
 def _target(data: Data, sample: Sample) -> int | str | None:
-    """A class number, or the name of a mask."""
+    """A class number, the name of a mask, or what tells boxes from others."""
+    if isinstance(sample[1], Boxes):
+        return sha256(b"".join(part.tobytes() for part in sample[1])).hexdigest()[:16]
     return sample[1] if isinstance(sample[1], int) else _name(data, sample[1])
 
 

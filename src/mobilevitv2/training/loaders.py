@@ -66,8 +66,8 @@ def eval_loader(images: Any, *, batch_size: int, workers: int, pin_memory: bool)
     return DataLoader(images, batch_size=batch_size, **_how(workers, pin_memory))
 
 
-def collate(items: list[tuple[Tensor, Any, int]]) -> tuple[Tensor, Tensor, Tensor]:
-    """Pixels [B, 3, H, W], targets [B], or [B, H, W] of masks, and broken [B].
+def collate(items: list[tuple[Tensor, Any, int]]) -> tuple[Tensor, Any, Tensor]:
+    """Pixels [B, 3, H, W], targets [B], or [B, H, W] of masks, or a list of others; broken [B].
 
     Copied by numpy: torch would share the work out to its threads, which on a busy machine takes a
     hundred times as long as the copying.
@@ -76,9 +76,11 @@ def collate(items: list[tuple[Tensor, Any, int]]) -> tuple[Tensor, Tensor, Tenso
     return _together(pixels), _together(targets), torch.tensor(broken)
 
 
-def _together(values: Sequence[Any]) -> Tensor:
-    if not isinstance(values[0], Tensor):
+def _together(values: Sequence[Any]) -> Any:
+    if isinstance(values[0], int):
         return torch.tensor(values)
+    if not isinstance(values[0], Tensor):
+        return list(values)
     return torch.from_numpy(np.stack([value.numpy() for value in values]))
 
 

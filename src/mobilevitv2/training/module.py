@@ -24,7 +24,7 @@ class Training(pl.LightningModule):
     """Trains `network` and a moving average of it, which is what is validated and kept.
 
     Batches are (pixels, targets, broken [B]): uint8 [B, 3, H, W] in training, ready for the network
-    in validation. A task says what the loss is, and what validation counts.
+    in validation; targets are a tensor, or a list. A task says what the loss is, and what validation counts.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class Training(pl.LightningModule):
         self.broken: dict[str, set[int]] = {"train": set(), "val": set()}
 
     @abstractmethod
-    def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
+    def loss_of(self, images: Tensor, targets: Any) -> Tensor:
         """The loss of a training batch, whose images the network takes as they are."""
 
     @abstractmethod
-    def validate_batch(self, images: Tensor, targets: Tensor) -> None:
+    def validate_batch(self, images: Tensor, targets: Any) -> None:
         """Count a validation batch, all of whose targets are there, into `val_loss` and scores."""
 
     @abstractmethod
@@ -81,7 +81,7 @@ class Training(pl.LightningModule):
     def _start_clock(self) -> None:
         self.clock, self.trained_seconds, self.images_timed = time.perf_counter(), 0.0, 0
 
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Tensor]:
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Any]:
         pixels, targets, broken = batch
         split = "train" if self.trainer.training else "val"
         self.broken[split].update(broken[broken >= 0].tolist())
@@ -97,7 +97,7 @@ class Training(pl.LightningModule):
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+    def training_step(self, batch: tuple[Tensor, Any], batch_idx: int) -> Tensor:
         pixels, targets = batch
         loss = self.loss_of(self.to_images(pixels), targets)
         self.loss_sum += loss.detach() * len(targets)
@@ -123,11 +123,16 @@ class Training(pl.LightningModule):
         self.trained_seconds = time.perf_counter() - self.clock
         self._check_finite((self.loss_sum / self.images_seen).item())
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, Any], batch_idx: int) -> None:
         images, targets = batch
-        there = targets.flatten(1).amax(1) >= 0 if targets.ndim > 1 else targets >= 0
+        if isinstance(targets, list):
+            there = torch.tensor([target is not None for target in targets])
+            targets = [target for target in targets if target is not None]
+        else:
+            there = targets.flatten(1).amax(1) >= 0 if targets.ndim > 1 else targets >= 0
+            targets = targets[there]
         if there.any():
-            self.validate_batch(self._in_format(images[there]), targets[there])
+            self.validate_batch(self._in_format(images[there]), targets)
 
     def on_validation_epoch_end(self) -> None:
         values = {"loss": self.val_loss.compute(), **self.take_scores()}

@@ -3,7 +3,7 @@
 import contextlib
 import difflib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
@@ -114,8 +114,10 @@ class Recipe:
     resize_range: tuple[float, float] | None = _setting(None, _range(0.1, 10), optional=True)
     # ^ with masks: the short side before a random crop, in multiples of the image size
     class_share: float = _setting(1.0, _number(0.01, 1))  # of the largest in a crop; 1: any
+    box_crop: float = _setting(0.0, SHARE)  # with boxes: how often to crop, as SSD does
     hflip: float = _setting(0.0, SHARE)
-    photometric: float = _setting(0.0, SHARE)  # with masks: of each of five changes of colour
+    vflip: float = _setting(0.0, SHARE)
+    photometric: float = _setting(0.0, SHARE)  # with masks or boxes: of each of five changes of colour
     blur: float = _setting(0.0, SHARE)  # with masks
     rotate: float = _setting(0.0, _number(0, 180))  # up to +- degrees
     shift: float = _setting(0.0, SHARE)  # up to +- this share of the side
@@ -184,6 +186,12 @@ class Recipe:
                 f"There are: {', '.join(known)}."
             )
         return cls(**values)
+
+
+def changed(recipe: Recipe, names: Iterable[str]) -> list[str]:
+    """Those of the settings that are not as in a plain run."""
+    plain = {f.name: f.default for f in fields(Recipe)}
+    return [name for name in names if getattr(recipe, name) != plain[name]]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class TrainingResult:
     best: Path
     """The bundle of the best epoch."""
     metric: str
-    """What `score` is: accuracy, or miou (mean intersection over union)."""
+    """What `score` is: accuracy, miou (mean intersection over union), or map (COCO's mAP)."""
     score: float
     """Of the best bundle on the validation split, in [0, 1]."""
     test_score: float | None
@@ -76,13 +76,13 @@ def train(
 ) -> TrainingResult:
     """Train on a folder of images, or on `digits`, into the folder `out`.
 
-    Folders of classes make a classifier, images with masks a segmenter; `task` overrules what the
-    folder looks like. `classes`, `ignore` and `reduce_labels` say what the values of masks mean,
-    see `open_segmentation`.
+    Folders of classes make a classifier, images with masks a segmenter, images with boxes a
+    detector; `task` overrules what the folder looks like. `classes`, `ignore` and `reduce_labels`
+    say what the values of masks mean, see `open_segmentation`; `classes` also those of boxes.
 
     `model` is anything `from_pretrained` takes, to be fine-tuned; None trains from scratch at
     `width`. `recipe` is a file or a shipped name; unset it is "digits" for the digits,
-    "segmentation" for masks and else "default"; `overrides` replace single settings of it.
+    "segmentation" for masks, "detection" for boxes and else "default"; `overrides` replace single settings of it.
     `resume` continues a stopped run exactly, with the recipe in `out`. `quiet` says nothing on
     stderr.
 
@@ -100,7 +100,7 @@ def train(
     if not isinstance(data, Data):
         how: dict[str, Any] = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
         if resume and not says_something(how):
-            how = folder.stored_mask_values(out)
+            how = folder.stored_annotations(out)
         data = open_data(data, task, seed=settings.seed, **how)
     require("lightning", extra="train")
     from mobilevitv2.live import bundle_of
@@ -149,7 +149,8 @@ def fit(
 ) -> TrainingResult:
     """Train a ready network as `train` does; its output is logits, or has them.
 
-    Logits are [B, classes], or of masks [B, classes, h, w].
+    Logits are [B, classes], or of masks [B, classes, h, w]. What a detector has to be like:
+    `DetectorTraining`.
 
     What lies in `out` is written over. Without a `processor`, images are prepared as for a network
     from scratch. Of a network of another kind the bundles hold no config.json.
@@ -236,7 +237,8 @@ def fit(
 
 
 def _usual_recipe(data: str | Path | Data, task: TaskName) -> str:
-    return "segmentation" if task == "segment" else "digits" if data == "digits" else "default"
+    named = {"segment": "segmentation", "detect": "detection"}
+    return named.get(task) or ("digits" if data == "digits" else "default")
 
 
 def _name_broken(

@@ -1,4 +1,4 @@
-"""`Task`: what is particular to classification or segmentation in a training run."""
+"""`Task`: what is particular to classification, segmentation or detection in a training run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from mobilevitv2.data import ClassificationData, SegmentationData
+from mobilevitv2.data import ClassificationData, DetectionData, SegmentationData
+from mobilevitv2.data import Data as AnyData
 
 if TYPE_CHECKING:
     from torch import nn
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from mobilevitv2.training.module import Training
     from mobilevitv2.training.recipe import Recipe
 
-Data = TypeVar("Data", bound=ClassificationData | SegmentationData)
+Data = TypeVar("Data", bound=ClassificationData | SegmentationData | DetectionData)
 # Writes the page about a run: its folder, recipe, history and timing, to the page's path.
 WriteReport = Callable[[Path, "Recipe", list[dict[str, float]], dict[str, Any]], Path]
 
@@ -73,8 +74,12 @@ class Task(ABC, Generic[Data]):
         """Measure the network, in eval mode, on all splits but train."""
 
 
-def task_for(data: ClassificationData | SegmentationData) -> Task:
+def task_for(data: AnyData) -> Task:
     """The task that a data set is for."""
+    if isinstance(data, DetectionData):
+        from mobilevitv2.training.detection import DetectionTask
+
+        return DetectionTask(data)
     if isinstance(data, SegmentationData):
         from mobilevitv2.training.segmentation import SegmentationTask
 

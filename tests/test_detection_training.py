@@ -1,0 +1,238 @@
+"""From images and boxes to a bundle: what is learned, kept, reported, resumed, refused, measured."""
+
+import csv
+import functools
+import json
+import shutil
+import signal
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from box_files import write
+from coco_scores import by_pycocotools, defined
+from page import Page
+from squares import NAMES, boxes_of, scene
+from typer.testing import CliRunner
+
+from mobilevitv2 import (
+    MobileViTImageProcessor,
+    MobileViTV2ForImageClassification,
+    MobileViTV2ForObjectDetection,
+    Predictor,
+    evaluate,
+)
+from mobilevitv2.cli import app
+from mobilevitv2.data import open_detection
+from mobilevitv2.errors import ConfigError, DataError
+from mobilevitv2.training import TrainingInterrupted, TrainingResult, keeper, train
+
+SIZE = 96
+QUICK: dict[str, Any] = {
+    "width": 0.25,
+    "epochs": 10,
+    "lr": 0.004,
+    "batch_size": 4,
+    "image_size": SIZE,
+    "ema_decay": 0.8,
+    "photometric": 0.0,  # colours are what there is to learn
+    "box_crop": 0.0,
+    "threads": 1,
+}
+
+
+def quick(**changes: Any) -> dict[str, Any]:
+    return {key: value for key, value in (QUICK | changes).items() if value is not None}
+
+
+def save_yolo_scenes(folder: Path, train_count: int = 24, val_count: int = 6) -> Path:
+    """Red and blue rectangles, as YOLO's folders."""
+    for split, count, start in (("train", train_count, 0), ("val", val_count, 1000)):
+        (folder / "images" / split).mkdir(parents=True)
+        for i in range(count):
+            image, mask = scene(start + i, (SIZE + 32 * (i % 2), SIZE))
+            image.save(folder / "images" / split / f"{i}.png")
+            lines = [
+                f"{label} {' '.join(map(str, box))}\n"
+                for label, box in zip(*boxes_of(mask), strict=True)
+            ]
+            write(folder / "labels" / split / f"{i}.txt", "".join(lines))
+    write(
+        folder / "data.yaml",
+        f"train: images/train\nval: images/val\nnames: [{', '.join(NAMES)}]\n",
+    )
+    return folder
+
+
+@functools.cache
+def trained() -> tuple[Path, TrainingResult]:
+    """A folder of scenes and a run on it that finds the rectangles; made once."""
+    folder = Path(tempfile.mkdtemp(prefix="rectangles-"))
+    data = save_yolo_scenes(folder / "data")
+    return data, train(data, out=folder / "run", quiet=True, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def run():
+    return trained()[1]
+
+
+@pytest.fixture(scope="module")
+def data():
+    return trained()[0]
+
+
+def test_it_learns_where_things_are(run, data):
+    assert run.metric == "map"
+    result = evaluate(run.out, data)
+    assert result.summary["map"] == pytest.approx(run.score, abs=1e-3)
+    assert result.summary["map_50"] > 0.1  # an untrained one has less than 0.03
+    assert result.split == "val"
+    assert [score.boxes for score in result.classes] == [6, 6]
+
+
+def test_what_evaluate_says_is_what_pycocotools_says(run, data):
+    opened, predictor = open_detection(data), Predictor(run.out, threshold=0.01, device="cpu")
+    found = [predictor(sample.image).detections for sample in opened.val]
+    truths = [sample.boxes for sample in opened.val]
+    expected = defined(by_pycocotools(list(zip(found, truths, strict=True)), 2).stats)
+    said = list(evaluate(run.out, data).summary.values())
+    np.testing.assert_allclose(said, expected, atol=1e-6)
+
+
+def test_the_bundle_stretches_whole_images_and_names_its_classes(run):
+    model = MobileViTV2ForObjectDetection.from_pretrained(run.best)
+    assert list((model.config.id2label or {}).values()) == NAMES
+    processor = MobileViTImageProcessor.from_pretrained(run.best)
+    assert not processor.do_center_crop
+    assert processor.size == {"height": SIZE, "width": SIZE}
+
+
+def test_the_history_and_the_report_tell_of_it(run):
+    rows = list(csv.DictReader((run.out / "metrics.csv").read_text().splitlines()))
+    best = max(rows, key=lambda row: float(row["val_map"]))
+    assert float(best["val_map"]) == pytest.approx(run.score, abs=0.01)
+    assert float(rows[-1]["train_loss"]) < 0.7 * float(rows[0]["train_loss"])
+    texts = " ".join(Page(run.report.read_text()).texts)
+    assert f"{100 * run.score:.1f}" in texts
+    assert all(name in texts for name in NAMES)
+
+
+def test_a_stopped_run_ends_with_the_same_weights(data, tmp_path, monkeypatch):
+    two = quick(epochs=2)
+    whole = train(data, out=tmp_path / "whole", quiet=True, **two)
+    told = keeper.Keeper.on_train_epoch_end
+
+    def stop(self, trainer, module):
+        if trainer.current_epoch == 0:
+            self.signal = signal.SIGTERM
+        told(self, trainer, module)
+
+    monkeypatch.setattr(keeper.Keeper, "on_train_epoch_end", stop)
+    with pytest.raises(TrainingInterrupted):
+        train(data, out=tmp_path / "parts", quiet=True, **two)
+    monkeypatch.undo()
+    again = train(data, out=tmp_path / "parts", resume=True, quiet=True)
+    weights = "last/model.safetensors"
+    assert (again.out / weights).read_bytes() == (whole.out / weights).read_bytes()
+
+
+def test_changed_boxes_are_noticed_on_resuming(run, data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    shutil.copytree(run.out, tmp_path / "run")
+    labels = tmp_path / "data" / "labels" / "train" / "0.txt"
+    labels.write_text("0 0.5 0.5 0.2 0.2\n")
+    with pytest.raises(DataError, match="are not those with which the run"):
+        train(tmp_path / "data", out=tmp_path / "run", resume=True, quiet=True)
+
+
+def test_fine_tuning_keeps_the_head_for_the_same_classes(run, data, tmp_path):
+    settings = quick(width=None, epochs=1, lr=0, min_lr=0)
+    result = train(data, out=tmp_path / "run", model=run.best, quiet=True, **settings)
+    assert result.score > run.score / 2  # nothing was learned: it was kept
+
+
+def test_fine_tuning_takes_the_backbone_of_a_classifier(data, tmp_path):
+    from tiny import save_trained
+
+    start = save_trained(tmp_path / "start")
+    settings = quick(width=None, epochs=1, lr=0, min_lr=0)
+    result = train(data, out=tmp_path / "run", model=start, quiet=True, **settings)
+    tuned = MobileViTV2ForObjectDetection.from_pretrained(result.best)
+    before = MobileViTV2ForImageClassification.from_pretrained(start).mobilevitv2.state_dict()
+    for key, tensor in tuned.mobilevitv2.named_parameters():
+        assert (tensor == before[key]).all()  # the rate was 0
+
+
+def test_an_image_that_breaks_later_is_named_and_left_out(tmp_path):
+    folder = save_yolo_scenes(tmp_path / "data", train_count=6, val_count=3)
+    opened = open_detection(folder)
+    image, _ = opened.val[1]
+    whole = image.read_bytes()
+    image.write_bytes(whole[: len(whole) // 2])
+    result = train(opened, out=tmp_path / "run", quiet=True, **quick(epochs=1))
+    broken = json.loads((result.out / "data.json").read_text())["broken"]
+    assert list(broken) == ["images/val/1.png"]
+
+
+def test_images_without_boxes_are_trained_on_too(tmp_path):
+    folder = save_yolo_scenes(tmp_path / "data", train_count=4, val_count=2)
+    for i in range(3):
+        (folder / "labels" / "train" / f"{i}.txt").write_text("")
+    result = train(folder, out=tmp_path / "run", quiet=True, **quick(epochs=1, batch_size=2))
+    assert np.isfinite(result.history[0]["train_loss"])
+
+
+def test_what_a_detector_can_not_be_trained_with(data, tmp_path):
+    with pytest.raises(ConfigError, match=r"mixup is 0\.2, but images with boxes"):
+        train(data, out=tmp_path / "run", quiet=True, **quick(mixup=0.2))
+    with pytest.raises(DataError, match="are about masks"):
+        train(data, out=tmp_path / "run", quiet=True, ignore=3, **quick())
+    empty = save_yolo_scenes(tmp_path / "data", train_count=3, val_count=2)
+    for path in (empty / "labels" / "val").iterdir():
+        path.write_text("")
+    with pytest.raises(DataError, match="no image of the val split .* has a box that counts"):
+        train(empty, out=tmp_path / "run", quiet=True, **quick())
+
+
+def call(*arguments: Any):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_commands_evaluate_and_predict_in_every_format(run, data, tmp_path):
+    shown = call("evaluate", run.out, data)
+    assert shown.exit_code == 0, shown.output
+    assert "mAP@0.5" in shown.stdout
+    said = json.loads(call("evaluate", run.out, data, "--json").stdout)
+    assert said["summary"]["map"] == pytest.approx(run.score, abs=1e-3)
+
+    images = data / "images" / "val"
+    places = {name: tmp_path / name for name in ("save", "yolo")}
+    options = [part for name, place in places.items() for part in (f"--{name}", place)]
+    result = call("predict", run.out, images, *options, "--coco", tmp_path / "c.json", "--json")
+    assert result.exit_code == 0, result.output
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(lines) == 6
+    rows = json.loads((tmp_path / "c.json").read_text())
+    assert len(rows) == sum(len(line["objects"]) for line in lines)
+    assert {row["file_name"] for row in rows} <= {f"{i}.png" for i in range(6)}
+    assert sorted(p.name for p in places["save"].iterdir()) == [f"{i}.png" for i in range(6)]
+    assert (places["yolo"] / "classes.txt").read_text().split() == NAMES
+    first = (places["yolo"] / "0.txt").read_text().splitlines()
+    assert len(first) == len(lines[0]["objects"])
+    table = call("predict", run.out, images, "--csv").stdout.splitlines()
+    assert table[0] == "image,label,score,x1,y1,x2,y2"
+    assert len(table) == 1 + len(rows)
+    assert "red" in call("predict", run.out, images / "0.png").stdout
+
+
+def test_commands_refuse_what_a_detector_does_not_give(run, data, tmp_path):
+    image = data / "images" / "val" / "0.png"
+    for option in ("--masks", "--flip"):
+        extra = [tmp_path / "x"] if option == "--masks" else []
+        refused = call("predict", run.out, image, option, *extra)
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith("error: ")
+    assert call("predict", run.out, image, "--threshold", "1.5").exit_code == 2
