@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from mobilevitv2.model.attention import SeparableSelfAttention
     from mobilevitv2.model.backbone import MobileViTV2Backbone, MobileViTV2Model
     from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+    from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
     from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
-    from mobilevitv2.predictions import Classification, Segmentation
+    from mobilevitv2.predictions import Classification, Detection, Segmentation
     from mobilevitv2.predictor import Predictor
     from mobilevitv2.processor import MobileViTImageProcessor
     from mobilevitv2.training import train
@@ -23,10 +24,12 @@ __version__: str
 
 __all__ = [
     "Classification",
+    "Detection",
     "MobileViTImageProcessor",
     "MobileViTV2Backbone",
     "MobileViTV2Config",
     "MobileViTV2ForImageClassification",
+    "MobileViTV2ForObjectDetection",
     "MobileViTV2ForSemanticSegmentation",
     "MobileViTV2Model",
     "Predictor",
@@ -38,10 +41,12 @@ __all__ = [
 
 _HOME = {  # name: the module that holds it, and what it needs: (module, extra)
     "Classification": ("predictions", None),
+    "Detection": ("predictions", None),
     "MobileViTImageProcessor": ("processor", None),
     "MobileViTV2Backbone": ("model.backbone", ("torch", "torch")),
     "MobileViTV2Config": ("config", None),
     "MobileViTV2ForImageClassification": ("model.classification", ("torch", "torch")),
+    "MobileViTV2ForObjectDetection": ("model.detection", ("torch", "torch")),
     "MobileViTV2ForSemanticSegmentation": ("model.segmentation", ("torch", "torch")),
     "MobileViTV2Model": ("model.backbone", ("torch", "torch")),
     "Predictor": ("predictor", None),

@@ -30,7 +30,7 @@ Data = Annotated[
         metavar="DATA",
         help="A folder with a folder of images for each class, or with train and val folders of "
         "such folders; or images with masks (images and masks folders, Pascal VOC's or CamVid's "
-        "layout); or [bold]digits[/], which is built in.",
+        "layout); or images with boxes (Pascal VOC's XML, COCO's JSON, YOLO's data.yaml); or [bold]digits[/], which is built in.",
     ),
 ]
 Threads = Annotated[
@@ -42,14 +42,14 @@ Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is th
 
 
 Task = Annotated[
-    Literal["auto", "classify", "segment"],
+    Literal["auto", "classify", "segment", "detect"],
     typer.Option(help="What the data is for; auto: what the folder looks like."),
 ]
 Classes = Annotated[
     str | None,
     typer.Option(
-        help="Of masks: a file of class names and colours (classes.txt, .csv or .json), or voc, "
-        "camvid or ade20k."
+        help="Of masks and boxes: a file of class names and colours (classes.txt, .csv or .json); "
+        "of masks also voc, camvid or ade20k."
     ),
 ]
 Ignore = Annotated[
@@ -67,6 +67,9 @@ Window = Annotated[
         help="Segmenters: see an image that --image-size makes larger than this through "
         "overlapping squares of this side, in px."
     ),
+]
+Threshold = Annotated[
+    float, typer.Option(min=0, max=1, help="Detectors: least score of a box that is shown.")
 ]
 SeenAt = Annotated[
     int | None, typer.Option(help="Segmenters: short side at which images are seen, in px.")
@@ -113,6 +116,12 @@ def sides_of(text: str) -> Any:
         )
     numbers = [int(part) for part in parts]
     return numbers[0] if len(numbers) == 1 else numbers
+
+
+def check_file(path: Path | None, overwrite: bool) -> None:
+    """Raises FileExistsError where something is in the way, unless it may be overwritten."""
+    if path is not None and not overwrite and path.exists():
+        raise FileExistsError(f"{path} exists already. Name a new file, or add --overwrite.")
 
 
 def check_folder(folder: Path | None, overwrite: bool) -> None:

@@ -1,5 +1,7 @@
 """The published names and colours of the classes of known data sets."""
 
+from collections.abc import Sequence
+
 Colour = tuple[int, int, int]  # RGB, 0..255
 
 
@@ -55,6 +57,17 @@ lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light,
 ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass,
 clock, flag
 """)
+
+
+COCO_UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids of objects that COCO left out
+
+
+def coco_ids(classes: Sequence[str]) -> list[int]:
+    """The id that COCO gives each of its 80 classes, 1 to 90; of other classes 1, 2 and so on."""
+    ids = list(range(1, len(classes) + 1))
+    if tuple(classes) != COCO:
+        return ids
+    return [number for number in range(1, 91) if number not in COCO_UNUSED]
 
 
 def palette(count: int) -> list[Colour]:

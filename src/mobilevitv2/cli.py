@@ -26,7 +26,9 @@ from mobilevitv2.arguments import (
     SeenAt,
     Task,
     Threads,
+    Threshold,
     Window,
+    check_file,
     check_folder,
     complain,
     setting,
@@ -121,7 +123,7 @@ def train(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
 ) -> None:
-    """Train on a folder of images: classes, or masks.
+    """Train on a folder of images: classes, masks, or boxes.
 
     mobilevitv2 train flowers --out runs/flowers
     """
@@ -160,6 +162,7 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="New folder for a page with charts and mistakes.")
     ] = None,
+    threshold: Threshold = 0.3,
     flip: Flip = False,
     window: Window = None,
     image_size: SeenAt = None,
@@ -189,6 +192,7 @@ def evaluate(
             channel_orders=orders,
             report=report,
             progress=progress,
+            threshold=threshold,
             flip=flip,
             window=window,
             image_size=image_size,
@@ -213,8 +217,8 @@ def predict(
         list[str],
         typer.Argument(
             metavar="IMAGE",
-            help="Files, folders (with all below), patterns, addresses of image files, or - for "
-            "one image on standard input.",
+            help="Files, folders (with all below), patterns, addresses of image files, - for one "
+            "image on standard input; or one video file, or [bold]camera[/].",
         ),
     ],
     top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
@@ -232,6 +236,13 @@ def predict(
     masks: Annotated[
         Path | None, typer.Option(help="Segmenters: new folder for the masks, as palette PNGs.")
     ] = None,
+    yolo: Annotated[
+        Path | None, typer.Option(help="Detectors: new folder for YOLO's text files.")
+    ] = None,
+    coco: Annotated[
+        Path | None, typer.Option(help="Detectors: new .json file of COCO's results.")
+    ] = None,
+    threshold: Threshold = 0.3,
     flip: Flip = False,
     window: Window = None,
     image_size: SeenAt = None,
@@ -242,27 +253,29 @@ def predict(
     ] = "auto",
     overwrite: Overwrite = False,
 ) -> None:
-    """Name what is in images, or what every pixel is of.
+    """Name what is in images, what every pixel is of, or where things are.
 
     mobilevitv2 predict runs/flowers photo.jpg
     """
     if json_ and csv_:
         raise typer.BadParameter("--json and --csv exclude each other.")
-    check_folder(save, overwrite)
-    check_folder(masks, overwrite)
-    if save is not None and save == masks:
-        raise typer.BadParameter("--save and --masks want two folders.")
+    for folder in (save, masks, yolo):
+        check_folder(folder, overwrite)
+    check_file(coco, overwrite)
     from mobilevitv2 import collect, display
+    from mobilevitv2.video import is_video
 
-    found = collect.collect_images(images)
-    paths = collect.output_paths(found, save) if save else None
-    mask_paths = collect.output_paths(found, masks, suffixes=(".png",)) if masks else None
-    from mobilevitv2.predictions import Segmentation
+    moving = any(map(is_video, images))
+    if moving and (len(images) > 1 or masks or yolo or coco):
+        raise typer.BadParameter("a video goes alone, with --save for the drawn one.")
+    found = [] if moving else collect.collect_images(images)
+    from mobilevitv2.outputs import Outputs
     from mobilevitv2.predictor import Predictor, Unreadable
 
     predictor = Predictor(
         model,
         top_k=top_k,
+        threshold=threshold,
         batch_size=batch_size,
         channel_order=channel_order,
         threads=threads,
@@ -271,8 +284,8 @@ def predict(
         flip=flip,
         window=window,
     )
-    if masks and predictor.task != "segmentation":
-        raise ConfigError(f"{model} names whole images, so there are no masks to write.")
+    where = {"save": save, "masks": masks, "yolo": yolo, "coco": coco}
+    outputs = Outputs(found, task=predictor.task, classes=predictor.classes, **where)
     write = display.csv_writer(predictor.task, predictor.classes, top_k) if csv_ else None
     rows, failed = [], 0
     with display.progress("predicting", lines=json_ or csv_) as progress:
@@ -283,10 +296,7 @@ def predict(
                 complain(result.reason)
                 continue
             result = replace(result, source=found[i].shown)
-            if paths:
-                result.save(paths[i])
-            if mask_paths and isinstance(result, Segmentation):
-                result.save_mask(mask_paths[i])
+            outputs.add(i, result)
             if write:
                 write(result)
             elif json_:
@@ -295,11 +305,38 @@ def predict(
                 display.show(display.one_prediction(result))
             else:
                 rows.append(display.summary(result))
+    outputs.close()
     if rows:
         display.show(display.predictions(rows))
     if failed:
         typer.echo(f"{failed} of {len(found)} images could not be read.", err=True)
         raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    data: Data,
+    out: Annotated[
+        Path | None, typer.Option(help="New folder for pictures of the images with their labels.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Images of each split to draw.")] = 16,
+    seed: Annotated[int, typer.Option(help="Which images.")] = 0,
+    task: Task = "auto",
+    classes: Classes = None,
+    ignore: Ignore = None,
+    reduce_labels: ReduceLabels = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Look at a data set before training: count it, draw it, and say what is odd about it.
+
+    mobilevitv2 inspect blood --out blood-inspected
+    """
+    check_folder(out, overwrite)
+    from mobilevitv2.data import open_data
+    from mobilevitv2.inspection import inspect as run
+
+    how: dict[str, Any] = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
+    typer.echo(run(open_data(data, task, seed=seed, **how), out, count=count, seed=seed).text)
 
 
 @app.command()

@@ -63,17 +63,21 @@ def _below(argument: str) -> list[Found]:
 
 
 def output_paths(
-    found: Sequence[Found], folder: Path, *, suffixes: tuple[str, ...] = DRAWN_SUFFIXES
+    found: Sequence[Found],
+    folder: Path,
+    *,
+    suffixes: tuple[str, ...] = DRAWN_SUFFIXES,
+    suffix: str = ".png",
 ) -> list[Path]:
     """A path in `folder` for what is made of each image: no two the same, and none an original.
 
-    A name keeps its suffix if it is one of `suffixes`, and else gets .png.
+    A name keeps its suffix if it is one of `suffixes`, and else gets `suffix`.
     """
     taken = {os.path.realpath(item.shown) for item in found}
     paths = []
     for item in found:
         kept = item.name.suffix.lower() in suffixes
-        plain = folder / (item.name if kept else item.name.with_suffix(".png"))
+        plain = folder / (item.name if kept else item.name.with_suffix(suffix))
         path, number = plain, 1
         while os.path.realpath(path) in taken:
             number += 1

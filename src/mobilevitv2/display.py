@@ -12,20 +12,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from mobilevitv2.predictions import Classification, Segmentation, percent
+from mobilevitv2.predictions import Classification, Detection, Segmentation, percent
 
 if TYPE_CHECKING:
     from mobilevitv2.benchmark import Benchmark
     from mobilevitv2.deploy import Export
     from mobilevitv2.deploy.compare import Comparison
-    from mobilevitv2.evaluation import Evaluation, SegmentationEvaluation
+    from mobilevitv2.evaluation import DetectionEvaluation, Evaluation, SegmentationEvaluation
     from mobilevitv2.info import ModelInfo
     from mobilevitv2.training import TrainingResult
 
 BAR = 24  # letters that a score of 1 fills
 MOST_CLASSES = 40  # that a table lists
 MOST_LABELS = 20
-METRICS = {"accuracy": "accuracy", "miou": "mean IoU"}
+METRICS = {"accuracy": "accuracy", "miou": "mean IoU", "map": "mAP"}
+
+Result = Classification | Segmentation | Detection
 
 
 def show(*parts: RenderableType) -> None:
@@ -53,18 +55,26 @@ def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int],
 
 def csv_writer(
     task: str, classes: Sequence[str], top_k: int
-) -> Callable[[Classification | Segmentation], None]:
+) -> Callable[[Result], None]:
     """Prints a header at once, and a line for each result it is called with.
 
-    For segmenters that is the share of each class.
+    For segmenters that is the share of each class; for detectors a line for each object.
     """
     writer = csv.writer(sys.stdout, lineterminator="\n")
     ranks = range(2, min(top_k, len(classes)) + 1)
     later = [f"{name}_{rank}" for rank in ranks for name in ("label", "score")]
-    segments = task == "segmentation"
-    writer.writerow(["image", *(classes if segments else ["label", "score", *later])])
+    columns = {
+        "classification": ["label", "score", *later],
+        "segmentation": classes,
+        "detection": ["label", "score", "x1", "y1", "x2", "y2"],
+    }
+    writer.writerow(["image", *columns[task]])
 
-    def write(result: Classification | Segmentation) -> None:
+    def write(result: Result) -> None:
+        if isinstance(result, Detection):
+            for found in result.objects:
+                writer.writerow([result.source, found.label, found.score, *found.box])
+            return
         if isinstance(result, Segmentation):
             cells: list[Any] = [result.shares.get(name, 0.0) for name in classes]
         else:
@@ -75,8 +85,10 @@ def csv_writer(
     return write
 
 
-def one_prediction(result: Classification | Segmentation) -> RenderableType:
-    """All classes of one image, with bars."""
+def one_prediction(result: Result) -> RenderableType:
+    """All classes of one image, with bars; or all objects, with their boxes."""
+    if isinstance(result, Detection):
+        return _objects(result)
     table = Table.grid(padding=(0, 2))
     table.add_column(overflow="fold")
     table.add_column(justify="right")
@@ -88,11 +100,25 @@ def one_prediction(result: Classification | Segmentation) -> RenderableType:
     return Group(Text(str(result.source), "dim"), table)
 
 
+def _objects(result: Detection) -> RenderableType:
+    table = _table()
+    for name in ("object", "score", "left", "top", "right", "bottom"):
+        table.add_column(name, justify="left" if name == "object" else "right")
+    for found in result.objects:
+        sides = (f"{side:,.0f}" for side in found.box)
+        table.add_row(Text(found.label), percent(found.score), *sides)
+    headline = Text.assemble((str(result.source), "dim"), "  ", (str(result), "bold"))
+    return Group(headline, table) if result.objects else headline
+
+
 Summary = tuple[str, list[tuple[str, float]]]
 
 
-def summary(result: Classification | Segmentation) -> Summary:
+def summary(result: Result) -> Summary:
     """What `predictions` shows of a result: its source and first classes."""
+    if isinstance(result, Detection):
+        best = [(str(result), result.objects[0].score)] if result.objects else []
+        return str(result.source), best
     return str(result.source), _pairs_of(result)[:3]
 
 
@@ -105,9 +131,10 @@ def predictions(rows: Sequence[Summary]) -> RenderableType:
     others = max(len(pairs) for _, pairs in rows) > 1
     if others:
         table.add_column("then", overflow="fold", ratio=3, style="dim")
-    for source, (first, *later) in rows:
+    for source, pairs in rows:
+        first, *later = pairs or [("nothing", 0.0)]
         rest = ", ".join(f"{label} {percent(score)}" for label, score in later)
-        cells = [Text(source), Text(first[0], "bold"), percent(first[1])]
+        cells = [Text(source), Text(first[0], "bold"), percent(first[1]) if pairs else ""]
         table.add_row(*cells, *([Text(rest)] if others else []))
     return table
 
@@ -119,8 +146,12 @@ def _pairs_of(result: Classification | Segmentation) -> list[tuple[str, float]]:
     return list(zip(result.labels, result.scores, strict=True))
 
 
-def evaluation(result: "Evaluation | SegmentationEvaluation") -> RenderableType:
+def evaluation(
+    result: "Evaluation | SegmentationEvaluation | DetectionEvaluation",
+) -> RenderableType:
     """The headline, the classes, and what went wrong."""
+    if hasattr(result, "summary"):
+        return _of_boxes(result)
     return _of_masks(result) if hasattr(result, "miou") else _of_classes(result)
 
 
@@ -149,6 +180,43 @@ def _of_masks(result: Any) -> RenderableType:
         absent = len(result.classes) - len(known)
         parts.append(Text(f"{absent:,} classes are in no image, and not predicted", "dim"))
     return Group(*parts)
+
+
+def _of_boxes(result: Any) -> RenderableType:
+    numbers = result.summary
+    headline = Text.assemble(
+        (f"mAP {_share(numbers['map'])}", "bold"),
+        f", mAP@0.5 {_share(numbers['map_50'])}",
+        f" on {result.count:,} images ({result.data}, {result.split})",
+    )
+    table = _table()
+    table.add_column("")
+    for name in ("all", "small", "medium", "large"):
+        table.add_column(name, justify="right")
+    for name, prefix, first in (("mAP", "map", "map"), ("recall", "mar", "mar_100")):
+        keys = (first, *(f"{prefix}_{area}" for area in ("small", "medium", "large")))
+        table.add_row(name, *(_known(numbers[key]) for key in keys))
+    classes = _table()
+    classes.add_column("class, hardest first", overflow="fold")
+    for name in ("AP", "AP@0.5", "boxes"):
+        classes.add_column(name, justify="right")
+    worst = sorted(result.classes, key=lambda score: (score.ap != score.ap, score.ap))
+    for score in worst[:MOST_CLASSES]:
+        row = (_known(score.ap), _known(score.ap_50), f"{score.boxes:,}")
+        classes.add_row(Text(score.name), *row)
+    facts = [
+        f"mAP@0.75 {_share(numbers['map_75'])}",
+        *(f"recall of {n} boxes an image {_share(numbers[f'mar_{n}'])}" for n in (1, 10, 100)),
+        f"{result.images_per_second:,.1f} images/s",
+    ]
+    parts: list[RenderableType] = [headline, Text(", ".join(facts), "dim"), "", table, "", classes]
+    if len(worst) > MOST_CLASSES:
+        parts.append(Text(f"and {len(worst) - MOST_CLASSES:,} more classes", "dim"))
+    return Group(*parts)
+
+
+def _known(value: float) -> str:
+    return f"{100 * value:.1f}" if value == value else "-"  # nan is equal to nothing
 
 
 def _of_classes(result: Any) -> RenderableType:

@@ -13,16 +13,23 @@ from mobilevitv2.checkpoint.opening import open_checkpoint
 from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.errors import CheckpointError
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.views import stretched
 
 logger = logging.getLogger(__name__)
 
-TaskModel = MobileViTV2ForImageClassification | MobileViTV2ForSemanticSegmentation
+TaskModel = (
+    MobileViTV2ForImageClassification
+    | MobileViTV2ForSemanticSegmentation
+    | MobileViTV2ForObjectDetection
+)
 
 MODELS: dict[str, type[TaskModel]] = {
     "classification": MobileViTV2ForImageClassification,
     "segmentation": MobileViTV2ForSemanticSegmentation,
+    "detection": MobileViTV2ForObjectDetection,
 }
 
 
@@ -41,7 +48,7 @@ class LiveNetwork:
 
     @property
     def task(self) -> str:
-        """classification or segmentation"""
+        """classification, segmentation or detection"""
         return task_of_model(self.model)
 
     @property
@@ -56,9 +63,16 @@ class LiveNetwork:
 
     @torch.inference_mode()
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [B, classes], or [B, classes, h, w] of a segmenter."""
+        """float32 [B, classes], or [B, classes, h, w] of a segmenter.
+
+        Of a detector [B, anchors, 4 + 1 + classes]: its `pred_boxes`, then its `logits`.
+        """
         batch = torch.from_numpy(pixels).to(self.model.device, self.model.dtype)
-        return self.model(batch, return_dict=True).logits.float().cpu().numpy()
+        output = self.model(batch, return_dict=True)
+        answers = output.logits.float()
+        if self.task == "detection":
+            answers = torch.cat([output.pred_boxes.float(), answers], -1)
+        return answers.cpu().numpy()
 
 
 def task_of_model(model: TaskModel) -> str:
@@ -89,9 +103,12 @@ def open_model(source: str | Path) -> TaskModel:
 def open_processor(source: str | Path, model: TaskModel) -> MobileViTImageProcessor:
     """The processor that belongs to a checkpoint: its file's, or else that of its layout.
 
-    For a segmenter it cuts nothing off, whatever the file says: every pixel is to get a class.
+    For a segmenter and a detector it cuts nothing off, whatever the file says: every pixel is to
+    get a class, every thing a box. For a detector images are stretched to where the crop was.
     """
     processor = _processor_of(source, model)
+    if isinstance(model, MobileViTV2ForObjectDetection) and processor.do_center_crop:
+        return stretched(processor, **processor.crop_size)
     if isinstance(model, MobileViTV2ForSemanticSegmentation) and processor.do_center_crop:
         short_side = min(processor.crop_size.values())
         return replace(processor, do_center_crop=False, size={"shortest_edge": short_side})

@@ -1,10 +1,11 @@
-"""`Predictor`: a model with its image processor; pictures in, labels or masks out."""
+"""`Predictor`: a model with its image processor; pictures in; labels, masks or boxes out."""
 
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -12,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 import numpy as np
 from PIL import Image
 
+from mobilevitv2.detections import detect
 from mobilevitv2.download import download, is_address
 from mobilevitv2.errors import ConfigError, ImageError, require
 from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.images import ImageSource, load_image, name_of
 from mobilevitv2.label_maps import label_map, nearest
-from mobilevitv2.predictions import Classification, Segmentation
+from mobilevitv2.predictions import Classification, Detection, Segmentation, distinct_colours
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import is_exported
 from mobilevitv2.runtime.opening import Precision
@@ -29,7 +31,9 @@ if TYPE_CHECKING:
     from mobilevitv2.live import TaskModel
 
 ChannelOrder = Literal["rgb", "bgr"]
+Result = Classification | Segmentation | Detection
 
+THRESHOLD = 0.3  # the least score of a box that is worth showing, as in ml-cvnets's demos
 DECODERS = min(4, os.cpu_count() or 1)  # threads that read images ahead of the model
 
 
@@ -62,19 +66,22 @@ class Network(Protocol):
     @property
     def classes(self) -> list[str]: ...
 
-    @property
+    @cached_property
     def colours(self) -> list[tuple[int, int, int]]: ...
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [B, 3, H, W] to logits [B, classes], or [B, classes, h, w] of a segmenter."""
+        """float32 [B, 3, H, W] to logits [B, classes], or [B, classes, h, w] of a segmenter.
+
+        Of a detector to [B, anchors, 4 + 1 + classes]: boxes, then logits with the background.
+        """
         ...
 
 
 class Predictor:
     """Names what is in images: `Predictor("runs/flowers")("photo.jpg").label`.
 
-    A segmenter names every pixel: `Predictor("runs/streets")("photo.jpg").mask`. An image is a
-    path, an http or https address, or whatever `load_image` takes.
+    A segmenter names every pixel, `Predictor("runs/streets")("photo.jpg").mask`, and a detector
+    says where things are: `Predictor("runs/blood")("photo.jpg").objects`. An image is a path, an http or https address, or whatever `load_image` takes.
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class Predictor:
         processor: MobileViTImageProcessor | None = None,
         *,
         top_k: int = 5,
+        threshold: float = THRESHOLD,
         batch_size: int | None = None,
         requests: int = 1,
         channel_order: ChannelOrder | None = None,
@@ -103,6 +111,9 @@ class Predictor:
         says nothing, as is usual where weights of this layout come from; `channel_order` overrules
         either. `requests` batches are computed at a time, where the runtime takes several.
 
+        Of a classifier the `top_k` best classes are named; of a detector what has a score above
+        `threshold`, in [0, 1].
+
         For segmenters only: `image_size` is another short side to see images at [px]; `flip`
         averages with the mirrored image; `window` sees an image that is then larger than it through
         overlapping squares of this side [px], and so goes with `image_size`.
@@ -113,6 +124,8 @@ class Predictor:
             if value is not None and value < 1:
                 raise ValueError(f"{name} is at least 1, not {value}.")
         self.source: str | Path | None = None  # where the model was found
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold is {threshold}; a score of 0 to 1 is wanted.")
         if isinstance(model, str | Path) and is_exported(model):
             if device is not None and str(device) != "cpu":
                 raise ConfigError(f"{model} runs on the CPU; device {device} is for PyTorch.")
@@ -137,6 +150,7 @@ class Predictor:
             raise ConfigError("image_size, flip and window are for models that name every pixel.")
         self.processor = processor
         self.top_k = top_k
+        self.threshold = threshold
         self.batch_size = batch_size or (4 if self.views else 16)
         self.requests = requests
 
@@ -188,7 +202,7 @@ class Predictor:
 
     @property
     def task(self) -> str:
-        """classification or segmentation"""
+        """classification, segmentation or detection"""
         return self.network.task
 
     @property
@@ -196,33 +210,46 @@ class Predictor:
         """The names of the classes, in the order of the logits."""
         return self.network.classes
 
+    @property
+    def colours(self) -> list[tuple[int, int, int]]:
+        """RGB of each class."""
+        return self.network.colours or distinct_colours(len(self.classes))
+
     def warmup(self, batch_size: int | None = None) -> None:
         """Run once on black images, so that the first real ones wait for no memory and no plan."""
         black, _ = self._pixels(Image.new("RGB", (256, 256)))
         self._scores([black] * (batch_size or self.batch_size))
 
-    def __call__(self, images: ImageSource, *, top_k: int | None = None) -> Any:
-        """One image to its `Classification` or `Segmentation`; a list or an array to a list.
+    def __call__(
+        self, images: ImageSource, *, top_k: int | None = None, threshold: float | None = None
+    ) -> Any:
+        """One image to its `Classification`, `Segmentation` or `Detection`; several to a list.
 
         Raises ImageError, which names the image; `stream` goes on instead.
         """
         many = isinstance(images, list | tuple) or getattr(images, "ndim", 0) == 4
         results = []
-        for result in self.stream(images if many else [images], top_k=top_k):
+        sources = images if many else [images]
+        for result in self.stream(sources, top_k=top_k, threshold=threshold):
             if isinstance(result, Unreadable):
                 raise ImageError(result.reason)
             results.append(result)
         return results if many else results[0]
 
     def stream(
-        self, images: Iterable[ImageSource], *, top_k: int | None = None
-    ) -> Iterator[Classification | Segmentation | Unreadable]:
+        self,
+        images: Iterable[ImageSource],
+        *,
+        top_k: int | None = None,
+        threshold: float | None = None,
+    ) -> Iterator[Result | Unreadable]:
         """A result for each image, in order, while threads read the next batch.
 
         An image that can't be read gives an `Unreadable` in its place. `images` is consumed as
         needed, one batch ahead.
         """
         top_k = self.top_k if top_k is None else top_k
+        threshold = self.threshold if threshold is None else threshold
         id2label = dict(enumerate(self.classes))
         for batch, computed in self._computed(self.read_ahead(images)):
             logits = iter(computed)
@@ -230,11 +257,25 @@ class Predictor:
                 if isinstance(item, Unreadable):
                     yield item
                 else:
-                    yield self._result(item, next(logits), id2label, top_k)
+                    yield self._result(item, next(logits), id2label, top_k, threshold)
 
     def _result(
-        self, item: Prepared, logits: np.ndarray, id2label: dict[int, str], top_k: int
-    ) -> Classification | Segmentation:
+        self,
+        item: Prepared,
+        logits: np.ndarray,
+        id2label: dict[int, str],
+        top_k: int,
+        threshold: float,
+    ) -> Result:
+        if self.task == "detection":
+            return Detection.of(
+                detect(logits[:, 4:], logits[:, :4], item.size, threshold=threshold),
+                classes=list(id2label.values()),
+                size=item.size,
+                colours=self.colours,
+                source=item.source,
+                image=_picture(item.image),
+            )
         if self.task == "segmentation":
             if logits.ndim == 2:  # the file gives classes, not scores
                 mask, certainty = nearest(logits, item.size), None
@@ -243,7 +284,7 @@ class Predictor:
             return Segmentation(
                 mask=mask,
                 classes=list(id2label.values()),
-                colours=self.network.colours,
+                colours=self.colours,
                 source=item.source,
                 image=_picture(item.image),
                 certainty=certainty,
@@ -311,12 +352,12 @@ class Predictor:
 
     def _pixels(self, image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
         """What the model takes, and height and width that its answer is for."""
-        if self.views is None:
+        if self.task == "classification":
             pixels = self.processor(image).pixel_values[0]
             return pixels, pixels.shape[1:]
         picture = load_image(image)
-        pixels = whole_image(self.processor, picture.size)(picture).pixel_values[0]
-        return pixels, (picture.height, picture.width)
+        prepare = self.processor if self.views is None else whole_image(self.processor, picture.size)
+        return prepare(picture).pixel_values[0], (picture.height, picture.width)
 
     def logits(self, pixels: list[np.ndarray]) -> np.ndarray:
         """float32 [B, classes], of prepared arrays [3, H, W], which may differ in size."""

@@ -16,11 +16,14 @@ from mobilevitv2.evaluation.classification import (
     OrderComparison,
     evaluate_classifier,
 )
+from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation, evaluate_detector
 from mobilevitv2.evaluation.segmentation import SegmentationEvaluation, evaluate_segmenter
-from mobilevitv2.predictor import ChannelOrder, Predictor
+from mobilevitv2.predictor import THRESHOLD, ChannelOrder, Predictor
 
 __all__ = [
+    "BoxScore",
     "ClassScore",
+    "DetectionEvaluation",
     "Evaluation",
     "OrderComparison",
     "SegmentationEvaluation",
@@ -38,6 +41,7 @@ def evaluate(
     channel_orders: Sequence[ChannelOrder] = (),
     report: str | Path | None = None,
     progress: Progress | None = None,
+    threshold: float = THRESHOLD,
     flip: bool = False,
     window: int | None = None,
     image_size: int | None = None,
@@ -45,7 +49,9 @@ def evaluate(
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
 ) -> Any:
-    """An `Evaluation`, or of a segmenter a `SegmentationEvaluation`, of what training accepts.
+    """What a model's answers are worth on whatever training accepts.
+
+    It is an `Evaluation` of a classifier, a `SegmentationEvaluation` or a `DetectionEvaluation`.
 
     `auto` is the split called test, else val. A folder that has neither is taken whole, unless the
     model was trained on it: then it is what was held out of training.
@@ -53,8 +59,10 @@ def evaluate(
     With both `channel_orders`, for classifiers, they are compared on the same images; the scores
     are those of the first one given, or of the model's own. `flip`, `window` and `image_size` are
     `Predictor`'s ways to look at an image to be segmented; `classes`, `ignore` and `reduce_labels`
-    say what the values of masks mean, see `open_segmentation`. `report` is a folder for a page with
-    the pictures. Raises DataError where the classes of the model and of the data have different
+    say what the values of masks mean, see `open_segmentation`, `classes` also those of boxes, see
+    `open_detection`. `threshold` is for what a report shows
+    of a detector; COCO's numbers look at all scores. `report` is a folder for a page with the
+    pictures. Raises DataError where the classes of the model and of the data have different
     names.
     """
     if isinstance(source, Predictor):
@@ -63,14 +71,20 @@ def evaluate(
             raise ConfigError("flip, window and image_size are said when the Predictor is made.")
     else:
         predictor = Predictor(
-            source, batch_size=batch_size, flip=flip, window=window, image_size=image_size
+            source,
+            batch_size=batch_size,
+            threshold=threshold,
+            flip=flip,
+            window=window,
+            image_size=image_size,
         )
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
-    if predictor.task == "segmentation":
+    if predictor.task != "classification":
         if channel_orders:
             raise ConfigError("channel orders are compared for classifiers only.")
-        return evaluate_segmenter(predictor, chosen, report=report, progress=progress)
+        measure = evaluate_segmenter if predictor.task == "segmentation" else evaluate_detector
+        return measure(predictor, chosen, report=report, progress=progress)
     return evaluate_classifier(
         predictor,
         chosen,

@@ -13,6 +13,16 @@ Split = Literal["auto", "train", "val", "test", "all"]
 Progress = Callable[[int, int], None]  # images done, images in all
 
 NAMED = 8  # classes that a message names
+NAMES: dict[str, TaskName] = {
+    "classification": "classify",
+    "segmentation": "segment",
+    "detection": "detect",
+}
+WANTED = {
+    "classification": "a folder for each class",
+    "segmentation": "images with masks",
+    "detection": "images with boxes",
+}
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Chosen:
 def choose(
     source: str | Path | None, data: str | Path | Data, split: Split, task: str, **how: Any
 ) -> Chosen:
-    """The samples to measure the model of `source` on; `how` says what the values of masks mean."""
+    """The samples to measure the model of `source` on; `how` says what masks and boxes mean."""
     if split not in get_args(Split):
         raise ValueError(f"split is {split!r}; one of {', '.join(get_args(Split))} is wanted.")
     held_out = True
@@ -39,10 +49,7 @@ def choose(
         opened = open_data(data, task_name(task), **how)
         held_out = opened.root is None or comes_split(opened.root, task_name(task))
     if kind_of(opened) != task_name(task):
-        raise DataError(
-            f"the model is for {task}, and {opened.name} is not. Give "
-            f"{'images with masks' if task == 'segmentation' else 'a folder for each class'}."
-        )
+        raise DataError(f"the model is for {task}, and {opened.name} is not. Give {WANTED[task]}.")
     if split == "auto":
         split = "all" if not held_out else "val" if opened.test is None else "test"
     if split == "all":
@@ -56,7 +63,7 @@ def choose(
 
 def task_name(task: str) -> TaskName:
     """What the command line calls it."""
-    return "segment" if task == "segmentation" else "classify"
+    return NAMES[task]
 
 
 def _data_of_run(
@@ -68,7 +75,7 @@ def _data_of_run(
         RECIPE,
         check_same_data,
         is_data_of,
-        stored_mask_values,
+        stored_annotations,
     )
     from mobilevitv2.training.recipe import Recipe
 
@@ -78,7 +85,7 @@ def _data_of_run(
     if not (run / RECIPE).is_file() or not (run / DATA).is_file():
         return None
     if not says_something(how) and is_data_of(run, data):
-        how = stored_mask_values(run)
+        how = stored_annotations(run)
     opened = open_data(data, task_name(task), seed=Recipe.load(run / RECIPE).seed, **how)
     try:
         check_same_data(run, opened)
@@ -87,8 +94,11 @@ def _data_of_run(
     return opened
 
 
-def match_classes(of_model: list[str], of_data: list[str], *, masks: bool = False) -> list[int]:
-    """For each class of the data, the number that it has in the model; by name."""
+def match_classes(of_model: list[str], of_data: list[str], *, listed: bool = False) -> list[int]:
+    """For each class of the data, the number that it has in the model; by name.
+
+    `listed` says that the classes of the data are a list, not folders.
+    """
     if len(set(of_model)) < len(of_model):
         doubled = sorted({name for name in of_model if of_model.count(name) > 1})
         raise DataError(f"the model has several classes of one name: {_listed(doubled)}.")
@@ -105,7 +115,7 @@ def match_classes(of_model: list[str], of_data: list[str], *, masks: bool = Fals
             "The model's classes have no names: save it with id2label."
             if nameless
             else "Give the model's names with --classes; `mobilevitv2 info` lists them."
-            if masks
+            if listed
             else "Rename the folders to the model's classes, which `mobilevitv2 info` lists."
         )
         raise DataError(f"the classes differ: {' and '.join(said)}. {hint}")

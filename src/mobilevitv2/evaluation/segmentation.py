@@ -13,7 +13,7 @@ from mobilevitv2.data.segmentation import IGNORED, SegmentationData
 from mobilevitv2.errors import DataError
 from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
 from mobilevitv2.images import load_image
-from mobilevitv2.predictions import Segmentation, distinct_colours
+from mobilevitv2.predictions import Segmentation
 from mobilevitv2.predictor import Predictor, Unreadable
 from mobilevitv2.scores import SegmentationScores
 
@@ -110,7 +110,7 @@ def evaluate_segmenter(
     )
     if report is not None:
         chosen_ones = _examples(predictor, chosen, to_model, of_images)
-        colours = predictor.network.colours or distinct_colours(len(predictor.classes))
+        colours = predictor.colours
         _report(Path(report), result, colours, scores, list(chosen_ones), seconds)
     return result
 
@@ -119,7 +119,7 @@ def _numbers_in_model(of_model: list[str], data: SegmentationData) -> list[int]:
     """For each class of the data its number in the model: by name, or, without names, the same."""
     if data.origin == FROM_VALUES and len(data.classes) <= len(of_model):
         return list(range(len(data.classes)))
-    return match_classes(of_model, data.classes, masks=True)
+    return match_classes(of_model, data.classes, listed=True)
 
 
 def _examples(

@@ -1,0 +1,76 @@
+"""Where the results of many images go: drawings, masks, and label files in the field's formats."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mobilevitv2.class_names import coco_ids
+from mobilevitv2.collect import Found, output_paths
+from mobilevitv2.errors import ConfigError
+from mobilevitv2.predictions import Classification, Detection, Segmentation
+from mobilevitv2.source import write_atomic
+
+Result = Classification | Segmentation | Detection
+TASK_OF = {"masks": "segmentation", "yolo": "detection", "coco": "detection"}
+
+
+class Outputs:
+    """Files for each of the `found` images, in the folders that are given.
+
+    `save` gets the images with the result drawn on them. Of segmenters `masks` gets palette PNGs;
+    of detectors `yolo` gets a text file for each image, and the file `coco` becomes COCO's list of
+    results. Raises ConfigError for what a model of this task doesn't give.
+    """
+
+    def __init__(
+        self,
+        found: Sequence[Found],
+        *,
+        task: str,
+        classes: Sequence[str],
+        save: Path | None = None,
+        masks: Path | None = None,
+        yolo: Path | None = None,
+        coco: Path | None = None,
+    ) -> None:
+        asked = {"masks": masks, "yolo": yolo, "coco": coco}
+        if wrong := [name for name, place in asked.items() if place and TASK_OF[name] != task]:
+            raise ConfigError(
+                f"{wrong[0]} is for models for {TASK_OF[wrong[0]]}, and this one is for {task}."
+            )
+        places = [place for place in (save, masks, yolo) if place is not None]
+        if len(set(places)) < len(places):
+            raise ConfigError("drawings, masks and labels want a folder each; two are the same.")
+        self.found = found
+        self.drawn = output_paths(found, save) if save else None
+        self.masks = output_paths(found, masks, suffixes=(".png",)) if masks else None
+        self.yolo = output_paths(found, yolo, suffixes=(), suffix=".txt") if yolo else None
+        self.coco = coco
+        self.category_ids = coco_ids(classes)
+        self.rows: list[dict[str, Any]] = []
+        if yolo:
+            yolo.mkdir(parents=True, exist_ok=True)
+            names = "".join(f"{name}\n" for name in classes)
+            write_atomic(yolo / "classes.txt", names.encode())
+
+    def add(self, index: int, result: Result) -> None:
+        """Write what belongs to the image of this number."""
+        if self.drawn:
+            result.save(self.drawn[index])
+        if self.masks and isinstance(result, Segmentation):
+            result.save_mask(self.masks[index])
+        if isinstance(result, Detection):
+            if self.yolo:
+                result.save_yolo(self.yolo[index])
+            if self.coco:
+                name = self.found[index].name
+                number = int(name.stem) if name.stem.isdecimal() else index + 1
+                rows = result.to_coco(number, self.category_ids)
+                self.rows += [row | {"file_name": str(name)} for row in rows]
+
+    def close(self) -> None:
+        """Write what is about all images."""
+        if self.coco:
+            self.coco.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(self.coco, json.dumps(self.rows).encode())
