@@ -58,7 +58,7 @@ def test_boxes_stay_on_what_they_are_of_through_crops_and_flips():
 
 @pytest.mark.parametrize("move", ["hflip", "vflip", "box_crop"])
 def test_boxes_that_are_left_behind_would_be_noticed(move, monkeypatch):
-    augment = BoxAugment(Recipe(**{move: 1.0}), SIZE)
+    augment = BoxAugment(Recipe.load(Recipe(), **{move: 1.0}), SIZE)
     if move == "box_crop":
         crop = augment.crop
         monkeypatch.setattr(augment, "crop", lambda image, boxes: (crop(image, boxes)[0], boxes))
@@ -119,7 +119,9 @@ def test_labels_are_centres_and_sizes_in_parts_of_the_image():
     torch.testing.assert_close(label["boxes"], torch.tensor([[0.2, 0.2, 0.2, 0.2]]))
 
 
-@pytest.mark.parametrize("setting", ["mixup", "random_erasing", "label_smoothing", "blur", "rotate"])
+@pytest.mark.parametrize(
+    "setting", ["mixup", "random_erasing", "label_smoothing", "blur", "rotate"]
+)
 def test_what_is_not_defined_for_boxes_is_refused(setting):
     with pytest.raises(ConfigError, match=f"{setting} is .*, but images with boxes"):
-        BoxAugment(Recipe(**{setting: 0.5}), SIZE)
+        BoxAugment(Recipe.load(Recipe(), **{setting: 0.5}), SIZE)

@@ -12,12 +12,9 @@ from mobilevitv2.detection_scores import RECALLS, DetectionScores
 from mobilevitv2.detections import Detections
 from mobilevitv2.predictions import distinct_colours
 from mobilevitv2.training import charts
-from mobilevitv2.training.boxed_panels import panels
-from mobilevitv2.training.detection_report import (
-    BoxedExample,
-    told_of,
-    write_detection_report,
-)
+from mobilevitv2.training.boxed_panels import BoxedExample, panels
+from mobilevitv2.training.detection_report import write_detection_report
+from mobilevitv2.training.page import told_of
 
 NAMES = ["RBC", "WBC", "Platelets"]
 GREEN, BLUE = (0, 200, 0), (0, 0, 255)

@@ -1,4 +1,4 @@
-"""From images and boxes to a bundle: what is learned, kept, reported, resumed, refused, measured."""
+"""From images and boxes to a bundle: what is learned, kept, reported, resumed and refused."""
 
 import csv
 import functools
@@ -193,7 +193,7 @@ def test_what_a_detector_can_not_be_trained_with(data, tmp_path):
     empty = save_yolo_scenes(tmp_path / "data", train_count=3, val_count=2)
     for path in (empty / "labels" / "val").iterdir():
         path.write_text("")
-    with pytest.raises(DataError, match="no image of the val split .* has a box that counts"):
+    with pytest.raises(DataError, match=r"no image of the val split .* has a box that counts"):
         train(empty, out=tmp_path / "run", quiet=True, **quick())
 
 

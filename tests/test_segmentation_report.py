@@ -11,8 +11,9 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from mobilevitv2.predictions import distinct_colours
 from mobilevitv2.scores import SegmentationScores
 from mobilevitv2.training import charts
+from mobilevitv2.training.page import telling_examples
 from mobilevitv2.training.panels import Example, panels
-from mobilevitv2.training.segmentation_report import telling_examples, write_segmentation_report
+from mobilevitv2.training.segmentation_report import write_segmentation_report
 
 NAMES = ["sky", "road", "tree", "car"]
 RED, BLUE = (255, 0, 0), (0, 0, 255)

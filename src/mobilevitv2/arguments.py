@@ -30,7 +30,8 @@ Data = Annotated[
         metavar="DATA",
         help="A folder with a folder of images for each class, or with train and val folders of "
         "such folders; or images with masks (images and masks folders, Pascal VOC's or CamVid's "
-        "layout); or images with boxes (Pascal VOC's XML, COCO's JSON, YOLO's data.yaml); or [bold]digits[/], which is built in.",
+        "layout); or images with boxes (Pascal VOC's XML, COCO's JSON, YOLO's data.yaml); or "
+        "[bold]digits[/], which is built in.",
     ),
 ]
 Threads = Annotated[

@@ -53,9 +53,7 @@ def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int],
         yield lambda done, total: shown.update(bar, completed=done, total=total)
 
 
-def csv_writer(
-    task: str, classes: Sequence[str], top_k: int
-) -> Callable[[Result], None]:
+def csv_writer(task: str, classes: Sequence[str], top_k: int) -> Callable[[Result], None]:
     """Prints a header at once, and a line for each result it is called with.
 
     For segmenters that is the share of each class; for detectors a line for each object.

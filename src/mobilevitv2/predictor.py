@@ -66,7 +66,7 @@ class Network(Protocol):
     @property
     def classes(self) -> list[str]: ...
 
-    @cached_property
+    @property
     def colours(self) -> list[tuple[int, int, int]]: ...
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -81,7 +81,8 @@ class Predictor:
     """Names what is in images: `Predictor("runs/flowers")("photo.jpg").label`.
 
     A segmenter names every pixel, `Predictor("runs/streets")("photo.jpg").mask`, and a detector
-    says where things are: `Predictor("runs/blood")("photo.jpg").objects`. An image is a path, an http or https address, or whatever `load_image` takes.
+    says where things are: `Predictor("runs/blood")("photo.jpg").objects`. An image is a path, an
+    http or https address, or whatever `load_image` takes.
     """
 
     def __init__(
@@ -210,7 +211,7 @@ class Predictor:
         """The names of the classes, in the order of the logits."""
         return self.network.classes
 
-    @property
+    @cached_property
     def colours(self) -> list[tuple[int, int, int]]:
         """RGB of each class."""
         return self.network.colours or distinct_colours(len(self.classes))
@@ -356,7 +357,9 @@ class Predictor:
             pixels = self.processor(image).pixel_values[0]
             return pixels, pixels.shape[1:]
         picture = load_image(image)
-        prepare = self.processor if self.views is None else whole_image(self.processor, picture.size)
+        prepare = (
+            self.processor if self.views is None else whole_image(self.processor, picture.size)
+        )
         return prepare(picture).pixel_values[0], (picture.height, picture.width)
 
     def logits(self, pixels: list[np.ndarray]) -> np.ndarray:

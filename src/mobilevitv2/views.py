@@ -87,7 +87,9 @@ def whole_images(processor: MobileViTImageProcessor, short_side: int) -> MobileV
     return replace(processor, do_resize=True, do_center_crop=False, size=size)
 
 
-def stretched(processor: MobileViTImageProcessor, height: int, width: int) -> MobileViTImageProcessor:
+def stretched(
+    processor: MobileViTImageProcessor, height: int, width: int
+) -> MobileViTImageProcessor:
     """The same processor, which brings whole images to this size [px], whatever their shape."""
     size = {"height": height, "width": width}
     return replace(processor, do_resize=True, do_center_crop=False, size=size)

@@ -8,6 +8,7 @@ from typing import Any, TextIO
 from mobilevitv2.errors import DataError
 
 CHUNK = 1 << 22  # characters read at once
+NUMBER = "+-.eE0123456789"
 
 
 def items_of(path: Path, lists: set[str]) -> Iterator[tuple[str, Any]]:
@@ -82,7 +83,7 @@ class _Reader:
         while True:
             try:
                 value, end = self.decode(self.window, self.at)
-                if end < len(self.window):  # else a number may go on
+                if self.window[end : end + 3].strip(NUMBER):  # else a number may go on
                     self.at = end
                     return value
             except RecursionError as error:

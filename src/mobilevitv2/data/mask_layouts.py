@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mobilevitv2.data.folders import TEST, TRAIN, VAL_NAMES
+from mobilevitv2.data.split_names import SPLIT_NAMES, by_split, folders_in, names_in
 from mobilevitv2.errors import DataError
 
 Kind = Literal["voc", "camvid", "folders"]
 
 MASK_SUFFIXES = frozenset([".png", ".bmp", ".tif", ".tiff", ".gif"])  # of either case; no JPEG
-SPLIT_NAMES = {"train": (TRAIN, "training"), "val": VAL_NAMES, "test": (TEST,)}
 IMAGES = "images"
 MASKS = ("masks", "labels", "annotations")
 ANNOT = "annot"  # CamVid: trainannot beside train
@@ -72,40 +71,29 @@ def _candidates(source: Path) -> list[tuple[Kind, Path]]:
     beside = [source, *sorted(source.glob("VOC2*")), *sorted(source.glob("VOCdevkit/VOC2*"))]
     if voc := [p for p in beside if (p / VOC_IMAGES).is_dir() and (p / VOC_MASKS).is_dir()]:
         return [("voc", root) for root in voc]
-    folders = _folders(source)
+    folders = folders_in(source)
     if any(name + ANNOT in folders for name in SPLIT_NAMES["train"] if name in folders):
         return [("camvid", source)]
-    halves = [source, *(path for name, path in folders.items() if _split_of(name))]
+    halves = [source, *by_split(folders).values()]
     return [("folders", source)] if any(map(_image_and_mask_folder, halves)) else []
 
 
 def _voc_splits(root: Path) -> dict[str, PairFolders]:
     images, masks, lists = root / VOC_IMAGES, root / VOC_MASKS, root / VOC_LISTS
     named = {p.stem.lower(): p for p in sorted(lists.glob("*.txt"))}
-    listed = _by_split(named)
+    listed = by_split(named)
     if not listed:
         listed = {"all": named["trainval"]} if "trainval" in named else {}
     if not listed:
         return {"all": PairFolders(images, masks)}
-    return {split: PairFolders(images, masks, _names_in(path)) for split, path in listed.items()}
-
-
-def _names_in(path: Path) -> tuple[str, ...]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read ({error}). Save it as a name a line.") from error
-    names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
-    if not names:
-        raise DataError(f"{path} names no images. Write a name a line, or remove the file.")
-    return names
+    return {split: PairFolders(images, masks, names_in(path)) for split, path in listed.items()}
 
 
 def _camvid_splits(root: Path) -> dict[str, PairFolders]:
-    folders = _folders(root)
+    folders = folders_in(root)
     return {
         split: PairFolders(images, folders[images.name.lower() + ANNOT])
-        for split, images in _by_split(folders).items()
+        for split, images in by_split(folders).items()
         if images.name.lower() + ANNOT in folders
     }
 
@@ -113,10 +101,10 @@ def _camvid_splits(root: Path) -> dict[str, PairFolders]:
 def _folder_splits(root: Path) -> dict[str, PairFolders]:
     whole = _image_and_mask_folder(root)
     if whole is None:
-        halves = _by_split(_folders(root)).items()
+        halves = by_split(folders_in(root)).items()
         found = {split: _image_and_mask_folder(folder) for split, folder in halves}
         return {split: PairFolders(*pair) for split, pair in found.items() if pair}
-    images, masks = (_by_split(_folders(folder)) for folder in whole)
+    images, masks = (by_split(folders_in(folder)) for folder in whole)
     if not images and not masks:
         return {"all": PairFolders(*whole)}
     if lonely := images.keys() ^ masks.keys():
@@ -128,7 +116,7 @@ def _folder_splits(root: Path) -> dict[str, PairFolders]:
 
 def _image_and_mask_folder(folder: Path) -> tuple[Path, Path] | None:
     """`images` and the masks beside it; labels and annotations may be those of boxes instead."""
-    folders = _folders(folder)
+    folders = folders_in(folder)
     if IMAGES not in folders:
         return None
     of_masks = [folders[name] for name in MASKS if name in folders]
@@ -139,26 +127,3 @@ def _image_and_mask_folder(folder: Path) -> tuple[Path, Path] | None:
 def _holds_masks(folder: Path) -> bool:
     files = (name for _, _, files in os.walk(folder) for name in files)
     return any(os.path.splitext(name)[1].lower() in MASK_SUFFIXES for name in files)
-
-
-def _folders(folder: Path) -> dict[str, Path]:
-    with os.scandir(folder) as entries:  # a flat folder may have very many files
-        names = sorted(entry.name for entry in entries if entry.is_dir())
-    return {name.lower(): folder / name for name in names}
-
-
-def _split_of(name: str) -> str | None:
-    return next((split for split, names in SPLIT_NAMES.items() if name in names), None)
-
-
-def _by_split(named: dict[str, Path]) -> dict[str, Path]:
-    """Of folders or lists by lower-case name, those that are splits."""
-    found: dict[str, Path] = {}
-    for name, path in named.items():
-        split = _split_of(name)
-        if split in found:
-            both = f"{found[split]} and {path}"
-            raise DataError(f"there are {both}, so which is {split}? Rename or remove one.")
-        if split:
-            found[split] = path
-    return {split: found[split] for split in SPLIT_NAMES if split in found}

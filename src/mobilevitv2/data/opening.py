@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from mobilevitv2.data import detection
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.classification import DIGITS, ClassificationData, open_classification
-from mobilevitv2.data import detection
 from mobilevitv2.data.detection import DetectionData, is_detection, open_detection
 from mobilevitv2.data.folders import find_splits
 from mobilevitv2.data.mask_layouts import find_layout

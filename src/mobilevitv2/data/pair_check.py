@@ -1,19 +1,15 @@
 """A look at every image and mask before any training: what they hold, and what can't be used."""
 
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from mobilevitv2.data.headers import read_headers
 from mobilevitv2.data.masks import IGNORED, MaskLook, look_at_masks
 from mobilevitv2.data.pairs import NAMED, MaskedSample
+from mobilevitv2.data.upright import read_upright
 from mobilevitv2.errors import DataError
-
-ORIENTATION, ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # EXIF: the tag, and what turns by 90 degrees
 
 
 @dataclass
@@ -35,22 +31,19 @@ def look_at_pairs(pairs: Iterable[MaskedSample]) -> PairCheck:
     pairs = list(pairs)
     check = PairCheck()
     images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
-    for path, header in zip(images, read_headers(images), strict=True):
-        if isinstance(header, str):
-            check.unreadable[str(path)] = header
-        else:
-            check.sizes[path] = header
+    turned: set[Path] = set()
+    for path, upright in zip(images, read_upright(images), strict=True):
+        if isinstance(upright, str):
+            check.unreadable[str(path)] = upright
+            continue
+        check.sizes[path] = upright.size
+        if upright.on_its_side:
+            turned.add(path)
     for path, look in zip(masks, look_at_masks(masks), strict=True):
         if isinstance(look, str):
             check.unreadable[str(path)] = look
         else:
             check.masks[path] = look
-    with ThreadPoolExecutor() as pool:
-        on_side = list(pool.map(_on_its_side, check.sizes))
-    turned = {path for path, swapped in zip(check.sizes, on_side, strict=True) if swapped}
-    for path in turned:
-        width, height = check.sizes[path]
-        check.sizes[path] = height, width
     _check_sizes(check, pairs, turned)
     return check
 
@@ -73,19 +66,6 @@ def check_values(masks: dict[Path, MaskLook], table: np.ndarray, classes: int, o
         f"{path} holds {said}{others}, but {origin} has {classes} classes, so {good.min()} to "
         f"{good.max()} are wanted. Name the missing classes, or ignore the values that are void."
     )
-
-
-def _on_its_side(path: Path) -> bool:
-    """Will turning it upright swap the sides that Pillow tells of it?"""
-    try:
-        with Image.open(path) as image:
-            if image.format == "TIFF":  # Pillow has turned it already
-                return False
-            if image.format == "PNG" and "exif" not in image.info:  # getexif would decode it
-                return False
-            return image.getexif().get(ORIENTATION) in ON_ITS_SIDE
-    except Exception:  # as `load_image`: what can't be read says nothing of a rotation
-        return False
 
 
 def _check_sizes(check: PairCheck, pairs: list[MaskedSample], turned: set[Path]) -> None:

@@ -60,10 +60,9 @@ def evaluate(
     are those of the first one given, or of the model's own. `flip`, `window` and `image_size` are
     `Predictor`'s ways to look at an image to be segmented; `classes`, `ignore` and `reduce_labels`
     say what the values of masks mean, see `open_segmentation`, `classes` also those of boxes, see
-    `open_detection`. `threshold` is for what a report shows
-    of a detector; COCO's numbers look at all scores. `report` is a folder for a page with the
-    pictures. Raises DataError where the classes of the model and of the data have different
-    names.
+    `open_detection`. `threshold` is for what a report shows of a detector; COCO's numbers look at
+    all scores. `report` is a folder for a page with the pictures. Raises DataError where the
+    classes of the model and of the data have different names.
     """
     if isinstance(source, Predictor):
         predictor = source

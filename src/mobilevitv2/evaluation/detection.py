@@ -19,7 +19,7 @@ from mobilevitv2.predictions import Detection
 from mobilevitv2.predictor import Predictor, Unreadable
 
 if TYPE_CHECKING:
-    from mobilevitv2.training.detection_report import BoxedExample
+    from mobilevitv2.training.boxed_panels import BoxedExample
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,8 @@ def _examples(
     of_images: dict[int, float],
 ) -> "Iterator[BoxedExample]":
     """The worst, the middling and the best images, predicted once more."""
-    from mobilevitv2.training.detection_report import BoxedExample, told_of
+    from mobilevitv2.training.boxed_panels import BoxedExample
+    from mobilevitv2.training.page import told_of
 
     for index in told_of(of_images):
         path, boxes = samples[index]

@@ -126,8 +126,8 @@ def _examples(
     predictor: Predictor, chosen: Chosen, to_model: np.ndarray, of_images: dict[int, float]
 ) -> "Iterator[Example]":
     """The worst, the middling and the best images, predicted once more."""
+    from mobilevitv2.training.page import told_of
     from mobilevitv2.training.panels import Example
-    from mobilevitv2.training.segmentation_report import told_of
 
     for index in told_of(of_images):
         path, mask = chosen.samples[index]

@@ -76,13 +76,13 @@ class BoxAugment:
 
     def _cropped(self, image: Image.Image, boxes: Boxes) -> tuple[Image.Image, Boxes]:
         corners = tv_tensors.BoundingBoxes(
-            boxes.corners,
+            torch.from_numpy(boxes.corners),  # pyright: ignore[reportCallIssue]
             format=tv_tensors.BoundingBoxFormat.XYXY,
             canvas_size=(image.height, image.width),
         )
         image, corners = self.crop(image, corners)
         cut = np.asarray(corners)
-        return image, boxes._replace(corners=cut).some((cut[:, 2:] > cut[:, :2]).all(1))
+        return image, boxes._replace(corners=cut).some(np.all(cut[:, 2:] > cut[:, :2], axis=1))
 
 
 def label_of(boxes: Boxes, size: tuple[int, int]) -> Label:

@@ -29,7 +29,7 @@ from mobilevitv2.training.task import Conclusion, Task
 from mobilevitv2.views import stretched
 
 if TYPE_CHECKING:
-    from mobilevitv2.training.detection_report import BoxedExample
+    from mobilevitv2.training.boxed_panels import BoxedExample
 
 USUAL_SIZE = 320  # px: the published detectors were trained at it
 
@@ -140,7 +140,8 @@ class DetectionTask(Task[DetectionData]):
     def _examples(
         self, network: nn.Module, loader: DataLoader, split: str, of_images: dict[int, float]
     ) -> "Iterator[BoxedExample]":
-        from mobilevitv2.training.detection_report import BoxedExample, told_of
+        from mobilevitv2.training.boxed_panels import BoxedExample
+        from mobilevitv2.training.page import told_of
 
         images: Any = loader.dataset
         for index in told_of(of_images):
@@ -156,9 +157,7 @@ class DetectionTask(Task[DetectionData]):
 
 def detected(output: Any, targets: list[dict[str, Any]]) -> list[Detections]:
     """What was found in each image, in px of it; all that COCO's evaluation looks at."""
-    logits, boxes = (
-        values.float().cpu().numpy() for values in (output.logits, output.pred_boxes)
-    )
+    logits, boxes = (values.float().cpu().numpy() for values in (output.logits, output.pred_boxes))
     sizes = [target["size"] for target in targets]
     return [detect(*of_image) for of_image in zip(logits, boxes, sizes, strict=True)]
 

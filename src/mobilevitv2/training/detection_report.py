@@ -11,10 +11,13 @@ from mobilevitv2.detection_scores import RECALLS, DetectionScores
 from mobilevitv2.predictions.colours import Colour
 from mobilevitv2.training import charts
 from mobilevitv2.training.boxed_panels import SIDE, BoxedExample, panels
-from mobilevitv2.training.page import MOST_CELLS, confused_pairs, picture_uri, write_page
-from mobilevitv2.training.segmentation_report import telling_examples, told_of
-
-__all__ = ["BoxedExample", "told_of", "write_detection_report"]
+from mobilevitv2.training.page import (
+    MOST_CELLS,
+    confused_pairs,
+    picture_uri,
+    telling_examples,
+    write_page,
+)
 
 MOST_COUNTED = 9_999  # boxes; beyond, a confusion matrix holds percentages
 BACKGROUND = "background"

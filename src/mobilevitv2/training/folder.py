@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ def _listing(data: Data) -> dict[str, Any]:
     }
 
 
-def _fingerprint(data: Data, samples: list[Sample]) -> str:
+def _fingerprint(data: Data, samples: Sequence[Sample]) -> str:
     """Of names and labels; of pixels only where there are no names."""
     digest = sha256()
     for sample in samples:

@@ -24,7 +24,8 @@ class Training(pl.LightningModule):
     """Trains `network` and a moving average of it, which is what is validated and kept.
 
     Batches are (pixels, targets, broken [B]): uint8 [B, 3, H, W] in training, ready for the network
-    in validation; targets are a tensor, or a list. A task says what the loss is, and what validation counts.
+    in validation; targets are a tensor, or a list. A task says what the loss is, and what
+    validation counts.
     """
 
     def __init__(

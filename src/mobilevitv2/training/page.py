@@ -5,6 +5,7 @@ A page is one HTML file that can be mailed or kept; its charts lie beside it as 
 
 import base64
 import io
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -20,6 +21,7 @@ from mobilevitv2.training import charts
 
 MOST_CELLS = 40  # classes; beyond, a confusion matrix can't be read
 MOST_PAIRS = 20
+EACH = 2  # examples of the worst, of the middle, of the best
 PACKAGES = ("mobilevitv2", "torch", "torchvision", "lightning", "numpy", "pillow")
 
 
@@ -90,6 +92,27 @@ def confused_pairs(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[s
         for i, j in cells
         if wrong[i, j] > 0
     ]
+
+
+def told_of(scores: Mapping[int, float]) -> list[int]:
+    """The keys of those that `telling_examples` picks, worst first."""
+    keys = list(scores)
+    groups = telling_examples(list(scores.values()))
+    return [keys[i] for group in groups.values() for i in group]
+
+
+def telling_examples(scores: Sequence[float]) -> dict[str, list[int]]:
+    """Which images to look at, by their own score: the worst, some in the middle, the best.
+
+    None is named twice; where they are few, the worst come first. Those without a score, nan, have
+    nothing that counts and are left out.
+    """
+    known = [index for index, score in enumerate(scores) if not math.isnan(score)]
+    order = sorted(known, key=scores.__getitem__)
+    worst, rest = order[:EACH], order[EACH:]
+    best, rest = rest[-EACH:][::-1], rest[:-EACH]
+    start = max(0, len(rest) - EACH) // 2
+    return {"worst": worst, "median": rest[start : start + EACH], "best": best}
 
 
 def _figure(png: bytes) -> dict[str, Any]:

@@ -117,7 +117,9 @@ class Recipe:
     box_crop: float = _setting(0.0, SHARE)  # with boxes: how often to crop, as SSD does
     hflip: float = _setting(0.0, SHARE)
     vflip: float = _setting(0.0, SHARE)
-    photometric: float = _setting(0.0, SHARE)  # with masks or boxes: of each of five changes of colour
+    photometric: float = _setting(
+        0.0, SHARE
+    )  # with masks or boxes: of each of five changes of colour
     blur: float = _setting(0.0, SHARE)  # with masks
     rotate: float = _setting(0.0, _number(0, 180))  # up to +- degrees
     shift: float = _setting(0.0, SHARE)  # up to +- this share of the side

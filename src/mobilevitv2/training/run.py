@@ -82,9 +82,9 @@ def train(
 
     `model` is anything `from_pretrained` takes, to be fine-tuned; None trains from scratch at
     `width`. `recipe` is a file or a shipped name; unset it is "digits" for the digits,
-    "segmentation" for masks, "detection" for boxes and else "default"; `overrides` replace single settings of it.
-    `resume` continues a stopped run exactly, with the recipe in `out`. `quiet` says nothing on
-    stderr.
+    "segmentation" for masks, "detection" for boxes and else "default"; `overrides` replace single
+    settings of it. `resume` continues a stopped run exactly, with the recipe in `out`. `quiet` says
+    nothing on stderr.
 
     Raises FileExistsError where `out` holds something and neither `overwrite` nor `resume` is said;
     DataError, ConfigError or CheckpointError for what can't be used; TrainingInterrupted when

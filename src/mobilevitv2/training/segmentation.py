@@ -175,8 +175,8 @@ class SegmentationTask(Task[SegmentationData]):
     def _examples(
         self, network: nn.Module, loader: DataLoader, split: str, of_images: dict[int, float]
     ) -> "Iterator[Example]":
+        from mobilevitv2.training.page import told_of
         from mobilevitv2.training.panels import Example
-        from mobilevitv2.training.segmentation_report import told_of
 
         images: Any = loader.dataset
         for index in told_of(of_images):

@@ -10,10 +10,15 @@ import numpy as np
 from mobilevitv2.predictions.colours import Colour
 from mobilevitv2.scores import SegmentationScores
 from mobilevitv2.training import charts
-from mobilevitv2.training.page import MOST_CELLS, confused_pairs, picture_uri, write_page
+from mobilevitv2.training.page import (
+    MOST_CELLS,
+    confused_pairs,
+    picture_uri,
+    telling_examples,
+    write_page,
+)
 from mobilevitv2.training.panels import SIDE, Example, doubt_scale, panels
 
-EACH = 2  # examples of the worst, of the middle, of the best
 HARDEST = 5  # classes of an example that are named
 
 
@@ -65,27 +70,6 @@ def write_segmentation_report(
         settings=settings,
         timing=timing,
     )
-
-
-def told_of(mious: Mapping[int, float]) -> list[int]:
-    """The keys of those that `telling_examples` picks, worst first."""
-    keys = list(mious)
-    groups = telling_examples(list(mious.values()))
-    return [keys[i] for group in groups.values() for i in group]
-
-
-def telling_examples(mious: Sequence[float]) -> dict[str, list[int]]:
-    """Which images to look at, by their own mIoU: the worst, some in the middle, the best.
-
-    None is named twice; where they are few, the worst come first. Those without an mIoU, nan, have
-    nothing that counts and are left out.
-    """
-    known = [index for index, miou in enumerate(mious) if not math.isnan(miou)]
-    order = sorted(known, key=mious.__getitem__)
-    worst, rest = order[:EACH], order[EACH:]
-    best, rest = rest[-EACH:][::-1], rest[:-EACH]
-    start = max(0, len(rest) - EACH) // 2
-    return {"worst": worst, "median": rest[start : start + EACH], "best": best}
 
 
 def _headline(scores: SegmentationScores) -> dict[str, str]:
