@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mobilevitv2.data.boxes import Boxes
+from mobilevitv2.annotations import Boxes
 from mobilevitv2.detections import Detections
 
 Images = list[tuple[Detections, Boxes]]

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mobilevitv2.data.boxes import Boxes
+from mobilevitv2.annotations import Boxes
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.training import Recipe
 from mobilevitv2.training.augment_boxes import BoxAugment, label_of

@@ -7,7 +7,7 @@ from coco_scores import by_pycocotools, moved
 from page import Page
 from PIL import Image
 
-from mobilevitv2.data.boxes import Boxes
+from mobilevitv2.annotations import Boxes
 from mobilevitv2.detection_scores import RECALLS, DetectionScores
 from mobilevitv2.detections import Detections
 from mobilevitv2.predictions import distinct_colours

@@ -5,7 +5,7 @@ import pytest
 from coco_scores import by_pycocotools, defined, moved, random_images
 from PIL import Image
 
-from mobilevitv2.data.boxes import Boxes
+from mobilevitv2.annotations import Boxes
 from mobilevitv2.detection_scores import DetectionScores
 from mobilevitv2.detections import Detections
 from mobilevitv2.predictions import DetectedObject, Detection, distinct_colours

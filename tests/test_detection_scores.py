@@ -8,7 +8,7 @@ import pytest
 from coco_scores import Images, by_pycocotools, defined, moved, random_images
 
 from mobilevitv2 import detection_matching
-from mobilevitv2.data.boxes import Boxes
+from mobilevitv2.annotations import Boxes
 from mobilevitv2.detection_matching import RANGES, overlaps
 from mobilevitv2.detection_scores import RECALLS, DetectionScores
 from mobilevitv2.detections import Detections

@@ -277,7 +277,7 @@ def test_damaged_files(file, tmp_path):
         ({"sizes": [[96, 96]]}, "does not fit its record"),
         ({"batch": 4}, "does not fit its record"),
         ({"form": 99}, "newer mobilevitv2"),
-        ({"task": "detection"}, "model for detection"),
+        ({"task": "depth"}, "model for depth"),
         ({"labels": ["one"]}, "classes"),
     ],
     ids=str,

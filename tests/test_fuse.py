@@ -13,6 +13,7 @@ from mobilevitv2 import (
 )
 from mobilevitv2.deploy import fuse
 from mobilevitv2.deploy.fuse import FusedAttention, Standardize
+from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 SIZES = {"even": (64, 96), "odd": (97, 65)}
@@ -67,6 +68,37 @@ def test_segmentation_heads_fuse_too(width, head, form, size):
     assert difference(model, fused(model, form, size), size) <= 1e-12
     model.float()
     assert difference(model, fused(model, form, size), size) <= 1e-5
+
+
+@torch.inference_mode()
+def apart(model, other, size: tuple[int, int]) -> float:
+    """How far detectors are: the larger difference, of scores or of boxes."""
+    pixels = images(*size, batch=2).to(model.dtype)
+    wanted, found = model(pixels), other(pixels)
+    pairs = ((found.logits, wanted.logits), (found.pred_boxes, wanted.pred_boxes))
+    return max(relative_error(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
+@pytest.mark.parametrize("form", ["any size", "elementary, one size"])
+@pytest.mark.parametrize(
+    "width", [w if w in (0.5, 2.0) else pytest.param(w, marks=pytest.mark.slow) for w in WIDTHS]
+)
+def test_the_detection_head_fuses_too(width, form, size):
+    config = MobileViTV2Config(width_multiplier=width, num_labels=5)
+    model: Any = randomize(MobileViTV2ForObjectDetection(config)).double()
+    assert apart(model, fused(model, form, size), size) <= 1e-12
+    model.float()
+    assert apart(model, fused(model, form, size), size) <= 1e-5
+
+
+def test_a_norm_of_the_detection_head_left_out_would_be_noticed():
+    config = MobileViTV2Config(width_multiplier=0.5, num_labels=5)
+    model: Any = randomize(MobileViTV2ForObjectDetection(config)).double()
+    for layer in ("extra_layers.2.conv_3x3", "predictors.4.conv_3x3"):
+        wrong = copy.deepcopy(model)
+        wrong.detection_head.get_submodule(layer).normalization = None
+        assert apart(model, fuse(wrong), (64, 96)) > 1e-4
 
 
 @pytest.mark.parametrize("stride", [8, 16])

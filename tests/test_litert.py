@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mobilevitv2 import Predictor
 from mobilevitv2.deploy import export
-from mobilevitv2.deploy.verify import images_below
+from mobilevitv2.deploy.pictures import images_below
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.runtime import open_runtime
 

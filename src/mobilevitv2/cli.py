@@ -5,6 +5,7 @@ Results go to standard output, progress and complaints to standard error. Exit c
 """
 
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -218,7 +219,7 @@ def predict(
         typer.Argument(
             metavar="IMAGE",
             help="Files, folders (with all below), patterns, addresses of image files, - for one "
-            "image on standard input; or one video file, or [bold]camera[/].",
+            "image on standard input; or one video file, or the number of a camera, as 0.",
         ),
     ],
     top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
@@ -284,9 +285,12 @@ def predict(
         flip=flip,
         window=window,
     )
+    write = display.csv_writer(predictor.task, predictor.classes, top_k) if csv_ else None
+    if moving:
+        _predict_frames(predictor, images[0], save, write, json_)
+        return
     where = {"save": save, "masks": masks, "yolo": yolo, "coco": coco}
     outputs = Outputs(found, task=predictor.task, classes=predictor.classes, **where)
-    write = display.csv_writer(predictor.task, predictor.classes, top_k) if csv_ else None
     rows, failed = [], 0
     with display.progress("predicting", lines=json_ or csv_) as progress:
         for i, result in enumerate(predictor.stream(item.source for item in found)):
@@ -311,6 +315,28 @@ def predict(
     if failed:
         typer.echo(f"{failed} of {len(found)} images could not be read.", err=True)
         raise typer.Exit(1)
+
+
+def _predict_frames(
+    predictor: Any, source: str, save: Path | None, write: Any, json_: bool
+) -> None:
+    """The part of `predict` for a video or a camera: a line for each frame, or a summary."""
+    from mobilevitv2 import display
+    from mobilevitv2.video import predict_video
+
+    name = f"camera-{source}" if source.isdecimal() else Path(source).stem
+    drawn = save / f"{name}.mp4" if save else None
+    count, started = 0, time.monotonic()
+    with display.progress("predicting", lines=json_ or write is not None) as progress:
+        for result in predict_video(predictor, source, drawn, progress=progress):
+            count += 1
+            if write:
+                write(result)
+            elif json_:
+                typer.echo(result.to_json())
+    rate = count / (time.monotonic() - started)
+    where = f"; drawn: {drawn}" if drawn else ""
+    typer.echo(f"{count:,} frames, {rate:.1f} frames/s{where}", err=json_ or write is not None)
 
 
 @app.command()

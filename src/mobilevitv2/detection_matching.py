@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilevitv2.data.boxes import Boxes
+from mobilevitv2.annotations import Boxes
 from mobilevitv2.detections import Detections
 
 IOUS = np.linspace(0.5, 0.95, 10)  # overlaps that are asked for, T

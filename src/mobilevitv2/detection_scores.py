@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.data.boxes import Boxes
+from mobilevitv2.annotations import Boxes
 from mobilevitv2.detection_matching import (
     FIRST,
     FOUND,

@@ -38,7 +38,7 @@ def show(*parts: RenderableType) -> None:
 
 
 @contextmanager
-def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int], None]]:
+def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int | None], None]]:
     """A bar on standard error, to be told (done, total); files and pipes do not get to see it.
 
     Nor does a terminal to which `lines` are printed meanwhile.

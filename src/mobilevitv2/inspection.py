@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mobilevitv2.annotations import BoxedSample
 from mobilevitv2.class_names import Colour
 from mobilevitv2.contact_sheet import SIDE, Tile, fitting, write_sheet
 from mobilevitv2.data import ClassificationData, Data, DetectionData, SegmentationData
-from mobilevitv2.data.boxes import BoxedSample
 from mobilevitv2.data.findings import Finding, find_all
 from mobilevitv2.errors import DataError, ImageError
 from mobilevitv2.images import load_image

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.data.boxes import BoxedSample, Boxes
+from mobilevitv2.annotations import BoxedSample, Boxes
 from mobilevitv2.data.found_boxes import Annotated, FoundBoxes
 from mobilevitv2.data.upright import Upright, read_upright
 

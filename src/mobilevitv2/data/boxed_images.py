@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.data.boxes import BoxedSample, Boxes
+from mobilevitv2.annotations import BoxedSample, Boxes
 from mobilevitv2.data.decoded import CACHE_BYTES, DecodedSamples, reduce_to
 from mobilevitv2.images import load_image
 

@@ -7,10 +7,10 @@ from statistics import median
 
 import numpy as np
 
+from mobilevitv2.annotations import BoxedSample, Boxes
 from mobilevitv2.data.box_check import CheckedBoxes, check_boxes
 from mobilevitv2.data.box_classes import category_ids, settle_names
 from mobilevitv2.data.box_layouts import find_box_layout, formats_of, read_boxes
-from mobilevitv2.data.boxes import BoxedSample, Boxes
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.found_boxes import FoundBoxes
 from mobilevitv2.data.mask_layouts import is_segmentation

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilevitv2.data.boxes import BoxedSample, Boxes
+from mobilevitv2.annotations import BoxedSample, Boxes
 from mobilevitv2.data.detection import DetectionData
 from mobilevitv2.detection_scores import DetectionScores
 from mobilevitv2.detections import LEAST_SCORE

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.data.boxes import Boxes
+from mobilevitv2.annotations import Boxes
 from mobilevitv2.detection_matching import match
 from mobilevitv2.detection_scores import above
 from mobilevitv2.detections import Detections

@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from mobilevitv2.annotations import Boxes
 from mobilevitv2.data.boxed_images import BoxedImages
-from mobilevitv2.data.boxes import Boxes
 from mobilevitv2.data.detection import DetectionData
 from mobilevitv2.detection_scores import DetectionScores
 from mobilevitv2.detections import Detections, detect
