@@ -13,7 +13,6 @@ import torch
 from lightning.pytorch.callbacks import Callback
 from PIL import Image
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import MobileViTV2ForImageClassification as TheirClassifier
 
@@ -26,7 +25,6 @@ from mobilevitv2.training import Recipe, TrainingResult, fit, networks, train
 from mobilevitv2.training.augment import Augment, Mix
 from mobilevitv2.training.classification import ClassificationTask, ClassifierTraining
 from mobilevitv2.training.loaders import order_of, train_loader
-from mobilevitv2.training.schedule import learning_rate
 
 PLAIN = Recipe(image_size=32)
 QUICK: dict[str, Any] = {
@@ -65,81 +63,6 @@ def photos(tmp_path_factory) -> Path:
 def network_for(classes: list[str]) -> Any:
     data = ClassificationData("colours", classes, train=[], val=[])
     return networks.from_scratch(ClassificationTask(data), 0.25, PLAIN, 32)
-
-
-# Recipes
-
-
-@pytest.mark.parametrize("name", Recipe.shipped())
-def test_every_shipped_recipe_loads_and_says_how_it_was_run(name):
-    Recipe.load(name)
-    header = (Path(networks.__file__).parent / "recipes" / f"{name}.yaml").read_text()
-    for word in ("# command ", "# hardware ", "# time ", "# result "):
-        assert word in header
-
-
-def test_digits_are_not_mirrored():
-    assert Recipe.load("digits").hflip == 0
-    assert Recipe.load("default").hflip > 0
-
-
-def test_a_recipe_survives_its_file(tmp_path):
-    recipe = Recipe.load("default", lr=0.5, freeze=2, crop_scale=[0.5, 1])
-    (tmp_path / "r.yaml").write_text(recipe.to_yaml())
-    assert Recipe.load(tmp_path / "r.yaml") == recipe
-    assert recipe.crop_scale == (0.5, 1.0)
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("epoch: 3", r"no setting 'epoch'. Was epochs meant\? There are: epochs, batch_size"),
-        ("epochs: many", "epochs is 'many'; a whole number is wanted"),
-        ("epochs: 2.5", "epochs is 2.5; a whole number is wanted"),
-        ("epochs: 0", "epochs is 0; a whole number of at least 1"),
-        ("hflip: true", "hflip is True; a number is wanted"),
-        ("channels_last: 1", "channels_last is 1; true or false"),
-        ("crop_scale: 0.5", "crop_scale is 0.5; two numbers"),
-        ("crop_scale: [1, 0.5]", "the first may not be larger"),
-        ("precision: int8", "precision is 'int8'; one of auto, fp32, bf16, fp16"),
-        ("min_lr: 1.0", "min_lr is 1.0, larger than lr"),
-        ("lr: .nan", "lr is nan"),
-        ("lr:", "lr is None"),
-        ("a: [", "is not valid YAML"),
-        ("- 1", "holds no settings"),
-    ],
-)
-def test_a_recipe_that_cannot_be_used_says_why(tmp_path, text, sentence):
-    (tmp_path / "r.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=sentence):
-        Recipe.load(tmp_path / "r.yaml")
-
-
-def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
-    (tmp_path / "r.yaml").write_text("lr: 2e-3")
-    assert Recipe.load(tmp_path / "r.yaml").lr == 0.002
-
-
-def test_an_unknown_recipe_names_those_that_there_are():
-    with pytest.raises(ConfigError, match="default, digits"):
-        Recipe.load("digit")
-
-
-@pytest.mark.parametrize("warmup", [0, 5, 0.25])
-def test_the_learning_rate_is_that_of_torch_schedulers(warmup):
-    steps, warm = 20, 5 if warmup else 0
-    recipe = Recipe(lr=0.1, min_lr=0.01, warmup=warmup)
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    cosine = CosineAnnealingLR(optimizer, T_max=steps, eta_min=0.01)
-    warm_optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
-    linear = LinearLR(warm_optimizer, start_factor=1 / max(warm, 1), total_iters=max(warm - 1, 0))
-    for step in range(steps):
-        theirs = (linear if step + 1 < warm else cosine).get_last_lr()[0]
-        assert learning_rate(recipe, step, steps) == pytest.approx(theirs)
-        optimizer.step()
-        warm_optimizer.step()
-        cosine.step()
-        linear.step()
 
 
 # Images
