@@ -228,6 +228,19 @@ def test_the_commands_evaluate_and_predict_in_every_format(run, data, tmp_path):
     assert "red" in call("predict", run.out, images / "0.png").stdout
 
 
+def test_a_detector_is_converted_to_where_there_are_detectors(run, data, tmp_path):
+    written = call("convert", run.out, "--to", "cvnets", "--out", tmp_path / "ssd.pt")
+    assert written.exit_code == 0, written.output
+    image = next((data / "images" / "val").iterdir())
+    one, other = (Predictor(source, threshold=0.01) for source in (run.out, tmp_path / "ssd.pt"))
+    other.processor = one.processor  # ml-cvnets' files don't hold it
+    np.testing.assert_array_equal(one(image).boxes, other(image).boxes)
+    for layout, place in (("timm", "ssd.pth"), ("transformers", "folder")):
+        refused = call("convert", run.out, "--to", layout, "--out", tmp_path / place)
+        assert refused.exit_code == 1
+        assert f"{layout} has no such model. Convert it to cvnets." in refused.stderr
+
+
 def test_commands_refuse_what_a_detector_does_not_give(run, data, tmp_path):
     image = data / "images" / "val" / "0.png"
     for option in ("--masks", "--flip"):

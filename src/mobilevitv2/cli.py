@@ -434,8 +434,11 @@ def export(
         typer.Option(help="float: prepared pixels [B,3,H,W]. uint8: RGB pixels [B,H,W,3]."),
     ] = "float",
     output: Annotated[
-        Literal["logits", "top_k", "mask"],
-        typer.Option(help="Logits; the best classes; or, of segmenters, the class of each pixel."),
+        Literal["logits", "top_k", "mask", "boxes", "detections"],
+        typer.Option(
+            help="Logits; the best classes; of segmenters the class of each pixel (mask); of "
+            "detectors scores and boxes of all anchors, or detections after suppression."
+        ),
     ] = "logits",
     top_k: Annotated[int, typer.Option(min=1, help="How many classes top_k gives.")] = 5,
     opset: Annotated[int, typer.Option(help="Of ONNX, 17 to 21.")] = 20,

@@ -5,19 +5,24 @@ from pathlib import Path
 from typing import Literal
 
 from mobilevitv2.errors import CheckpointError
-from mobilevitv2.live import bundle_of, open_model, open_processor
+from mobilevitv2.live import bundle_of, open_model, open_processor, task_of_model
 
 logger = logging.getLogger(__name__)
 
 Layout = Literal["transformers", "timm", "cvnets"]
 
 SUFFIXES = {"timm": (".safetensors", ".pth", ".pt"), "cvnets": (".pt", ".pth")}  # that each opens
+TASKS = {  # that each has models for
+    "transformers": ("classification", "segmentation"),
+    "timm": ("classification",),
+    "cvnets": ("classification", "segmentation", "detection"),
+}
 
 
 def convert(
     source: str | Path, *, layout: Layout, out: str | Path, overwrite: bool = False
 ) -> Path:
-    """Write a classifier to `out`: for transformers a bundle's folder, else one weights file.
+    """Write a model to `out`: for transformers a bundle's folder, else one weights file.
 
     A folder holds the class names and how images are prepared; timm and ml-cvnets keep neither in
     their files. Raises FileExistsError where `out` exists, unless `overwrite`, and CheckpointError
@@ -26,6 +31,11 @@ def convert(
     source, out = bundle_of(source), Path(out).expanduser()
     _check(out, layout, overwrite=overwrite)
     model = open_model(source)
+    if (task := task_of_model(model)) not in TASKS[layout]:
+        others = " and ".join(name for name, tasks in TASKS.items() if task in tasks)
+        raise CheckpointError(
+            f"{source} is for {task}, and {layout} has no such model. Convert it to {others}."
+        )
     processor = open_processor(source, model)
     if layout == "transformers":
         if getattr(model, "segmentation_head", None) and model.config.segmentation_head == "pspnet":
