@@ -63,7 +63,7 @@ def test_numbers_that_yaml_takes_for_text_are_numbers(tmp_path):
 
 
 def test_an_unknown_recipe_names_those_that_there_are():
-    with pytest.raises(ConfigError, match="default, digits"):
+    with pytest.raises(ConfigError, match="default, detection, digits"):
         Recipe.load("digit")
 
 
