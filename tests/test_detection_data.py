@@ -110,6 +110,22 @@ def yolo_beside(root: Path) -> None:
     write(root / "classes.txt", "cat\ndog\n")
 
 
+def yolo_darknet(root: Path) -> None:
+    for split, chosen in (("train", TRAIN), ("valid", VAL)):
+        put_yolo(root / f"obj_{split}_data", root / f"obj_{split}_data", chosen)
+        lines = "".join(f"data/obj_{split}_data/{i}.jpg\n" for i in chosen)
+        write(root / f"{split}.txt", lines)
+    write(root / "obj.names", "cat\ndog\n")
+
+
+def yolo_cvat_lists(root: Path) -> None:
+    yolo_inside(root)
+    for split, chosen in (("train", TRAIN), ("val", VAL)):
+        lines = "".join(f"data/images/{split}/{i}.jpg\n" for i in chosen)
+        write(root / f"{split}.txt", lines)
+    write(root / "data.yaml", "path: .\ntrain: train.txt\nval: val.txt\nnames: {0: cat, 1: dog}")
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "voc": voc,
     "VOCdevkit/VOC2007": lambda root: voc(root / "VOCdevkit" / "VOC2007"),
@@ -126,6 +142,8 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "yolo data.yaml": yolo_yaml,
     "yolo moved": yolo_moved,
     "yolo lists": yolo_lists,
+    "yolo darknet": yolo_darknet,
+    "yolo CVAT lists": yolo_cvat_lists,
     "yolo classes.txt": yolo_classes,
     "yolo labels/classes.txt": lambda root: yolo_classes(root, "labels"),
     "yolo beside": yolo_beside,
@@ -153,6 +171,7 @@ def test_every_layout_is_recognised_and_its_boxes_found(tmp_path, layout):
         data.format == {"v": "Pascal VOC", "V": "Pascal VOC", "c": "COCO", "y": "YOLO"}[layout[0]]
     )
     assert data.category_ids == ([3, 7] if data.format == "COCO" else [1, 2])
+    assert len(set(data.origin.split(" and "))) == len(data.origin.split(" and "))
     if data.format == "COCO":
         assert {path.stem: n for path, n in data.image_ids.items()} == {
             str(i): 100 + i for i in range(5)
@@ -173,6 +192,9 @@ UNSPLIT: dict[str, Callable[[Path], object]] = {
     "voc without lists": lambda root: put_voc(root / "JPEGImages", root / "Annotations", range(20)),
     "coco in annotations": lambda root: put_coco(
         root / "annotations" / "instances_default.json", root / "images", range(20)
+    ),
+    "coco CVAT": lambda root: put_coco(
+        root / "annotations" / "instances_default.json", root / "images" / "default", range(20)
     ),
     "coco beside": lambda root: put_coco(root / "coco.json", root, range(20)),
     "coco one file": one_json,
@@ -227,6 +249,13 @@ def test_a_data_yaml_may_be_given_itself(tmp_path):
     assert len(open_detection(tmp_path / "pets.yaml").train) == 3
 
 
+def test_a_video_that_starts_without_objects_is_recognised(tmp_path):
+    put_yolo(tmp_path / "images", tmp_path / "labels", [99])
+    for i in range(60):
+        write(tmp_path / "labels" / f"{i:02}.txt", "")
+    assert is_detection(tmp_path)
+
+
 def test_other_data_are_no_detection(tmp_path, shared_data):
     flat(tmp_path / "masks")
     (tmp_path / "empty").mkdir()
@@ -256,6 +285,8 @@ def test_a_given_list_says_which_classes_there_are_and_their_order(tmp_path, lay
     listed = write(tmp_path / "names.txt", "dog\ncat\n")
     assert open_detection(tmp_path, classes=listed).classes == ["dog", "cat"]
     assert data.boxes() == {"train": [3, 0, 3], "val": [2, 0, 2]}
+    known = open_detection(tmp_path, classes="coco")  # cat and dog are among its 80
+    assert (len(known.classes), known.train[0].boxes.labels.tolist()) == (80, [16, 15])
     with pytest.raises(DataError, match=r"has a box of class 'cat'.* there are 5 of them\."):
         open_detection(tmp_path, classes=["dog", "emu"])
 

@@ -1,5 +1,6 @@
 """What is wrong with boxes is left out and named, or a sentence says why nothing can be opened."""
 
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -271,6 +272,11 @@ LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
         ("<annotation><object>", "is not valid XML (no element found: line 1"),
         ("<annotation>&x;</annotation>", "is not valid XML (undefined entity"),
         ("", "is not valid XML (no element found"),
+        (
+            "<annotation><object><name>cat</name></object><object><name> </name></object>"
+            "</annotation>",
+            "is no whole annotation: its object 2 has no name of a class",
+        ),
         ("<svg><annotation/></svg>", "is no annotation: its root is not <annotation>"),
         (
             '<?xml version="1.0" encoding="klingon"?><annotation/>',
@@ -323,6 +329,10 @@ def second_split(folder: Path, change: Callable[[dict[str, Any]], object]) -> No
 def yaml(folder: Path, text: str) -> None:
     (folder / "classes.txt").unlink()
     write(folder / "data.yaml", text)
+
+
+def put_label(folder: Path, label: str) -> None:
+    rewrite(folder, "labels/*", f"{label} .1 .1 .1 .1\n0 .1 .1 .1 .1")
 
 
 def more(content: dict[str, Any], table: str, **values: Any) -> None:
@@ -472,6 +482,10 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: put_coco(f / "annotations" / "training.json", f / "images", range(2)),
         ),
         (
+            "has val, but no train. Add it, or give the .json itself to evaluate on it",
+            lambda f: (f / "annotations" / "train.json").rename(f / "annotations" / "val.json"),
+        ),
+        (
             "more.json lies beside files of splits",
             lambda f: put_coco(f / "annotations" / "more.json", f / "images", range(2)),
         ),
@@ -493,6 +507,10 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             "has the line 1 '-1 .1 .1 .1 .1'",
             lambda f: rewrite(f, "labels/*", "-1 .1 .1 .1 .1\n0 .1 .1 .1 .1"),
         ),
+        *[
+            (f"has the line 1 '{label} .1 .1 .1 .1'", functools.partial(put_label, label=label))
+            for label in ("inf", "1e300", "99999999999999999999")
+        ],
         (
             r"has labels without an image: 1 \(.*3.txt\). Give each",
             lambda f: remove(f, "images/3.jpg"),
@@ -569,6 +587,13 @@ def test_annotations_of_one_id_all_count_and_that_is_said(tmp_path):
     data = open_detection(tmp_path)
     assert sum(len(boxes.labels) for boxes in boxes_of(data).values()) == 12
     assert "gives 3 annotations an id that another one has" in data.report()
+
+
+def test_numbers_too_large_for_arrays_are_no_obstacle(tmp_path):
+    change_json(coco(tmp_path / "coco"), lambda c: c["annotations"][0].update(id=10**30))
+    put_xml(voc(tmp_path / "voc") / "Annotations" / "2.xml", [("cat", -1e308, 3, 1e308, 9)])
+    assert len(boxes_of(open_detection(tmp_path / "coco"))["0"].labels) == 2
+    assert boxes_of(open_detection(tmp_path / "voc"))["2"].corners.tolist() == [[0, 3, 40, 9]]
 
 
 def test_a_file_name_does_not_lead_out_of_the_folder(tmp_path):

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,8 +7,10 @@ from coco_scores import by_pycocotools, defined, moved, random_images
 from PIL import Image
 
 from mobilevitv2.annotations import Boxes
+from mobilevitv2.collect import Found
 from mobilevitv2.detection_scores import DetectionScores
 from mobilevitv2.detections import Detections
+from mobilevitv2.outputs import Outputs
 from mobilevitv2.predictions import DetectedObject, Detection, distinct_colours
 from mobilevitv2.predictions.boxed import with_boxes
 
@@ -98,6 +101,27 @@ def test_coco_categories_are_those_of_the_data_set():
     assert [item["category_id"] for item in found.to_coco(1)] == [2, 3]
     with pytest.raises(ValueError, match="3 classes and 2 category ids"):
         found.to_coco(1, [7, 11])
+
+
+@pytest.mark.parametrize(
+    ("files", "ids"),
+    [
+        (["0012.jpg", "7.png"], [12, 7]),
+        (["2.jpg", "a.jpg"], [1, 2]),
+        (["a/1.jpg", "b/1.jpg"], [1, 2]),
+    ],
+)
+def test_coco_counts_images_by_their_names_where_those_are_numbers(tmp_path, files, ids):
+    found = [Found(name, name, Path(name)) for name in files]
+    outputs = Outputs(found, task="detection", classes=["a"], coco=tmp_path / "c.json")
+    one = Detection(np.array([0.5]), np.array([0]), np.array([[1, 2, 3, 4]]), ["a"], (9, 9))
+    for index in range(len(found)):
+        outputs.add(index, one)
+    outputs.close()
+    rows = json.loads((tmp_path / "c.json").read_text())
+    assert [(row["image_id"], row["file_name"]) for row in rows] == list(
+        zip(ids, files, strict=True)
+    )
 
 
 def test_it_is_made_of_what_detect_gives(tmp_path):

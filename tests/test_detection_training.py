@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from box_files import write
+from box_files import put_coco, put_yolo, write
 from coco_scores import by_pycocotools, defined
 from page import Page
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 from squares import NAMES, boxes_of, scene
 from typer.testing import CliRunner
 
@@ -28,6 +30,8 @@ from mobilevitv2.cli import app
 from mobilevitv2.data import open_detection
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.training import TrainingInterrupted, TrainingResult, keeper, train
+from mobilevitv2.training.folder import check_same_data, write_settings
+from mobilevitv2.training.recipe import Recipe
 
 SIZE = 96
 QUICK: dict[str, Any] = {
@@ -148,6 +152,22 @@ def test_changed_boxes_are_noticed_on_resuming(run, data, tmp_path):
         train(tmp_path / "data", out=tmp_path / "run", resume=True, quiet=True)
 
 
+@pytest.mark.parametrize("place", ["annotations/all.json", "data.yaml", "."])
+def test_a_run_knows_its_data_by_any_path_and_after_they_were_moved(tmp_path, monkeypatch, place):
+    here = tmp_path / "here"
+    if place.endswith(".json"):
+        put_coco(here / place, here / "images", range(6))
+    else:
+        put_yolo(here / "images", here / "labels", range(6))
+        write(here / "data.yaml", "train: ./images\nnames: [cat, dog]")
+    write_settings(tmp_path / "run", Recipe.load("detection"), open_detection(here / place))
+    monkeypatch.chdir(tmp_path)
+    for name in ("here", "there"):
+        if name == "there":
+            here.rename(name)
+        check_same_data(tmp_path / "run", open_detection(Path(name) / place))
+
+
 def test_fine_tuning_keeps_the_head_for_the_same_classes(run, data, tmp_path):
     settings = quick(width=None, epochs=1, lr=0, min_lr=0)
     result = train(data, out=tmp_path / "run", model=run.best, quiet=True, **settings)
@@ -188,6 +208,8 @@ def test_images_without_boxes_are_trained_on_too(tmp_path):
 def test_what_a_detector_can_not_be_trained_with(data, tmp_path):
     with pytest.raises(ConfigError, match=r"mixup is 0\.2, but images with boxes"):
         train(data, out=tmp_path / "run", quiet=True, **quick(mixup=0.2))
+    with pytest.raises(ConfigError, match="a step has one image of 96 px"):
+        train(data, out=tmp_path / "run", quiet=True, **quick(batch_size=1))
     with pytest.raises(DataError, match="are about masks"):
         train(data, out=tmp_path / "run", quiet=True, ignore=3, **quick())
     empty = save_yolo_scenes(tmp_path / "data", train_count=3, val_count=2)
@@ -195,6 +217,40 @@ def test_what_a_detector_can_not_be_trained_with(data, tmp_path):
         path.write_text("")
     with pytest.raises(DataError, match=r"no image of the val split .* has a box that counts"):
         train(empty, out=tmp_path / "run", quiet=True, **quick())
+
+
+def test_the_threshold_decides_what_a_report_shows(run, data, tmp_path):
+    evaluate(run.out, data, report=tmp_path, threshold=0.75)
+    assert "found above 75 %" in (tmp_path / "report.html").read_text()
+
+
+def test_classes_find_each_other_by_name_whatever_their_order(run, data):
+    plain, turned = (evaluate(run.out, data, classes=names) for names in (None, NAMES[::-1]))
+    assert plain.to_dict()["summary"] == turned.to_dict()["summary"]
+    assert plain.to_dict()["classes"] == turned.to_dict()["classes"]
+
+
+def test_cocos_results_have_the_ids_of_the_data(run, data, tmp_path):
+    content = {"categories": [{"id": 7, "name": NAMES[1]}, {"id": 9, "name": NAMES[0]}]}
+    content |= {"images": [], "annotations": []}
+    for number, (image, boxes) in enumerate(open_detection(data).val):
+        listed = {"id": 40 - number, "file_name": image.name}
+        content["images"].append(listed)
+        for label, (x1, y1, x2, y2) in zip(boxes.labels, boxes.corners.tolist(), strict=True):
+            box = {"bbox": [x1, y1, x2 - x1, y2 - y1], "area": (x2 - x1) * (y2 - y1), "iscrowd": 0}
+            box |= {"id": len(content["annotations"]) + 1, "category_id": 9 if label == 0 else 7}
+            content["annotations"].append(box | {"image_id": listed["id"]})
+    annotations = write(tmp_path / "val.json", json.dumps(content))
+    shutil.copytree(data / "images" / "val", tmp_path / "images")
+    shown = call("evaluate", run.out, annotations, "--coco", tmp_path / "found.json", "--json")
+    truth = COCO(annotations)
+    theirs = COCOeval(truth, truth.loadRes(str(tmp_path / "found.json")), "bbox")
+    for step in (theirs.evaluate, theirs.accumulate, theirs.summarize):
+        step()
+    said = list(json.loads(shown.stdout)["summary"].values())
+    assert theirs.stats[1] > 0.1
+    expected = [None if value == -1 else pytest.approx(value, abs=1e-6) for value in theirs.stats]
+    assert said == expected
 
 
 def call(*arguments: Any):

@@ -45,6 +45,7 @@ FLOORS = {  # a module may import its own folder, and floors below
     "collect": 3,
     "outputs": 3,
     "video": 3,
+    "video_files": 3,
     "contact_sheet": 3,
     "inspection": 4,
     "training": 4,

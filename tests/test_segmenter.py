@@ -258,7 +258,7 @@ def test_masks_without_names_are_numbered_as_the_model(bundle, data, tmp_path):
     (tmp_path / "data" / "classes.txt").unlink()
     assert evaluate(bundle, tmp_path / "data").miou == pytest.approx(evaluate(bundle, data).miou)
     (tmp_path / "data" / "classes.txt").write_text("ground\nred\nsea\n")
-    with pytest.raises(DataError, match="Give the model's names with --classes"):
+    with pytest.raises(DataError, match="Give the classes of the masks with --classes"):
         evaluate(bundle, tmp_path / "data")
 
 

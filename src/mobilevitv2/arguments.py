@@ -49,8 +49,8 @@ Task = Annotated[
 Classes = Annotated[
     str | None,
     typer.Option(
-        help="Of masks and boxes: a file of class names and colours (classes.txt, .csv or .json); "
-        "of masks also voc, camvid or ade20k."
+        help="Of masks: a file of class names and colours (classes.txt, .csv or .json), or voc, "
+        "camvid or ade20k. Of boxes: a file with a name a line, or voc or coco."
     ),
 ]
 Ignore = Annotated[

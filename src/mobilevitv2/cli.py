@@ -163,6 +163,13 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(help="New folder for a page with charts and mistakes.")
     ] = None,
+    coco: Annotated[
+        Path | None,
+        typer.Option(
+            help="Detectors: new .json file of COCO's results, with the data's own ids, as "
+            "pycocotools wants them."
+        ),
+    ] = None,
     threshold: Threshold = 0.3,
     flip: Flip = False,
     window: Window = None,
@@ -181,6 +188,7 @@ def evaluate(
     if strange := set(orders) - {"rgb", "bgr"}:
         raise typer.BadParameter(f"--channel-order is rgb or bgr, not {', '.join(strange)}.")
     check_folder(report, overwrite)
+    check_file(coco, overwrite)
     from mobilevitv2 import display
     from mobilevitv2.evaluation import evaluate as run
 
@@ -192,6 +200,7 @@ def evaluate(
             batch_size=batch_size,
             channel_orders=orders,
             report=report,
+            coco=coco,
             progress=progress,
             threshold=threshold,
             flip=flip,
@@ -241,7 +250,11 @@ def predict(
         Path | None, typer.Option(help="Detectors: new folder for YOLO's text files.")
     ] = None,
     coco: Annotated[
-        Path | None, typer.Option(help="Detectors: new .json file of COCO's results.")
+        Path | None,
+        typer.Option(
+            help="Detectors: new .json file of COCO's results. image_id is the number that each "
+            "file is called by, or else they are counted from 1; evaluate --coco has the data's."
+        ),
     ] = None,
     threshold: Threshold = 0.3,
     flip: Flip = False,

@@ -48,6 +48,7 @@ class Outputs:
         self.yolo = output_paths(found, yolo, suffixes=(), suffix=".txt") if yolo else None
         self.coco = coco
         self.category_ids = coco_ids(classes)
+        self.image_ids = _image_ids(found) if coco else []
         self.rows: list[dict[str, Any]] = []
         if yolo:
             yolo.mkdir(parents=True, exist_ok=True)
@@ -64,13 +65,19 @@ class Outputs:
             if self.yolo:
                 result.save_yolo(self.yolo[index])
             if self.coco:
-                name = self.found[index].name
-                number = int(name.stem) if name.stem.isdecimal() else index + 1
-                rows = result.to_coco(number, self.category_ids)
-                self.rows += [row | {"file_name": str(name)} for row in rows]
+                name = self.found[index].name.as_posix()
+                rows = result.to_coco(self.image_ids[index], self.category_ids)
+                self.rows += [row | {"file_name": name} for row in rows]
 
     def close(self) -> None:
         """Write what is about all images."""
         if self.coco:
             self.coco.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.coco, json.dumps(self.rows).encode())
+
+
+def _image_ids(found: Sequence[Found]) -> list[int]:
+    """The numbers by which all files are called, as COCO does; else counted from 1."""
+    names = [one.name.stem for one in found]
+    numbers = [int(name) for name in names if name.isdecimal()]
+    return numbers if len(set(numbers)) == len(names) else list(range(1, len(names) + 1))

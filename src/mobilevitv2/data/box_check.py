@@ -67,11 +67,11 @@ def _fitted(
     names: list[str],
     checked: CheckedBoxes,
 ) -> Boxes:
-    corners = one.corners * np.tile(image.size, 2) if found.fractions else one.corners
-    if one.size is not None and one.size != image.size:  # drawn before the image was turned
-        corners = image.turn(corners)
     edge = np.tile(image.size, 2)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):
+        corners = one.corners * edge if found.fractions else one.corners
+        if one.size is not None and one.size != image.size:  # drawn before the image was turned
+            corners = image.turn(corners)
         inside = np.clip(corners, 0, edge)
         finite = np.isfinite(corners).all(1)
         empty = (corners[:, 2:] - corners[:, :2] < LEAST).any(1)

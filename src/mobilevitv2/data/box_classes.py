@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from mobilevitv2.class_names import COCO, VOC
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.found_boxes import FoundBoxes
-from mobilevitv2.data.known_classes import KNOWN
 from mobilevitv2.errors import DataError
 
-BACKGROUND = "background"
+PUBLISHED = {"voc": VOC[1:], "coco": COCO}  # without the background
 
 
 def settle_names(
@@ -57,9 +57,9 @@ def category_ids(found: FoundBoxes, table: np.ndarray, count: int) -> list[int]:
 def given_names(classes: GivenClasses) -> tuple[list[str], str]:
     """Names, and what a message calls them: of a file, of a published set's name, or a list."""
     if isinstance(classes, str | Path):
-        if str(classes) in KNOWN and not Path(classes).is_file():
-            known = KNOWN[str(classes)].classes
-            return list(known[known[0] == BACKGROUND :]), str(classes)
+        known = PUBLISHED.get(str(classes), ())
+        if known and not Path(classes).is_file():
+            return list(known), str(classes)
         path = Path(classes).expanduser()
         return checked_names(read_names(path), str(path))
     return checked_names(list(classes), "the list of classes")

@@ -47,7 +47,7 @@ def read_coco(layout: CocoLayout) -> FoundBoxes:
     found = FoundBoxes(
         "COCO",
         list(categories.values()),
-        "the categories of " + " and ".join(file.path.name for file in files.values()),
+        "the categories of " + " and ".join(dict.fromkeys(f.path.name for f in files.values())),
         {},
         box="annotation",
     )
@@ -109,7 +109,8 @@ def _add_annotation(file: _CocoFile, item: Any) -> None:
         box = NO_BOX
     file.image.append(file.image_places.setdefault(image, len(file.image_places)))
     file.category.append(file.category_places.setdefault(category, len(file.category_places)))
-    file.number.append(number if isinstance(number, int) else -1 - len(file.number))
+    known = isinstance(number, int) and abs(number) < 1 << 63
+    file.number.append(number if known else -1 - len(file.number))
     file.box.extend(box)
     file.area.append(float(area) if _is_number(area) else float("nan"))
     file.crowd.append(item.get("iscrowd") in (1, True))

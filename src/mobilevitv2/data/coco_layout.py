@@ -60,7 +60,8 @@ def image_folders(root: Path, split: str, path: Path) -> list[Path]:
         for place in above
         if place.is_dir()
         for name, folder in folders_in(place).items()
-        if split_of(name) == (split_of(path.stem) or split) and split_of(name)
+        if (split_of(name) == (split_of(path.stem) or split) and split_of(name))
+        or path.stem.lower() == f"instances_{name}"  # whatever the split is called, as by CVAT
     ]
     below = [f / "images" for f in own]
     return [f for f in dict.fromkeys([*own, *below, *above]) if f.is_dir()]

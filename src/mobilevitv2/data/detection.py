@@ -187,7 +187,9 @@ def open_detection(
 def _check_some(source: Path, found: FoundBoxes, checked: CheckedBoxes) -> None:
     """Raises DataError where there is nothing to train on, or a split has no image to use."""
     if "train" not in checked.splits and "all" not in checked.splits:
-        raise DataError(f"{source} has {' and '.join(checked.splits)}, but no train. Add it.")
+        itself = ", or give the .json itself to evaluate on it" if found.format == "COCO" else ""
+        said = " and ".join(checked.splits)
+        raise DataError(f"{source} has {said}, but no train. Add it{itself}.")
     bad = {**found.unreadable, **checked.unreadable}
     bad.update((path, "has no annotation") for path in found.unannotated)
     why = "".join(f": {path} {reason}" for path, reason in list(bad.items())[:1])

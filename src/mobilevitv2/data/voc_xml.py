@@ -78,7 +78,10 @@ def read_voc_xml(path: Path) -> VocFile:
         raise DataError(f"is not readable ({error})") from error
     if not any(where[: len(ROOT)] == ROOT for where in texts):
         raise DataError("is no annotation: its root is not <annotation>, with <object> in it")
-    return VocFile([_object(known) for known in objects], _size(texts))
+    found = [_object(known) for known in objects]
+    if nameless := [i for i, one in enumerate(found, start=1) if not one.name]:
+        raise DataError(f"is no whole annotation: its object {nameless[0]} has no name of a class")
+    return VocFile(found, _size(texts))
 
 
 def _object(known: dict[tuple[str, ...], str]) -> VocObject:

@@ -4,6 +4,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from mobilevitv2.data.yolo_yaml import YoloLayout
 from mobilevitv2.errors import DataError
 from mobilevitv2.images import IMAGE_SUFFIXES
 
+LARGEST = 1 << 31  # number of a class that can be meant
 SCORED = 6  # numbers of a line that is a prediction: its score is the last one
 
 
@@ -77,7 +79,7 @@ def read_lines(path: Path, *, keypoints: bool = False) -> list[tuple[int, int, l
             label, *values = map(float, line.split())
         except ValueError:
             values, label = [], -1.0
-        whole = label >= 0 and label == int(label)
+        whole = 0 <= label <= LARGEST and label == int(label)
         if not whole or len(values) < 4 or (len(values) % 2 and len(values) + 1 != SCORED):
             shown = line.strip()[:60]
             raise DataError(f"has the line {number} {shown!r}; class cx cy width height is wanted")
@@ -129,8 +131,7 @@ def _listed(layout: YoloLayout, path: Path) -> list[Path]:
     """The lines of a list; relative ones are so to its folder, or to the data set's."""
     images, absent = [], []
     for line in names_in(path):
-        ways = [path.parent / line, layout.root / line]
-        image = next((way for way in ways if way.is_file()), None)
+        image = next((way for way in _ways(layout, path, line) if way.is_file()), None)
         if image is None:
             absent.append(line)
         else:
@@ -138,6 +139,16 @@ def _listed(layout: YoloLayout, path: Path) -> list[Path]:
     if absent:
         raise DataError(f"{path} lists images that are not there: {some_of(absent)}. Correct it.")
     return images
+
+
+def _ways(layout: YoloLayout, path: Path, line: str) -> Iterator[Path]:
+    """Where an image of a list may be, if need be without the first folders of its path.
+
+    CVAT writes data/images/train/1.jpg, and other lists name a machine's own folders.
+    """
+    yield from (path.parent / line, layout.root / line)
+    parts = Path(line).parts
+    yield from (path.parent.joinpath(*parts[i:]) for i in range(1, len(parts) - 1))
 
 
 def _label_files(images: list[Path]) -> list[Path | None]:

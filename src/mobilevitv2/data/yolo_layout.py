@@ -11,6 +11,7 @@ from mobilevitv2.errors import DataError
 
 LABELS = ".txt"
 NAME_FILES = ("classes.txt", "obj.names", "classes.names", "labels.txt")
+OBJ_DATA = re.compile("^obj_(.+)_data$")  # as darknet calls the folder of a split, and CVAT
 TRIED = 50  # text files that are looked into before it is said that they are no labels
 BOXES_LINE = re.compile(r"\s*\d+(\.0+)?(\s+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORECASE)
 
@@ -58,8 +59,9 @@ def _like(given: str, word: str) -> str:
 def _image_folders(source: Path) -> dict[str, Path]:
     """The folder of images of each split, of those that have label files."""
     below = folders_in(source)
+    plain = {OBJ_DATA.sub(r"\1", name): folder for name, folder in below.items()}
     try:
-        halves = by_split(below)
+        halves = by_split(plain)
         if "images" in below:
             inside = by_split(folders_in(below["images"])) or {"all": below["images"]}
         else:
@@ -82,9 +84,10 @@ def _has_labels(folder: Path, *, deep: bool = True) -> bool:
     for parent, below, files in os.walk(folder):
         for name in sorted(files):
             if name.lower().endswith(LABELS) and name.lower() not in NAME_FILES:
-                if holds_boxes(Path(parent, name)):
+                path = Path(parent, name)
+                if holds_boxes(path):
                     return True
-                tried += 1
+                tried += path.stat().st_size > 0  # that of an image without boxes is empty
                 if tried == TRIED:
                     return False
         if not deep:

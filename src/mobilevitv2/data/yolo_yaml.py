@@ -93,7 +93,7 @@ def _place(path: Path, root: Any, place: str) -> Path:
     # only the folders' names are kept of where they lay on another machine
     places += [here.joinpath(*Path(place).parts[-n:]) for n in (2, 1)]
     there = next((p for p in places if p.exists()), here / named / place)
-    return there.resolve()
+    return there.resolve() if ".." in there.parts else there
 
 
 def _names(path: Path, names: Any) -> list[str]:

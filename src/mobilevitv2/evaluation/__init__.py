@@ -40,6 +40,7 @@ def evaluate(
     batch_size: int | None = None,
     channel_orders: Sequence[ChannelOrder] = (),
     report: str | Path | None = None,
+    coco: str | Path | None = None,
     progress: Progress | None = None,
     threshold: float = THRESHOLD,
     flip: bool = False,
@@ -61,8 +62,9 @@ def evaluate(
     `Predictor`'s ways to look at an image to be segmented; `classes`, `ignore` and `reduce_labels`
     say what the values of masks mean, see `open_segmentation`, `classes` also those of boxes, see
     `open_detection`. `threshold` is for what a report shows of a detector; COCO's numbers look at
-    all scores. `report` is a folder for a page with the pictures. Raises DataError where the
-    classes of the model and of the data have different names.
+    all scores. `report` is a folder for a page with the pictures; `coco` a file for a detector's
+    results in COCO's form, with the data's own numbers of images and categories. Raises DataError
+    where the classes of the model and of the data have different names.
     """
     if isinstance(source, Predictor):
         predictor = source
@@ -79,11 +81,14 @@ def evaluate(
         )
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
-    if predictor.task != "classification":
-        if channel_orders:
-            raise ConfigError("channel orders are compared for classifiers only.")
-        measure = evaluate_segmenter if predictor.task == "segmentation" else evaluate_detector
-        return measure(predictor, chosen, report=report, progress=progress)
+    if predictor.task != "detection" and coco is not None:
+        raise ConfigError(f"coco is for detectors, and this model is for {predictor.task}.")
+    if predictor.task != "classification" and channel_orders:
+        raise ConfigError("channel orders are compared for classifiers only.")
+    if predictor.task == "detection":
+        return evaluate_detector(predictor, chosen, report=report, coco=coco, progress=progress)
+    if predictor.task == "segmentation":
+        return evaluate_segmenter(predictor, chosen, report=report, progress=progress)
     return evaluate_classifier(
         predictor,
         chosen,

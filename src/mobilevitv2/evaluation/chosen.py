@@ -18,6 +18,11 @@ NAMES: dict[str, TaskName] = {
     "segmentation": "segment",
     "detection": "detect",
 }
+CORRECT = {
+    "classification": "Rename the folders",
+    "segmentation": "Give the classes of the masks with --classes",
+    "detection": "Correct the names in the annotations",
+}
 WANTED = {
     "classification": "a folder for each class",
     "segmentation": "images with masks",
@@ -94,11 +99,8 @@ def _data_of_run(
     return opened
 
 
-def match_classes(of_model: list[str], of_data: list[str], *, listed: bool = False) -> list[int]:
-    """For each class of the data, the number that it has in the model; by name.
-
-    `listed` says that the classes of the data are a list, not folders.
-    """
+def match_classes(of_model: list[str], of_data: list[str], task: str) -> list[int]:
+    """For each class of the data, the number that it has in the model for `task`; by name."""
     if len(set(of_model)) < len(of_model):
         doubled = sorted({name for name in of_model if of_model.count(name) > 1})
         raise DataError(f"the model has several classes of one name: {_listed(doubled)}.")
@@ -114,9 +116,7 @@ def match_classes(of_model: list[str], of_data: list[str], *, listed: bool = Fal
         hint = (
             "The model's classes have no names: save it with id2label."
             if nameless
-            else "Give the model's names with --classes; `mobilevitv2 info` lists them."
-            if listed
-            else "Rename the folders to the model's classes, which `mobilevitv2 info` lists."
+            else f"{CORRECT[task]}; `mobilevitv2 info` lists the model's."
         )
         raise DataError(f"the classes differ: {' and '.join(said)}. {hint}")
     return [of_model.index(name) for name in of_data]

@@ -102,7 +102,7 @@ def evaluate_classifier(
 ) -> Evaluation:
     """Accuracy, and all that is known of the mistakes, on chosen samples; see `evaluate`."""
     opened, samples = chosen.data, chosen.samples
-    to_model = match_classes(predictor.classes, opened.classes)
+    to_model = match_classes(predictor.classes, opened.classes, predictor.task)
     own_order = predictor.processor.channel_order
     orders = list(dict.fromkeys(channel_orders)) or [own_order]
     if strange := [order for order in orders if order not in get_args(ChannelOrder)]:

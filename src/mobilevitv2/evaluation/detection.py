@@ -1,5 +1,6 @@
 """How well a detector's boxes agree with the true ones: COCO's numbers, in px of the images."""
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,6 +18,7 @@ from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
 from mobilevitv2.images import load_image
 from mobilevitv2.predictions import Detection
 from mobilevitv2.predictor import Predictor, Unreadable
+from mobilevitv2.source import write_atomic
 
 if TYPE_CHECKING:
     from mobilevitv2.training.boxed_panels import BoxedExample
@@ -67,15 +69,19 @@ def evaluate_detector(
     chosen: Chosen,
     *,
     report: str | Path | None = None,
+    coco: str | Path | None = None,
     progress: Progress | None = None,
 ) -> DetectionEvaluation:
     """All detections with a score above 0.01 of chosen samples; see `evaluate`."""
     data: DetectionData = chosen.data
     samples: list[BoxedSample] = chosen.samples
-    to_model = np.array(match_classes(predictor.classes, data.classes, listed=True), np.int64)
-    scores = DetectionScores(predictor.classes)
+    to_model = np.array(match_classes(predictor.classes, data.classes, predictor.task), np.int64)
+    scores = DetectionScores(predictor.classes, threshold=predictor.threshold)
     unreadable = {path: f"{path} {why}" for path, why in data.unreadable.items()}
     of_images: dict[int, float] = {}
+    category_ids = [data.category_ids[i] for i in np.argsort(to_model)]  # in the model's order
+    image_ids = _image_ids(data, samples)
+    rows: list[dict[str, Any]] = []
     started = time.perf_counter()
     results = predictor.stream((sample.image for sample in samples), threshold=LEAST_SCORE)
     for index, result in enumerate(results):
@@ -85,6 +91,8 @@ def evaluate_detector(
         assert isinstance(result, Detection)
         truth = _renumbered(samples[index].boxes, to_model)
         of_images[index] = scores.update(result.detections, truth, image=result.source)
+        if coco is not None:
+            rows += result.to_coco(image_ids[index], category_ids)
         if progress is not None:
             progress(index + 1, len(samples))
     seconds = time.perf_counter() - started
@@ -106,14 +114,23 @@ def evaluate_detector(
                 strict=True,
             )
         ],
-        confusion=scores.confusion(predictor.threshold).tolist(),
+        confusion=scores.confusion().tolist(),
         images_per_second=len(of_images) / seconds,
         unreadable=unreadable,
     )
+    if coco is not None:
+        Path(coco).parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(Path(coco), json.dumps(rows).encode())
     if report is not None:
         examples = list(_examples(predictor, samples, to_model, of_images))
         _report(Path(report), result, predictor, scores, examples, seconds)
     return result
+
+
+def _image_ids(data: DetectionData, samples: list[BoxedSample]) -> list[int]:
+    """The data's own numbers; counted from 1 where it has none, or one for two images."""
+    own = [data.image_ids[image] for image, _ in samples if image in data.image_ids]
+    return own if len(set(own)) == len(samples) else list(range(1, len(samples) + 1))
 
 
 def _renumbered(boxes: Boxes, to_model: np.ndarray) -> Boxes:

@@ -119,7 +119,7 @@ def _numbers_in_model(of_model: list[str], data: SegmentationData) -> list[int]:
     """For each class of the data its number in the model: by name, or, without names, the same."""
     if data.origin == FROM_VALUES and len(data.classes) <= len(of_model):
         return list(range(len(data.classes)))
-    return match_classes(of_model, data.classes, listed=True)
+    return match_classes(of_model, data.classes, "segmentation")
 
 
 def _examples(

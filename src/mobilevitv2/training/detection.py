@@ -17,7 +17,7 @@ from mobilevitv2.data.boxed_images import BoxedImages
 from mobilevitv2.data.detection import DetectionData
 from mobilevitv2.detection_scores import DetectionScores
 from mobilevitv2.detections import Detections, detect
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 from mobilevitv2.predictions import distinct_colours
 from mobilevitv2.processor import MobileViTImageProcessor
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from mobilevitv2.training.boxed_panels import BoxedExample
 
 USUAL_SIZE = 320  # px: the published detectors were trained at it
+COARSEST = 256  # px, the step of the coarsest map that is normalised
 
 
 class DetectorTraining(Training):
@@ -70,6 +71,12 @@ class DetectionTask(Task[DetectionData]):
     model_class = MobileViTV2ForObjectDetection
 
     def check(self, recipe: Recipe) -> None:
+        alone = min(recipe.batch_size, len(self.data.train)) == 1
+        if alone and (size := self.image_size(recipe)) <= COARSEST:
+            raise ConfigError(
+                f"a step has one image of {size} px, of which a map of one cell is left, which "
+                f"can't be normalised. Train with batches of two, or more than {COARSEST} px."
+            )
         for split, samples in self.data.splits.items():
             if all(sample.boxes.ignored.all() for sample in samples):
                 raise DataError(

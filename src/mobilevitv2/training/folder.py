@@ -1,6 +1,7 @@
 """The folder of a run: what may be in the way, what is written first, what a resumed run reads."""
 
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from hashlib import sha256
@@ -156,7 +157,15 @@ def _target(data: Data, sample: Sample) -> int | str | None:
 
 
 def _name(data: Data, path: Any) -> str | None:
+    """As seen from the data's folder, so that it stays when that is moved, or called otherwise."""
     if not isinstance(path, Path):
         return None
-    inside = data.root is not None and path.is_relative_to(data.root)
-    return path.relative_to(data.root).as_posix() if inside and data.root else str(path)
+    if data.root is None:
+        return str(path)
+    folder = data.root if data.root.is_dir() else data.root.parent  # of a .json or a data.yaml
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).as_posix()
+    try:
+        return Path(os.path.relpath(path, folder)).as_posix()
+    except ValueError:  # on another drive
+        return str(path)
