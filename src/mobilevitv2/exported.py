@@ -1,4 +1,4 @@
-"""An exported file as `Predictor` uses it: prepared pixels in, logits or classes out."""
+"""An exported file as `Predictor` uses it: prepared pixels in; logits, classes or boxes out."""
 
 from pathlib import Path
 
@@ -10,7 +10,8 @@ from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.opening import Precision
 from mobilevitv2.runtime.record import MULTIPLE
 
-TASKS = ("classification", "segmentation")
+TASKS = ("classification", "segmentation", "detection")
+NEVER = 1e-30  # in place of a probability of 0, which has no logarithm
 
 
 class ExportedNetwork:
@@ -38,7 +39,7 @@ class ExportedNetwork:
 
     @property
     def task(self) -> str:
-        """classification or segmentation"""
+        """classification, segmentation or detection"""
         return self.record.task
 
     @property
@@ -62,39 +63,71 @@ class ExportedNetwork:
         """What `open_processor` makes, float32 [B, 3, H, W], to logits [B, classes].
 
         Of a segmenter they are [B, classes, h, w], or class numbers [B, H, W] where the file gives
-        those. Where it gives the k best classes only, the others share what is left evenly. Raises
-        ImageError for a size that the file was not made for.
+        those. Where it gives the k best classes only, the others share what is left evenly.
+
+        Of a detector [B, anchors, 4 + 1 + classes]: centre x, centre y, width, height in parts of
+        the image, then the logits with the background first. Where the file gives scores, these are
+        their logarithms; where it gives detections, they stand in place of the anchors, and what is
+        not there is background. `detect` makes the same detections of all three.
+
+        Raises ImageError for a size that the file was not made for.
         """
         self._check_size(*pixels.shape[2:])
         if self.record.input == "uint8":
             pixels = np.rint(pixels * (255 / self.white)).astype(np.uint8).transpose(0, 2, 3, 1)
         together = self.record.batch
         if together is None:
-            return self._logits(self.runtime(pixels))
+            return self._answers(self.runtime(pixels))
         parts = []
         for start in range(0, len(pixels), together):
             part = pixels[start : start + together]
             missing = np.zeros((together - len(part), *part.shape[1:]), part.dtype)
-            parts.append(self._logits(self.runtime(np.concatenate([part, missing])))[: len(part)])
+            parts.append(self._answers(self.runtime(np.concatenate([part, missing])))[: len(part)])
         return np.concatenate(parts)
 
-    def _logits(self, outputs: list[np.ndarray]) -> np.ndarray:
+    def _answers(self, outputs: list[np.ndarray]) -> np.ndarray:
         count = len(self.classes)
+        if self.task == "detection":
+            return self._detector_answers([values.astype(np.float32) for values in outputs])
         if self.record.output == "mask":
             return outputs[0]
         if self.record.output == "logits":
             logits, rank = outputs[0], 4 if self.task == "segmentation" else 2
-            if logits.ndim != rank or logits.shape[1] != count:
-                raise CheckpointError(
-                    f"{self.source} does not fit its record: it gives {list(logits.shape)}, and "
-                    f"the record names {count} classes. It was changed; export it anew."
-                )
+            self._check_classes(logits.shape, logits.ndim == rank and logits.shape[1] == count)
             return logits.astype(np.float32)
         scores, classes = outputs  # [B, k]
-        rest = np.maximum(1 - scores.sum(1, keepdims=True), 1e-30)
+        rest = np.maximum(1 - scores.sum(1, keepdims=True), NEVER)
         probabilities = np.repeat(rest / max(count - scores.shape[1], 1), count, axis=1)
-        np.put_along_axis(probabilities, classes, np.maximum(scores, 1e-30), axis=1)
+        np.put_along_axis(probabilities, classes, np.maximum(scores, NEVER), axis=1)
         return np.log(probabilities, dtype=np.float32)
+
+    def _detector_answers(self, outputs: list[np.ndarray]) -> np.ndarray:
+        """Of any output the boxes, and logits whose softmax gives its scores."""
+        count, output = len(self.classes), self.record.output
+        first = outputs[0]
+        if output == "logits":
+            self._check_classes(first.shape, first.shape[-1] == 1 + count)
+            return np.concatenate([outputs[1], first], -1)
+        low, high = np.split(outputs[-1], 2, -1)
+        boxes = [(low + high) / 2, high - low]
+        if output == "detections":
+            labels = outputs[1].astype(int)[..., None]
+            self._check_classes(first.shape, first.ndim == 2 and labels.max() < count)
+            scores = np.zeros((*first.shape, count), np.float32)
+            np.put_along_axis(scores, labels, first[..., None], -1)
+        else:
+            scores = first
+            self._check_classes(first.shape, first.shape[-1] == count)
+        background = 1 - scores.sum(-1, keepdims=True)
+        probabilities = np.concatenate([background, scores], -1)
+        return np.concatenate([*boxes, np.log(np.maximum(probabilities, NEVER))], -1)
+
+    def _check_classes(self, shape: tuple[int, ...], fits: bool) -> None:
+        if not fits:
+            raise CheckpointError(
+                f"{self.source} does not fit its record: it gives {list(shape)}, and the record "
+                f"names {len(self.classes)} classes. It was changed; export it anew."
+            )
 
     def _check_size(self, height: int, width: int) -> None:
         sizes = self.record.sizes

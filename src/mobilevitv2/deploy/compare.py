@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilevitv2.deploy.agreement import detections_of, has_partner
 from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.runtime.timing import interleaved
 
@@ -23,7 +24,8 @@ class Figures:
     ms: float
     """Median of single images, in its runtime on this machine."""
     agreement: float
-    """Share of images, of a segmenter of pixels, with the fp32 file's first class, in [0, 1]."""
+    """Share of images, of a segmenter of pixels, with the fp32 file's first class, in [0, 1]; of
+    detections, the share that both files have."""
     accuracy: float | None
     """Share of images right, where their folders are named as classes."""
 
@@ -69,25 +71,36 @@ def compare(
     `labels` are the names of the classes that are right.
     """
     both = {"fp32": fp32, "int8": int8}
-    firsts = {
-        name: np.concatenate([_first_classes(file(array[None])[0]) for array in pixels])
-        for name, file in both.items()
-    }
+    answers = {name: [file(array[None])[0] for array in pixels] for name, file in both.items()}
+    detects = fp32.task == "detection"
+    firsts = {} if detects else {n: _first_classes(found) for n, found in answers.items()}
     times = interleaved({n: partial(file, pixels[0][None]) for n, file in both.items()}, ROUNDS)
     found = {}
-    for (name, first), size in zip(firsts.items(), sizes, strict=True):
+    for name, size in zip(both, sizes, strict=True):
         right = None
         if labels is not None:
-            named = [fp32.classes[i] for i in first]
+            named = [fp32.classes[i] for i in firsts[name]]
             right = float(np.mean([a == b for a, b in zip(named, labels, strict=True)]))
-        agreement = float((first == firsts["fp32"]).mean())
+        if detects:
+            agreement = _same_boxes(answers["fp32"], answers[name])
+        else:
+            agreement = float((firsts[name] == firsts["fp32"]).mean())
         found[name] = Figures(size, statistics.median(times[name]), agreement, right)
     return Comparison(len(pixels), found["fp32"], found["int8"])
 
 
-def _first_classes(answer: np.ndarray) -> np.ndarray:
+def _first_classes(answers: Sequence[np.ndarray]) -> np.ndarray:
     """Of logits [N] one class, of [N, h, w] one for each pixel; a mask [H, W] has them already."""
-    return answer.ravel() if answer.ndim == 2 else np.atleast_1d(answer.argmax(0)).ravel()
+    return np.concatenate(
+        [a.ravel() if a.ndim == 2 else np.atleast_1d(a.argmax(0)).ravel() for a in answers]
+    )
+
+
+def _same_boxes(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> float:
+    """The share of detections that both have; 1 where there are none at all."""
+    pairs = [[detections_of(a) for a in pair] for pair in zip(first, second, strict=True)]
+    seen = np.concatenate([has_partner(*p) for a, b in pairs for p in ((a, b), (b, a))])
+    return float(seen.mean()) if len(seen) else 1.0
 
 
 def labels_of(paths: Sequence[object], classes: Sequence[str]) -> list[str] | None:

@@ -39,7 +39,7 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
         program,
         convert_to="mlprogram",
         inputs=[image],
-        outputs=None if classifies else [ct.TensorType(name=form.output_names[0])],
+        outputs=None if classifies else [ct.TensorType(name=n) for n in form.output_names],
         classifier_config=ct.ClassifierConfig(record.labels) if classifies else None,
         minimum_deployment_target=ct.target.iOS16,
         compute_precision=precision,
@@ -67,7 +67,7 @@ class Named(torch.nn.Module):
         super().__init__()
         self.form = form
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         found = self.form(pixels)
         return found.to(torch.int32) if self.form.output == "mask" else found
 

@@ -11,11 +11,18 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from mobilevitv2.deploy.compare import Comparison, compare, labels_of
 from mobilevitv2.deploy.form import ExportForm
+from mobilevitv2.deploy.pictures import (
+    calibration,
+    chosen,
+    for_size,
+    prepared,
+    sizes_to_verify,
+    usual_size,
+)
 from mobilevitv2.deploy.request import (
     TARGETS,
     Request,
@@ -24,20 +31,15 @@ from mobilevitv2.deploy.request import (
     check_installed,
     parse_sizes,
 )
-from mobilevitv2.deploy.verify import Verification, images_below, pictures, verify
-from mobilevitv2.errors import ConfigError, DataError, ExportError, ImageError
+from mobilevitv2.deploy.verify import Verification, verify
+from mobilevitv2.errors import ConfigError, DataError, ExportError
 from mobilevitv2.exported import ExportedNetwork
-from mobilevitv2.images import ImageSource, load_image
+from mobilevitv2.images import ImageSource
 from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor, task_of_model
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.runtime.record import MULTIPLE, Record
-from mobilevitv2.views import size_of_a_square, whole_image
+from mobilevitv2.runtime.record import Record
 
 TargetName = Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"]
-
-CALIBRATED_WITH = 200  # images
-FEWEST = 10  # images that a calibration can do with
-VERIFIED_WITH = 200
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def export(
     batch: int | Literal["any"] | None = None,
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32",
     input: Literal["float", "uint8"] = "float",
-    output: Literal["logits", "top_k", "mask"] = "logits",
+    output: Literal["logits", "top_k", "mask", "boxes", "detections"] = "logits",
     top_k: int = 5,
     opset: int = 20,
     calibrate: str | Path | None = None,
@@ -87,11 +89,11 @@ def export(
     """Write a model for another runtime, and run it there on images beside the original.
 
     `image_size` is a side, (height, width), a list of such, or "any" for all multiples of 32 px; by
-    default what the processor makes, of a segmenter any size where the target can. Its `output` may
-    be mask, the class of every pixel of the input; a classifier's may be top_k. `batch` is a number
-    or "any", by default any where the target can, else 1. `input` uint8 is RGB pixels [B, H, W, 3],
-    scaled in the file. int8 needs `calibrate`, a folder of images like those to come. `images` is a
-    folder to verify on.
+    default what the processor makes, of a segmenter any size where the target can. `output` may
+    also be what is made of the logits: a classifier's top_k, a segmenter's mask, a detector's boxes
+    or detections; see `Record.output`. `batch` is a number or "any", by default any where the
+    target can, else 1. `input` uint8 is RGB pixels [B, H, W, 3], scaled in the file. int8 needs
+    `calibrate`, a folder of images like those to come. `images` is a folder to verify on.
 
     The file appears when all is done. One that answers otherwise than its model is set aside as
     `.rejected`, and ExportError says by how much. Raises FileExistsError unless `overwrite`,
@@ -107,9 +109,9 @@ def export(
     model = open_model(source).float()
     processor = open_processor(source, model)
     task = task_of_model(model)
-    sizes = parse_sizes(image_size or _usual_size(processor, task, target))
+    sizes = parse_sizes(image_size or usual_size(processor, task, target))
     if sizes:
-        processor = _for_size(processor, sizes[0], task)
+        processor = for_size(processor, sizes[0], task)
     if (precision == "int8") != (calibrate is not None):
         raise ConfigError(
             "int8 and a folder of images to calibrate with go together: give both, or neither."
@@ -124,7 +126,7 @@ def export(
         output=output,
         top_k=top_k,
         opset=opset,
-        calibration=_calibration(calibrate, processor, input, batch) if calibrate else [],
+        calibration=calibration(calibrate, processor, task, input, batch) if calibrate else [],
     )
     record = _record(model, processor, request, to)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -132,11 +134,11 @@ def export(
         written = Path(folder) / (out.name if target.suffix else "model")
         _write(model, processor, request, record, written)
         checks: list[Verification] = []
-        chosen: list[ImageSource] = []
+        pictures: list[ImageSource] = []
         described = "nothing: its runtime is not on this machine"
         if target.runs_here:
-            chosen, described = _chosen(images or calibrate)
-            checks = _verify(written, model, processor, request, chosen)
+            pictures, described = chosen(images or calibrate)
+            checks = _verify(written, model, processor, request, pictures)
         if failed := [check for check in checks if not check.passed]:
             aside = out.with_name(out.name + ".rejected")
             _move(written, aside)
@@ -150,7 +152,7 @@ def export(
             full.parent.mkdir()
             plain = replace(request, precision="fp32", calibration=[])
             _write(model, processor, plain, replace(record, precision="fp32"), full)
-            comparison = _compare(full, written, processor, chosen)
+            comparison = _compare(full, written, processor, pictures)
         _move(written, out)
     result = Export(out, to, _bytes(out), record, checks, described, comparison)
     report = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
@@ -176,7 +178,7 @@ def _compare(
     fp32: Path, int8: Path, processor: MobileViTImageProcessor, images: Sequence[ImageSource]
 ) -> Comparison:
     files = [ExportedNetwork(path, precision="fp32") for path in (fp32, int8)]
-    pairs = [(image, _prepared([image], processor)) for image in images]
+    pairs = [(image, prepared([image], processor, files[0].task)) for image in images]
     good = [(image, arrays[0]) for image, arrays in pairs if arrays]
     return compare(
         files[0],
@@ -211,31 +213,6 @@ def _batch(batch: int | str | None, target: Target) -> int | None:
     if isinstance(batch, bool) or not isinstance(batch, int):
         raise ConfigError(f"batch is {batch!r}; a whole number or any is wanted.")
     return batch
-
-
-def _usual_size(processor: MobileViTImageProcessor, task: str, target: Target) -> Any:
-    """What the processor makes; of a segmenter, which cuts nothing off, any size or a square."""
-    if task == "segmentation" and "any" in target.sizes:
-        return "any"
-    return size_of_a_square(processor)
-
-
-def _for_size(
-    processor: MobileViTImageProcessor, size: tuple[int, int], task: str
-) -> MobileViTImageProcessor:
-    """A classifier's with another crop, and its resize in proportion; a segmenter's uncropped."""
-    if task == "segmentation":
-        return replace(processor, do_resize=True, size={"height": size[0], "width": size[1]})
-    old = (processor.crop_size["height"], processor.crop_size["width"])
-    if size == old and processor.do_center_crop:
-        return processor
-    scale = min(size) / min(old)
-    crop = {"height": size[0], "width": size[1]}
-    shortest = processor.size.get("shortest_edge")
-    if size[0] != size[1] or shortest is None:
-        return replace(processor, size=crop, crop_size=crop, do_resize=True, do_center_crop=True)
-    resized = {"shortest_edge": max(round(shortest * scale), size[0])}
-    return replace(processor, size=resized, crop_size=crop, do_resize=True, do_center_crop=True)
 
 
 def _record(
@@ -278,45 +255,6 @@ def _hash(model: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _calibration(
-    folder: str | Path, processor: MobileViTImageProcessor, input: str, batch: Any
-) -> list[np.ndarray]:
-    """What the graph takes, one image at a time, of up to 200 images."""
-    found = images_below(folder, CALIBRATED_WITH)
-    arrays = _prepared(found, processor)
-    if len(arrays) < FEWEST:
-        raise DataError(
-            f"{folder} has {len(arrays)} readable images; at least {FEWEST}, better "
-            f"{CALIBRATED_WITH}, are wanted to calibrate with."
-        )
-    if input == "uint8":
-        raise ConfigError("int8 with uint8 input is not there; leave the input float.")
-    if batch not in (None, "any", 1):
-        raise ConfigError("int8 is calibrated one image at a time; leave batch out.")
-    return [array[None] for array in arrays]
-
-
-def _prepared(
-    images: Sequence[ImageSource], processor: MobileViTImageProcessor
-) -> list[np.ndarray]:
-    arrays = []
-    for image in images:
-        try:
-            picture = load_image(image)
-        except (ImageError, OSError):
-            continue
-        cut = processor.do_center_crop
-        how = processor if cut else whole_image(processor, picture.size)
-        arrays.append(how(picture).pixel_values[0])
-    return arrays
-
-
-def _chosen(folder: str | Path | None) -> tuple[list[ImageSource], str]:
-    if folder is None:
-        return pictures()
-    return images_below(folder, VERIFIED_WITH), f"images of {folder}"
-
-
 def _verify(
     path: Path,
     model: TaskModel,
@@ -325,21 +263,18 @@ def _verify(
     images: Sequence[ImageSource],
 ) -> list[Verification]:
     """At each size (for any: two), and in each precision that the runtime would choose."""
-    sizes: list[tuple[int, int]] | None = request.sizes
-    if sizes is None:
-        size = size_of_a_square(processor)
-        square = tuple(-(-side // MULTIPLE) * MULTIPLE for side in size)
-        sizes = [(square[0], square[1]), (square[0] + MULTIPLE, square[1] + 2 * MULTIPLE)]
     checks = []
     for precision in ("fp32", "auto"):
         exported = ExportedNetwork(path, precision=precision)
         if precision == "auto" and exported.runtime.precision == "fp32":
             continue
-        for size in sizes:
-            pixels = _prepared(images, _for_size(processor, size, request.task))
+        for size in sizes_to_verify(request.sizes, processor):
+            pixels, own = (
+                prepared(images, for_size(p, size, request.task), request.task)
+                for p in (processor, exported.open_processor())
+            )
             if not pixels:
                 raise DataError("there is no readable image to verify with.")
-            own = _prepared(images, _for_size(exported.open_processor(), size, request.task))
             checks.append(verify(exported, model, pixels, own))
     return checks
 

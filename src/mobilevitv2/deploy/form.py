@@ -6,9 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mobilevitv2.deploy.detector import DetectorAnswers
 from mobilevitv2.deploy.fuse import fuse
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.live import TaskModel
+from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 from mobilevitv2.processor import MobileViTImageProcessor
 
 
@@ -18,7 +20,8 @@ class ExportForm(nn.Module):
     Input: float, prepared pixels [B, 3, H, W]; or uint8, RGB pixels [B, H, W, 3], which it scales
     and whose channels it orders as the processor would. Output: logits [B, classes], of a segmenter
     [B, classes, h, w]; or top_k, probabilities [B, k], best first, and their class numbers, int64
-    [B, k]; or mask, class numbers uint8 [B, H, W] (int64 beyond 256 classes).
+    [B, k]; or mask, class numbers uint8 [B, H, W] (int64 beyond 256 classes). Of a detector it is
+    what `DetectorAnswers` gives.
     """
 
     def __init__(
@@ -32,6 +35,9 @@ class ExportForm(nn.Module):
         elementary = request.target.elementary_norms
         self.model = fuse(model.cpu().float(), fixed, products=True, elementary=elementary)
         self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+        self.detects = None
+        if isinstance(self.model, MobileViTV2ForObjectDetection):
+            self.detects = DetectorAnswers(self.model, request)
         self.takes_bytes = request.input == "uint8"
         if self.takes_bytes:
             self._prepare_in_stem(processor)
@@ -39,9 +45,11 @@ class ExportForm(nn.Module):
         self.output = request.output
         self.mask_type = torch.uint8 if len(model.config.id2label or {}) <= 256 else torch.int64
 
-    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self.takes_bytes:
             pixels = pixels.permute(0, 3, 1, 2).to(self.model.dtype)
+        if self.detects is not None:
+            return self.detects(pixels)
         logits = self.model(pixels, return_dict=True).logits
         if self.output == "logits":
             return logits
@@ -64,6 +72,12 @@ class ExportForm(nn.Module):
     @property
     def output_names(self) -> list[str]:
         """In the order of the outputs."""
+        if self.detects is not None:
+            return {
+                "logits": ["logits", "boxes"],
+                "boxes": ["scores", "corners"],
+                "detections": ["scores", "labels", "corners"],
+            }[self.output]
         return {"top_k": ["scores", "classes"]}.get(self.output, [self.output])
 
     def example(self, size: tuple[int, int], batch: int = 2) -> Tensor:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.export import Dim
 
+from mobilevitv2.deploy.detector import translations
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import ConfigError, require
@@ -44,6 +45,7 @@ def to_onnx(form: ExportForm, request: Request) -> Any:
         input_names=["pixels"],
         output_names=form.output_names,
         dynamic_shapes=(free_axes(request),),
+        custom_translation_table=translations(),
         verbose=False,
     )
     assert program is not None

@@ -13,7 +13,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
-    """Make the file."""
+    """Make the file.
+
+    That of a detector for any size answers rightly at all, but torch's guards turn down 256 px and
+    less: without this package, `program.module(check_guards=False)` opens it for these as well.
+    """
     module = InPrecision(form, DTYPES[request.precision]).eval()
     example = (form.example(request.example_size, request.batch or 2),)
     program = torch.export.export(module, example, dynamic_shapes=(free_axes(request),))

@@ -32,24 +32,30 @@ class Target:
     runs_here: bool = True
     alone: bool = False
     """Its package pins another torch than the rest, so it wants an environment of its own."""
-    outputs: tuple[str, ...] = ("logits", "top_k", "mask")
+    outputs: tuple[str, ...] = ("logits", "top_k", "mask", "boxes")
     inputs: tuple[str, ...] = ("float", "uint8")
 
 
-OUTPUTS = {"classification": ("logits", "top_k"), "segmentation": ("logits", "mask")}
+OUTPUTS = {
+    "classification": ("logits", "top_k"),
+    "segmentation": ("logits", "mask"),
+    "detection": ("logits", "boxes", "detections"),
+}
+WITH_SUPPRESSION = ("logits", "top_k", "mask", "boxes", "detections")
 EVERY_SIZE = ("one", "several", "any")
 TARGETS = {
     "onnx": Target(
         "ONNX", ".onnx", "onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx",
-        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True,
+        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION,
     ),
     "openvino": Target(
         "OpenVINO", ".xml", "openvino", ("onnx", "onnxscript", "openvino"), "openvino",
-        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True,
+        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION,
     ),
     "coreml": Target(
         "Core ML", ".mlpackage", "coreml", ("coremltools",), "coreml", ("fp32", "fp16"), ("one",),
-        elementary_norms=True, runs_here=False, outputs=("logits", "mask"), inputs=("float",),
+        elementary_norms=True, runs_here=False, outputs=("logits", "mask", "boxes"),
+        inputs=("float",),
     ),
     "executorch": Target(
         "ExecuTorch", ".pte", "executorch", ("executorch", "torchao"), "executorch",
@@ -65,7 +71,7 @@ TARGETS = {
     ),
     "web": Target(
         "the web", "", "web", ("onnx", "onnxscript", "onnxruntime"), "onnx",
-        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True,
+        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION,
     ),
 }  # fmt: skip
 
@@ -114,7 +120,14 @@ class Request:
 
     @property
     def example_size(self) -> tuple[int, int]:
-        """A size to trace the model with."""
+        """A size to trace the model with.
+
+        Of a detector for several sizes one at which only the last map is a single cell, as that is
+        at every size: an exporter takes what has a side of 1 once for something that always has.
+        """
+        several = self.sizes is None or len(self.sizes) > 1
+        if self.task == "detection" and several:
+            return 320, 384
         return self.sizes[0] if self.sizes else (256, 256)
 
 

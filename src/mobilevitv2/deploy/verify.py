@@ -2,21 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
+from mobilevitv2.deploy.agreement import box_agreement
 from mobilevitv2.exported import ExportedNetwork
-from mobilevitv2.images import ImageSource
-from mobilevitv2.live import TaskModel
+from mobilevitv2.live import LiveNetwork, TaskModel
 
 CLOSE = 1e-4  # largest difference of fp32 files, relative to the largest logit
 HALF = 0.01  # share of images that may get another first class in fp16 and bf16
+HALF_OF_BOXES = 0.05  # of detections: of two nearly as good boxes another one may be kept
 BATCH = 8
 
 
@@ -34,33 +33,50 @@ class Verification:
     scale: float
     """The largest logit, or 1."""
     agreement: float
-    """Share of images, of a segmenter of pixels, with the same first class, in [0, 1]."""
+    """Share of images, of a segmenter of pixels, with the same first class, in [0, 1]; of a
+    detector, of detections that both have."""
     masks: bool = False
     """Whether it is a segmenter."""
+    box_difference: float | None = None
+    """Of a detector: largest difference of a box's number, in parts of the image."""
+    detections: int | None = None
+    """Of a detector: how many were looked for in the other answer, of both answers."""
 
     @property
     def passed(self) -> bool:
         """Whether this is the same model; an int8 file is judged by its accuracy instead."""
-        close = self.precision != "fp32" or self.difference <= CLOSE * self.scale
+        apart = max(self.difference / self.scale, self.box_difference or 0.0)
+        close = self.precision != "fp32" or apart <= CLOSE
         others = 1 - self.agreement
-        if not self.masks:  # whole images differ, or none
+        if not self.masks and self.detections is None:  # whole images differ, or none
             others = round(self.images * others) / self.images
         return close and others <= self._allowed
 
     @property
     def _allowed(self) -> float:
-        """Share that may get another first class: in half precision 0.01, and always one image."""
+        """Share that may get another first class: in half precision 0.01, and always one image.
+
+        Of detections 0.05, in fp32 0.01, and always one with its counterpart: which of two equal
+        ones is kept is left to rounding.
+        """
         if self.precision == "int8":
             return 1.0
+        if self.detections is not None:
+            one = 2 / max(self.detections, 2)
+            return max(one, HALF if self.precision == "fp32" else HALF_OF_BOXES)
         if self.precision == "fp32":
             return 0.0
         return HALF if self.masks else max(1 / self.images, HALF)
 
     def __str__(self) -> str:
         what = "same class of pixels" if self.masks else "same first class"
+        boxes = ""
+        if self.detections is not None:
+            what = f"same detections ({self.detections} in both)"
+            boxes = f", of boxes {self.box_difference:.1e} of the image"
         return (
             f"{self.precision}, {self.size[0]}x{self.size[1]} px, {self.images} images: "
-            f"largest difference {self.difference / self.scale:.1e} of scale, "
+            f"largest difference {self.difference / self.scale:.1e} of scale{boxes}, "
             f"{what} {100 * self.agreement:.1f} %"
         )
 
@@ -79,17 +95,23 @@ def verify(
 
     `given` are the same images as the file wants them prepared, where that is not the same. First
     classes that the model itself holds for equal, to within the allowed difference, do not count
-    as different.
+    as different. A detector's answers agree where both show the same class in the same place.
     """
-    difference = scale = 0.0
+    live, detects = LiveNetwork(model), exported.task == "detection"
+    difference = scale = box_difference = 0.0
     agreed = []
     for start in range(0, len(pixels), BATCH):
         batch, same = (np.stack(p[start : start + BATCH]) for p in (pixels, given or pixels))
-        with torch.inference_mode():
-            logits = model(torch.from_numpy(batch), return_dict=True).logits.double()
-        apart, largest, agrees = _compared(exported, logits, exported(same))
+        wanted, found = live(batch), exported(same)
+        if detects:
+            seen = box_agreement(wanted, found, exported.record.output)
+            apart, largest, agrees = seen.difference, seen.scale, seen.partners
+            box_difference = max(box_difference, seen.box_difference)
+        else:
+            apart, largest, agrees = _compared(exported, torch.from_numpy(wanted).double(), found)
         difference, scale = max(difference, apart), max(scale, largest)
         agreed.append(agrees)
+    together = np.concatenate(agreed)
     quantised = exported.record.precision == "int8"
     return Verification(
         images=len(pixels),
@@ -97,8 +119,10 @@ def verify(
         precision="int8" if quantised else _precision(exported),
         difference=difference,
         scale=scale,
-        agreement=float(np.concatenate(agreed).mean()),
+        agreement=float(together.mean()) if len(together) else 1.0,
         masks=exported.task == "segmentation",
+        box_difference=box_difference if detects else None,
+        detections=len(together) if detects else None,
     )
 
 
@@ -136,39 +160,3 @@ def _precision(exported: ExportedNetwork) -> str:
 def _softmax(logits: np.ndarray) -> np.ndarray:
     weights = np.exp(logits - logits.max(1, keepdims=True))
     return weights / weights.sum(1, keepdims=True)
-
-
-def pictures(count: int = 32) -> tuple[list[ImageSource], str]:
-    """Images to verify with where none are given, and what they are.
-
-    Parts of the two photos that scikit-learn brings; without it, drawn noise.
-    """
-    generator = np.random.default_rng(0)
-    try:
-        from sklearn.datasets import load_sample_images
-    except ImportError:
-        return [_noise(generator) for _ in range(count)], "drawn noise, for want of photos"
-    photos = load_sample_images().images
-    parts: list[ImageSource] = []
-    for i in range(count):
-        photo = photos[i % len(photos)]
-        side = int(generator.integers(96, min(photo.shape[:2])))
-        top, left = (int(generator.integers(0, n - side + 1)) for n in photo.shape[:2])
-        parts.append(Image.fromarray(photo[top : top + side, left : left + side]))
-    return parts, "parts of scikit-learn's two photos"
-
-
-def _noise(generator: np.random.Generator) -> Image.Image:
-    """Smooth noise, from 3 to 48 blots a side."""
-    blots = int(generator.integers(3, 49))
-    pixels = generator.integers(0, 256, (blots, blots, 3), np.uint8)
-    return Image.fromarray(pixels).resize((320, 320), Image.Resampling.BICUBIC)
-
-
-def images_below(folder: str | Path, count: int) -> list[ImageSource]:
-    """Up to `count` images of a folder and the folders in it, evenly taken from all."""
-    from mobilevitv2.collect import collect_images
-
-    found = [item.source for item in collect_images([str(folder)])]
-    step = max(len(found) / count, 1)
-    return [found[int(i * step)] for i in range(min(count, len(found)))]

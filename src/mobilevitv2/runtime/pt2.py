@@ -31,7 +31,7 @@ class Pt2Runtime:
         self.input_shape = tuple(n if isinstance(n, int) else None for n in shape)
         if threads is not None:
             torch.set_num_threads(threads)
-        self.module = program.module()
+        self.module = _unguarded(program)
         self.torch = torch
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
@@ -39,3 +39,15 @@ class Pt2Runtime:
             found = self.module(self.torch.from_numpy(np.ascontiguousarray(pixels)))
         found = found if isinstance(found, tuple | list) else (found,)
         return [tensor.numpy() for tensor in found]
+
+
+def _unguarded(program: Any) -> Any:
+    """The graph, which answers rightly at sizes that torch's guards turn down.
+
+    A detector's for any size was traced where no map has a side of 1, and the guards want that of
+    every image, as memory would be laid out otherwise. What goes in is checked by the record.
+    """
+    try:
+        return program.module(check_guards=False)
+    except TypeError:  # torch before 2.9 has no guards in the graph
+        return program.module()

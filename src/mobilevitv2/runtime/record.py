@@ -22,7 +22,7 @@ class Record:
     """All that a file needs to be used, but for its graph."""
 
     task: str
-    """classification or segmentation"""
+    """classification, segmentation or detection"""
     labels: list[str]
     """The classes in the order of the logits."""
     processor: dict[str, Any]
@@ -35,11 +35,17 @@ class Record:
     """float: prepared pixels, float32 [B, 3, H, W]. uint8: RGB pixels, uint8 [B, H, W, 3]."""
     output: str = "logits"
     """logits: float32 [B, classes], of a segmenter [B, classes, h, w]. top_k: probabilities [B, k]
-    and int64 class numbers [B, k]. mask: class numbers [B, H, W]."""
+    and int64 class numbers [B, k]. mask: class numbers [B, H, W].
+
+    Of a detector, in parts of the image: logits: [B, anchors, 1 + classes], the background first,
+    and boxes [B, anchors, 4] of centre x, centre y, width, height. boxes: scores [B, anchors,
+    classes] and corners [B, anchors, 4] of x1, y1, x2, y2. detections: what is left after
+    non-maximum suppression, scores [B, 200], best first and 0 where there are fewer, int64 labels
+    [B, 200] and corners [B, 200, 4]."""
     top_k: int | None = None
     """How many classes an output of top_k gives."""
     colors: list[list[int]] | None = None
-    """Of a segmenter: RGB of each class."""
+    """RGB of each class, where somebody chose them."""
     precision: str = "fp32"
     target: str = ""
     weights: str = ""

@@ -1,0 +1,135 @@
+"""The images that a file is calibrated with and verified on: which they are, how they are prepared.
+
+A classifier sees a crop, a segmenter the whole image in its own proportions, and a detector the
+whole image stretched to its size.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mobilevitv2.deploy.request import Target
+from mobilevitv2.errors import ConfigError, DataError, ImageError
+from mobilevitv2.images import ImageSource, load_image
+from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.runtime.record import MULTIPLE
+from mobilevitv2.views import size_of_a_square, stretched, whole_image
+
+CALIBRATED_WITH = 200  # images
+FEWEST = 10  # images that a calibration can do with
+VERIFIED_WITH = 200
+
+
+def usual_size(processor: MobileViTImageProcessor, task: str, target: Target) -> Any:
+    """What the processor makes of a square; of a segmenter any size, where the target can."""
+    if task == "segmentation" and "any" in target.sizes:
+        return "any"
+    return size_of_a_square(processor)
+
+
+def sizes_to_verify(
+    sizes: list[tuple[int, int]] | None, processor: MobileViTImageProcessor
+) -> list[tuple[int, int]]:
+    """Those that go in; where any does, the processor's and one of another shape."""
+    if sizes is not None:
+        return sizes
+    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in size_of_a_square(processor))
+    return [(height, width), (height + MULTIPLE, width + 2 * MULTIPLE)]
+
+
+def for_size(
+    processor: MobileViTImageProcessor, size: tuple[int, int], task: str
+) -> MobileViTImageProcessor:
+    """A classifier's with another crop, and its resize in proportion; the others' uncropped."""
+    if task != "classification":
+        return stretched(processor, *size)
+    old = (processor.crop_size["height"], processor.crop_size["width"])
+    if size == old and processor.do_center_crop:
+        return processor
+    scale = min(size) / min(old)
+    crop = {"height": size[0], "width": size[1]}
+    shortest = processor.size.get("shortest_edge")
+    if size[0] != size[1] or shortest is None:
+        return replace(processor, size=crop, crop_size=crop, do_resize=True, do_center_crop=True)
+    resized = {"shortest_edge": max(round(shortest * scale), size[0])}
+    return replace(processor, size=resized, crop_size=crop, do_resize=True, do_center_crop=True)
+
+
+def prepared(
+    images: Sequence[ImageSource], processor: MobileViTImageProcessor, task: str
+) -> list[np.ndarray]:
+    """float32 [3, H, W] of each image that can be read."""
+    as_it_is = processor.do_center_crop or (task == "detection" and "height" in processor.size)
+    arrays = []
+    for image in images:
+        try:
+            picture = load_image(image)
+        except (ImageError, OSError):
+            continue
+        how = processor if as_it_is else whole_image(processor, picture.size)
+        arrays.append(how(picture).pixel_values[0])
+    return arrays
+
+
+def calibration(
+    folder: str | Path, processor: MobileViTImageProcessor, task: str, input: str, batch: Any
+) -> list[np.ndarray]:
+    """What the graph takes, one image at a time, of up to 200 images."""
+    arrays = prepared(images_below(folder, CALIBRATED_WITH), processor, task)
+    if len(arrays) < FEWEST:
+        raise DataError(
+            f"{folder} has {len(arrays)} readable images; at least {FEWEST}, better "
+            f"{CALIBRATED_WITH}, are wanted to calibrate with."
+        )
+    if input == "uint8":
+        raise ConfigError("int8 with uint8 input is not there; leave the input float.")
+    if batch not in (None, "any", 1):
+        raise ConfigError("int8 is calibrated one image at a time; leave batch out.")
+    return [array[None] for array in arrays]
+
+
+def chosen(folder: str | Path | None) -> tuple[list[ImageSource], str]:
+    """Images to verify on, and what they are."""
+    if folder is None:
+        return pictures()
+    return images_below(folder, VERIFIED_WITH), f"images of {folder}"
+
+
+def pictures(count: int = 32) -> tuple[list[ImageSource], str]:
+    """Images to verify on where none are given, and what they are.
+
+    Parts of the two photos that scikit-learn brings; without it, drawn noise.
+    """
+    generator = np.random.default_rng(0)
+    try:
+        from sklearn.datasets import load_sample_images
+    except ImportError:
+        return [_noise(generator) for _ in range(count)], "drawn noise, for want of photos"
+    photos = load_sample_images().images
+    parts: list[ImageSource] = []
+    for i in range(count):
+        photo = photos[i % len(photos)]
+        side = int(generator.integers(96, min(photo.shape[:2])))
+        top, left = (int(generator.integers(0, n - side + 1)) for n in photo.shape[:2])
+        parts.append(Image.fromarray(photo[top : top + side, left : left + side]))
+    return parts, "parts of scikit-learn's two photos"
+
+
+def _noise(generator: np.random.Generator) -> Image.Image:
+    """Smooth noise, from 3 to 48 blots a side."""
+    blots = int(generator.integers(3, 49))
+    pixels = generator.integers(0, 256, (blots, blots, 3), np.uint8)
+    return Image.fromarray(pixels).resize((320, 320), Image.Resampling.BICUBIC)
+
+
+def images_below(folder: str | Path, count: int) -> list[ImageSource]:
+    """Up to `count` images of a folder and the folders in it, evenly taken from all."""
+    from mobilevitv2.collect import collect_images
+
+    found = [item.source for item in collect_images([str(folder)])]
+    step = max(len(found) / count, 1)
+    return [found[int(i * step)] for i in range(min(count, len(found)))]
