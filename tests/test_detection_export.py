@@ -91,8 +91,6 @@ def assert_same_boxes(file: Path, bundle: Path, *, close: float = 1e-3) -> None:
         kind("executorch", "executorch", True),
         kind("executorch", "executorch", True, output="boxes", input="uint8"),
         kind("torch", "torch", True),
-        kind("litert", "litert_torch", True),
-        kind("litert", "litert_torch", True, output="boxes", input="uint8"),
     ],
 )
 def test_a_file_answers_as_its_model(to, options, bundle, pictures, tmp_path):

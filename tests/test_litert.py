@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from squares import save_detector, save_pictures
 from tiny import CLASSES, COLOURS, SIZE, picture, save_trained
 from torch import Tensor, nn
 
@@ -79,6 +80,23 @@ def test_two_hundred_photos(bundles, plain, shared_data):
     assert len(found) == 200
     assert np.abs(found - wanted).max() <= 1e-4 * np.abs(wanted).max()
     assert (found.argmax(1) == wanted.argmax(1)).all()
+
+
+@pytest.mark.parametrize("options", [{}, {"output": "boxes", "input": "uint8", "batch": 2}])
+def test_a_detectors_file_finds_the_same_boxes(options, tmp_path):
+    bundle, pictures = save_detector(tmp_path / "m"), save_pictures(tmp_path / "pictures")
+    out = tmp_path / "squares.tflite"
+    result = export(bundle, to="litert", out=out, images=pictures, **options)
+    (check,) = result.checks
+    assert check.passed
+    assert check.detections
+    photos = sorted(pictures.iterdir())
+    wanted = Predictor(bundle, device="cpu")(photos)
+    assert sum(map(len, wanted)) > 10
+    for ours, theirs in zip(Predictor(out, threads=1)(photos), wanted, strict=True):
+        assert ours.labels.tolist() == theirs.labels.tolist()
+        assert np.allclose(ours.boxes, theirs.boxes, atol=0.1)
+    assert_plain(*graph_of(out))
 
 
 # The graph

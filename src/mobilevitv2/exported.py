@@ -88,7 +88,9 @@ class ExportedNetwork:
     def _answers(self, outputs: list[np.ndarray]) -> np.ndarray:
         count = len(self.classes)
         if self.task == "detection":
-            return self._detector_answers([values.astype(np.float32) for values in outputs])
+            return self._detector_answers(
+                [values.astype(np.float32, copy=False) for values in outputs]
+            )
         if self.record.output == "mask":
             return outputs[0]
         if self.record.output == "logits":
