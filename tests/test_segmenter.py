@@ -197,11 +197,11 @@ def test_the_command_prints_a_table_and_csv(bundle, data, count):
     assert all(sum(map(float, line.split(",")[1:])) == pytest.approx(1) for line in lines)
 
 
-def test_drawings_and_masks_want_two_folders(bundle, data, tmp_path):
+def test_drawings_and_masks_want_a_folder_each(bundle, data, tmp_path):
     both = ["--save", str(tmp_path / "out"), "--masks", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["predict", str(bundle), str(data / "val"), *both])
     assert result.exit_code == 2
-    assert "want two folders" in result.stderr
+    assert "want a folder each" in result.stderr
 
 
 def test_a_published_sets_name_is_a_class_list(data, tmp_path):
@@ -220,7 +220,9 @@ def test_masks_of_a_classifier_are_refused(tmp_path):
     command = ["predict", str(save_trained(tmp_path / "m")), str(tmp_path / "red.png")]
     result = CliRunner().invoke(app, [*command, "--masks", str(tmp_path / "masks")])
     assert result.exit_code == 1
-    assert "names whole images, so there are no masks" in result.stderr
+    assert (
+        "masks is for models for segmentation, and this one is for classification" in result.stderr
+    )
 
 
 # Evaluating

@@ -273,7 +273,10 @@ def predict(
     """
     if json_ and csv_:
         raise typer.BadParameter("--json and --csv exclude each other.")
-    for folder in (save, masks, yolo):
+    folders = [folder for folder in (save, masks, yolo) if folder is not None]
+    if len(set(folders)) < len(folders):
+        raise typer.BadParameter("--save, --masks and --yolo want a folder each.")
+    for folder in folders:
         check_folder(folder, overwrite)
     check_file(coco, overwrite)
     from mobilevitv2 import collect, display

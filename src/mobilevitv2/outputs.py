@@ -39,9 +39,6 @@ class Outputs:
             raise ConfigError(
                 f"{wrong[0]} is for models for {TASK_OF[wrong[0]]}, and this one is for {task}."
             )
-        places = [place for place in (save, masks, yolo) if place is not None]
-        if len(set(places)) < len(places):
-            raise ConfigError("drawings, masks and labels want a folder each; two are the same.")
         self.found = found
         self.drawn = output_paths(found, save) if save else None
         self.masks = output_paths(found, masks, suffixes=(".png",)) if masks else None

@@ -15,7 +15,7 @@ from mobilevitv2.deploy.request import Request
 from mobilevitv2.detections import DETECTIONS, LEAST_SCORE, OVERLAP, suppress
 from mobilevitv2.errors import require
 from mobilevitv2.model.anchors import make_anchors
-from mobilevitv2.model.boxes import decode
+from mobilevitv2.model.boxes import decode, to_corners
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
 
 
@@ -46,7 +46,7 @@ class DetectorAnswers:
         boxes = decode(_fp32(offsets), anchors)
         if self.output == "logits":
             return logits, boxes
-        scores, corners = _fp32(logits).softmax(-1)[..., 1:], corners_of(boxes)
+        scores, corners = _fp32(logits).softmax(-1)[..., 1:], to_corners(boxes)
         if self.output == "boxes":
             return scores, corners
         return best(suppressed(scores.transpose(1, 2).contiguous(), corners), corners)
@@ -57,12 +57,6 @@ def answers_of(
 ) -> tuple[Tensor, list[tuple[int, int]]]:
     """What the head says of all anchors, [B, a, 4 + 1 + N], and the sizes of its maps."""
     return model.detection_head(*model.mobilevitv2.stages(pixels, [3, 4]))
-
-
-def corners_of(boxes: Tensor) -> Tensor:
-    """`to_corners` without a whole number in it, for which XNNPACK has no operator."""
-    centre, half = boxes[..., :2], boxes[..., 2:] * 0.5
-    return torch.cat([centre - half, centre + half], -1)
 
 
 def _fp32(values: Tensor) -> Tensor:
