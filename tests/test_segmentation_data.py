@@ -388,7 +388,7 @@ MISTAKES: dict[str, Callable[[Path], object]] = {
     "no pair of the folder can be used: .*0.jpg is empty": lambda f: [
         path.write_text("") for path in (f / "images").iterdir()
     ],
-    "one usable pair, so none is left to validate": lambda f: [
+    "one usable image, so none is left to validate": lambda f: [
         path.unlink() for path in f.glob("*/[1-9].*")
     ],
     r"0.png holds 2 \(as 4 other masks do\), but .*classes.txt has 2 classes, so 0 to 1": (

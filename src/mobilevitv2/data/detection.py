@@ -1,6 +1,5 @@
 """`open_detection`: images with boxes, in any of the common formats, to splits of samples."""
 
-import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -15,6 +14,7 @@ from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.found_boxes import FoundBoxes
 from mobilevitv2.data.mask_layouts import is_segmentation
 from mobilevitv2.data.pairs import NAMED
+from mobilevitv2.data.split_names import divide
 from mobilevitv2.errors import DataError
 
 __all__ = ["BoxedSample", "Boxes", "DetectionData", "comes_split", "is_detection", "open_detection"]
@@ -159,7 +159,7 @@ def open_detection(
         splits["val"] = splits.pop("test")  # where it is all there is
     if "val" not in splits:
         whole = splits.pop("train" if "train" in splits else "all")
-        splits["train"], splits["val"] = _divide(source, whole, val_share, seed)
+        splits["train"], splits["val"] = divide(source, whole, val_share, seed)
     return DetectionData(
         name=source.resolve().name,
         classes=names,
@@ -204,19 +204,6 @@ def _check_some(source: Path, found: FoundBoxes, checked: CheckedBoxes) -> None:
             f"{source} has no box to train on in {len(checked.splits[part]):,} images{what}. Draw "
             "some, or correct the annotations."
         )
-
-
-def _divide(
-    source: Path, samples: list[BoxedSample], share: float, seed: int
-) -> tuple[list[BoxedSample], list[BoxedSample]]:
-    """The samples in two, in their order: `share` go into the second part, drawn by `seed`."""
-    if len(samples) < 2:
-        raise DataError(f"{source} has one usable image, so none is left to validate. Add more.")
-    order = list(range(len(samples)))
-    random.Random(str(seed)).shuffle(order)
-    drawn = set(order[: min(max(round(len(samples) * share), 1), len(samples) - 1)])
-    first = [sample for i, sample in enumerate(samples) if i not in drawn]
-    return first, [samples[i] for i in sorted(drawn)]
 
 
 def _tally(samples: list[BoxedSample], classes: int) -> tuple[list[int], list[int]]:

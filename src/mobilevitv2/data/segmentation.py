@@ -1,6 +1,5 @@
 """`open_segmentation`: a folder of images and masks to splits of pairs whose classes are known."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from mobilevitv2.data.mask_layouts import find_layout, is_segmentation
 from mobilevitv2.data.masks import IGNORED, MaskLook, class_table, read_classes
 from mobilevitv2.data.pair_check import PairCheck, check_values, look_at_pairs
 from mobilevitv2.data.pairs import NAMED, MaskedSample, find_pairs
+from mobilevitv2.data.split_names import divide
 from mobilevitv2.errors import DataError
 
 __all__ = ["IGNORED", "MaskedSample", "SegmentationData", "is_segmentation", "open_segmentation"]
@@ -140,7 +140,7 @@ def open_segmentation(
     }
     if "val" not in splits:
         whole = splits.pop("train" if "train" in splits else "all")
-        splits["train"], splits["val"] = _divide(source, whole, val_share, seed)
+        splits["train"], splits["val"] = divide(source, whole, val_share, seed)
     return SegmentationData(
         name=source.resolve().name,
         classes=chosen.names,
@@ -186,19 +186,6 @@ def _usable(
             f"{check.unreadable.get(str(bad), why)}. Export the images and masks again."
         )
     return usable
-
-
-def _divide(
-    source: Path, pairs: list[MaskedSample], share: float, seed: int
-) -> tuple[list[MaskedSample], list[MaskedSample]]:
-    """The pairs in two, in their order: `share` go into the second part, drawn by `seed`."""
-    if len(pairs) < 2:
-        raise DataError(f"{source} has one usable pair, so none is left to validate. Add more.")
-    order = list(range(len(pairs)))
-    random.Random(str(seed)).shuffle(order)
-    drawn = set(order[: min(max(round(len(pairs) * share), 1), len(pairs) - 1)])
-    first = [pair for i, pair in enumerate(pairs) if i not in drawn]
-    return first, [pairs[i] for i in sorted(drawn)]
 
 
 def _tally(

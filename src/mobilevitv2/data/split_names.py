@@ -1,10 +1,14 @@
-"""Splits told by the names of folders, of files and of lists."""
+"""Splits told by the names of folders, of files and of lists; or drawn."""
 
 import os
+import random
 from pathlib import Path
+from typing import TypeVar
 
 from mobilevitv2.data.folders import TEST, TRAIN, VAL_NAMES
 from mobilevitv2.errors import DataError
+
+Sample = TypeVar("Sample")
 
 SPLIT_NAMES = {"train": (TRAIN, "training"), "val": VAL_NAMES, "test": (TEST, "testing")}
 
@@ -39,3 +43,16 @@ def names_in(path: Path) -> tuple[str, ...]:
     if not names:
         raise DataError(f"{path} names no images. Write a name a line, or remove the file.")
     return names
+
+
+def divide(
+    source: Path, samples: list[Sample], share: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """The samples in two, in their order: `share` go into the second part, drawn by `seed`."""
+    if len(samples) < 2:
+        raise DataError(f"{source} has one usable image, so none is left to validate. Add more.")
+    order = list(range(len(samples)))
+    random.Random(str(seed)).shuffle(order)
+    drawn = set(order[: min(max(round(len(samples) * share), 1), len(samples) - 1)])
+    first = [sample for i, sample in enumerate(samples) if i not in drawn]
+    return first, [samples[i] for i in sorted(drawn)]
