@@ -51,6 +51,7 @@ FLOORS = {  # a module may import its own folder, and floors below
     "training": 4,
     "evaluation": 4,
     "display": 5,
+    "evaluation_tables": 5,
     "commands": 5,
     "cli": 5,
 }

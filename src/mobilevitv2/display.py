@@ -18,12 +18,10 @@ if TYPE_CHECKING:
     from mobilevitv2.benchmark import Benchmark
     from mobilevitv2.deploy import Export
     from mobilevitv2.deploy.compare import Comparison
-    from mobilevitv2.evaluation import DetectionEvaluation, Evaluation, SegmentationEvaluation
     from mobilevitv2.info import ModelInfo
     from mobilevitv2.training import TrainingResult
 
 BAR = 24  # letters that a score of 1 fills
-MOST_CLASSES = 40  # that a table lists
 MOST_LABELS = 20
 METRICS = {"accuracy": "accuracy", "miou": "mean IoU", "map": "mAP"}
 
@@ -99,7 +97,7 @@ def one_prediction(result: Result) -> RenderableType:
 
 
 def _objects(result: Detection) -> RenderableType:
-    table = _table()
+    table = new_table()
     for name in ("object", "score", "left", "top", "right", "bottom"):
         table.add_column(name, justify="left" if name == "object" else "right")
     for found in result.objects:
@@ -122,7 +120,7 @@ def summary(result: Result) -> Summary:
 
 def predictions(rows: Sequence[Summary]) -> RenderableType:
     """A row for each image."""
-    table = _table()
+    table = new_table()
     table.add_column("image", overflow="fold", ratio=3)
     table.add_column("label", overflow="fold", ratio=2)
     table.add_column("score", justify="right", no_wrap=True)
@@ -142,122 +140,6 @@ def _pairs_of(result: Classification | Segmentation) -> list[tuple[str, float]]:
     if isinstance(result, Segmentation):
         return list(result.shares.items())
     return list(zip(result.labels, result.scores, strict=True))
-
-
-def evaluation(
-    result: "Evaluation | SegmentationEvaluation | DetectionEvaluation",
-) -> RenderableType:
-    """The headline, the classes, and what went wrong."""
-    if hasattr(result, "summary"):
-        return _of_boxes(result)
-    return _of_masks(result) if hasattr(result, "miou") else _of_classes(result)
-
-
-def _of_masks(result: Any) -> RenderableType:
-    headline = Text.assemble(
-        (f"mIoU {_share(result.miou)}", "bold"),
-        f" on {result.count:,} images ({result.data}, {result.split})",
-    )
-    facts = [
-        f"pixels right {_share(result.pixel_accuracy)}",
-        f"mean class accuracy {_share(result.mean_class_accuracy)}",
-        f"{result.images_per_second:,.1f} images/s",
-    ]
-    known = [score for score in result.classes if score.iou == score.iou]  # not nan
-    table = _table()
-    table.add_column("class, hardest first", overflow="fold")
-    for name in ("IoU", "accuracy", "of all pixels"):
-        table.add_column(name, justify="right")
-    for score in sorted(known, key=lambda score: score.iou)[:MOST_CLASSES]:
-        shares = (score.iou, score.accuracy, score.share)
-        table.add_row(Text(score.name), *(f"{100 * share:.1f}" for share in shares))
-    parts: list[RenderableType] = [headline, Text(", ".join(facts), "dim"), "", table]
-    if len(known) > MOST_CLASSES:
-        parts.append(Text(f"and {len(known) - MOST_CLASSES:,} more classes", "dim"))
-    if len(known) < len(result.classes):
-        absent = len(result.classes) - len(known)
-        parts.append(Text(f"{absent:,} classes are in no image, and not predicted", "dim"))
-    return Group(*parts)
-
-
-def _of_boxes(result: Any) -> RenderableType:
-    numbers = result.summary
-    headline = Text.assemble(
-        (f"mAP {_share(numbers['map'])}", "bold"),
-        f", mAP@0.5 {_share(numbers['map_50'])}",
-        f" on {result.count:,} images ({result.data}, {result.split})",
-    )
-    table = _table()
-    table.add_column("")
-    for name in ("all", "small", "medium", "large"):
-        table.add_column(name, justify="right")
-    for name, prefix, first in (("mAP", "map", "map"), ("recall", "mar", "mar_100")):
-        keys = (first, *(f"{prefix}_{area}" for area in ("small", "medium", "large")))
-        table.add_row(name, *(_known(numbers[key]) for key in keys))
-    classes = _table()
-    classes.add_column("class, hardest first", overflow="fold")
-    for name in ("AP", "AP@0.5", "boxes"):
-        classes.add_column(name, justify="right")
-    worst = sorted(result.classes, key=lambda score: (score.ap != score.ap, score.ap))
-    for score in worst[:MOST_CLASSES]:
-        row = (_known(score.ap), _known(score.ap_50), f"{score.boxes:,}")
-        classes.add_row(Text(score.name), *row)
-    facts = [
-        f"mAP@0.75 {_share(numbers['map_75'])}",
-        *(f"recall of {n} boxes an image {_share(numbers[f'mar_{n}'])}" for n in (1, 10, 100)),
-        f"{result.images_per_second:,.1f} images/s",
-    ]
-    parts: list[RenderableType] = [headline, Text(", ".join(facts), "dim"), "", table, "", classes]
-    if len(worst) > MOST_CLASSES:
-        parts.append(Text(f"and {len(worst) - MOST_CLASSES:,} more classes", "dim"))
-    return Group(*parts)
-
-
-def _known(value: float) -> str:
-    return f"{100 * value:.1f}" if value == value else "-"  # nan is equal to nothing
-
-
-def _of_classes(result: Any) -> RenderableType:
-    low, high = result.interval
-    facts = [
-        f"macro F1 {_share(result.macro_f1)}",
-        *([] if result.top5 is None else [f"top 5 {_share(result.top5)}"]),
-        result.channel_order.upper(),
-        f"{result.images_per_second:,.0f} images/s",
-    ]
-    headline = Text.assemble(
-        (f"{_share(result.accuracy)}", "bold"),
-        f" of {result.count:,} images right ({result.data}, {result.split})",
-        (f"   95 % interval: {_share(low)} to {_share(high)}", "dim"),
-    )
-    worst = sorted(result.classes, key=lambda score: score.f1)[:MOST_CLASSES]
-    table = _table()
-    table.add_column("class, hardest first", overflow="fold")
-    for name in ("precision", "recall", "F1", "images"):
-        table.add_column(name, justify="right")
-    for score in worst:
-        shares = (f"{100 * share:.1f}" for share in (score.precision, score.recall, score.f1))
-        table.add_row(Text(score.name), *shares, f"{score.support:,}")
-    parts: list[RenderableType] = [headline, Text(", ".join(facts), "dim"), "", table]
-    if len(worst) < len(result.classes):
-        parts.append(Text(f"and {len(result.classes) - len(worst):,} more classes", "dim"))
-    if mixed := _confusions(result):
-        parts += ["", Text(f"most often confused: {mixed}")]
-    if result.orders is not None:
-        parts += ["", Text(f"channel order: {result.orders}")]
-    return Group(*parts)
-
-
-def _confusions(result: Any) -> str:
-    names = [score.name for score in result.classes]
-    counts = [
-        (count, names[i], names[j])
-        for i, row in enumerate(result.confusion)
-        for j, count in enumerate(row)
-        if count and i != j
-    ]
-    worst = sorted(counts, key=lambda item: -item[0])[:3]
-    return ", ".join(f"{true} taken for {taken} ({count})" for count, true, taken in worst)
 
 
 def model_info(info: "ModelInfo") -> RenderableType:
@@ -304,19 +186,19 @@ def exported(result: "Export") -> RenderableType:
 
 
 def _compared(result: "Comparison") -> RenderableType:
-    table = _table()
+    table = new_table()
     table.add_column("")
     for name in ("MB", "ms an image", "same class", "right"):
         table.add_column(name, justify="right")
     for name, row in (("fp32", result.fp32), ("int8", result.int8)):
-        right = "no labels" if row.accuracy is None else _share(row.accuracy)
-        table.add_row(name, f"{row.bytes / 1e6:.2f}", f"{row.ms:.1f}", _share(row.agreement), right)
+        right = "no labels" if row.accuracy is None else share(row.accuracy)
+        table.add_row(name, f"{row.bytes / 1e6:.2f}", f"{row.ms:.1f}", share(row.agreement), right)
     return table
 
 
 def benchmark(result: "Benchmark") -> RenderableType:
     """Every contender, quickest first, by batch size."""
-    table = _table()
+    table = new_table()
     for name in ("model", "runtime", "precision"):
         table.add_column(name)
     for name in ("batch", "ms", "images/s", "times the quickest"):
@@ -346,12 +228,12 @@ def trained(result: "TrainingResult") -> RenderableType:
     held_out = (
         {}
         if result.test_score is None
-        else {"test": f"{_share(result.test_score)} on held-out images"}
+        else {"test": f"{share(result.test_score)} on held-out images"}
     )
     best = f"epoch {result.best_epoch} of {len(result.history)}"
     return _facts(
         {
-            METRICS[result.metric]: f"{_share(result.score)} on the validation images ({best})",
+            METRICS[result.metric]: f"{share(result.score)} on the validation images ({best})",
             **held_out,
             "time": f"{minutes} min {seconds} s" if minutes else f"{seconds} s",
             "model": str(result.best),
@@ -361,7 +243,8 @@ def trained(result: "TrainingResult") -> RenderableType:
     )
 
 
-def _share(value: float) -> str:
+def share(value: float) -> str:
+    """In percent."""
     return f"{100 * value:.1f} %"
 
 
@@ -374,5 +257,6 @@ def _facts(values: dict[str, str]) -> RenderableType:
     return table
 
 
-def _table() -> Table:
+def new_table() -> Table:
+    """As all of them look."""
     return Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False)

@@ -66,6 +66,7 @@ def evaluate(
     check_file(coco, overwrite)
     from mobilevitv2 import display
     from mobilevitv2.evaluation import evaluate as run
+    from mobilevitv2.evaluation_tables import evaluation
 
     with display.progress("evaluating") as progress:
         result = run(
@@ -88,7 +89,7 @@ def evaluate(
     if json_:
         typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
     else:
-        display.show(display.evaluation(result))
+        display.show(evaluation(result))
     for reason in result.unreadable.values():
         typer.echo(f"left out: {reason}", err=True)
     if report is not None:
