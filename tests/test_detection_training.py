@@ -4,7 +4,6 @@ import csv
 import functools
 import json
 import shutil
-import signal
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from page import Page
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 from squares import NAMES, boxes_of, scene
+from stopping import assert_stopping_changes_nothing
 from typer.testing import CliRunner
 
 from mobilevitv2 import (
@@ -29,7 +29,7 @@ from mobilevitv2 import (
 from mobilevitv2.cli import app
 from mobilevitv2.data import open_detection
 from mobilevitv2.errors import ConfigError, DataError
-from mobilevitv2.training import TrainingInterrupted, TrainingResult, keeper, train
+from mobilevitv2.training import TrainingResult, train
 from mobilevitv2.training.folder import check_same_data, write_settings
 from mobilevitv2.training.recipe import Recipe
 
@@ -125,22 +125,7 @@ def test_the_history_and_the_report_tell_of_it(run):
 
 
 def test_a_stopped_run_ends_with_the_same_weights(data, tmp_path, monkeypatch):
-    two = quick(epochs=2)
-    whole = train(data, out=tmp_path / "whole", quiet=True, **two)
-    told = keeper.Keeper.on_train_epoch_end
-
-    def stop(self, trainer, module):
-        if trainer.current_epoch == 0:
-            self.signal = signal.SIGTERM
-        told(self, trainer, module)
-
-    monkeypatch.setattr(keeper.Keeper, "on_train_epoch_end", stop)
-    with pytest.raises(TrainingInterrupted):
-        train(data, out=tmp_path / "parts", quiet=True, **two)
-    monkeypatch.undo()
-    again = train(data, out=tmp_path / "parts", resume=True, quiet=True)
-    weights = "last/model.safetensors"
-    assert (again.out / weights).read_bytes() == (whole.out / weights).read_bytes()
+    assert_stopping_changes_nothing(data, tmp_path, quick(epochs=2), monkeypatch)
 
 
 def test_changed_boxes_are_noticed_on_resuming(run, data, tmp_path):

@@ -11,6 +11,7 @@ import torch
 from page import Page
 from PIL import Image
 from shapes import CLASSES, COLOURS, quick, save_scenes, trained
+from stopping import assert_stopping_changes_nothing
 
 from mobilevitv2 import (
     MobileViTImageProcessor,
@@ -69,26 +70,7 @@ def test_the_history_and_the_report_tell_of_it(run):
 
 
 def test_a_stopped_run_ends_with_the_same_weights(data, tmp_path, monkeypatch):
-    import signal
-
-    from mobilevitv2.training import TrainingInterrupted, keeper
-
-    two = quick(epochs=2)
-    whole = train(data, out=tmp_path / "whole", quiet=True, **two)
-    told = keeper.Keeper.on_train_epoch_end
-
-    def stop(self, trainer, module):
-        if trainer.current_epoch == 0:
-            self.signal = signal.SIGTERM
-        told(self, trainer, module)
-
-    monkeypatch.setattr(keeper.Keeper, "on_train_epoch_end", stop)
-    with pytest.raises(TrainingInterrupted):
-        train(data, out=tmp_path / "parts", quiet=True, **two)
-    monkeypatch.undo()
-    again = train(data, out=tmp_path / "parts", resume=True, quiet=True)
-    weights = "last/model.safetensors"
-    assert (again.out / weights).read_bytes() == (whole.out / weights).read_bytes()
+    assert_stopping_changes_nothing(data, tmp_path, quick(epochs=2), monkeypatch)
 
 
 def test_fine_tuning_takes_the_backbone_of_a_classifier(data, tmp_path):
