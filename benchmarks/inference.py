@@ -5,10 +5,14 @@ python benchmarks/inference.py [--width 1.0] [--threads 2] [--rounds 20]
 
 import argparse
 from functools import partial
+from typing import Any
 
 import torch
 from measure import interleaved, median, report
 from networks import PEERS, make
+
+from mobilevitv2.benchmark import Logits
+from mobilevitv2.deploy import fuse
 
 
 def main() -> None:
@@ -20,6 +24,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     networks = {name: make(name, options.width).eval() for name in PEERS}
+    model: Any = make("mobilevitv2", options.width).eval()
+    networks["mobilevitv2, fused"] = Logits(fuse(model.model, 256))
     rows = []
     with torch.inference_mode():
         for batch, rounds in ((1, options.rounds), (16, max(3, options.rounds // 5))):
