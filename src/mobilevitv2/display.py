@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from mobilevitv2.predictions import Classification, Detection, Segmentation, percent
+from mobilevitv2.predictions import Classification, Detection, Result, Segmentation, percent
 
 if TYPE_CHECKING:
     from mobilevitv2.benchmark import Benchmark
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 BAR = 24  # letters that a score of 1 fills
 MOST_LABELS = 20
 METRICS = {"accuracy": "accuracy", "miou": "mean IoU", "map": "mAP"}
-
-Result = Classification | Segmentation | Detection
 
 
 def show(*parts: RenderableType) -> None:

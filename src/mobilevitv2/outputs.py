@@ -8,10 +8,9 @@ from typing import Any
 from mobilevitv2.class_names import coco_ids
 from mobilevitv2.collect import Found, output_paths
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.predictions import Classification, Detection, Segmentation
+from mobilevitv2.predictions import Detection, Result, Segmentation
 from mobilevitv2.source import write_atomic
 
-Result = Classification | Segmentation | Detection
 TASK_OF = {"masks": "segmentation", "yolo": "detection", "coco": "detection"}
 
 

@@ -19,7 +19,13 @@ from mobilevitv2.errors import ConfigError, ImageError, require
 from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.images import ImageSource, load_image, name_of
 from mobilevitv2.label_maps import label_map, nearest
-from mobilevitv2.predictions import Classification, Detection, Segmentation, distinct_colours
+from mobilevitv2.predictions import (
+    Classification,
+    Detection,
+    Result,
+    Segmentation,
+    distinct_colours,
+)
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import is_exported
 from mobilevitv2.runtime.opening import Precision
@@ -31,7 +37,6 @@ if TYPE_CHECKING:
     from mobilevitv2.live import TaskModel
 
 ChannelOrder = Literal["rgb", "bgr"]
-Result = Classification | Segmentation | Detection
 
 THRESHOLD = 0.3  # the least score of a box that is worth showing, as in ml-cvnets's demos
 DECODERS = min(4, os.cpu_count() or 1)  # threads that read images ahead of the model

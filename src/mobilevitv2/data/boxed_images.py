@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.annotations import BoxedSample, Boxes
-from mobilevitv2.data.decoded import CACHE_BYTES, DecodedSamples, reduce_to
+from mobilevitv2.data.decoded import DecodedSamples, reduce_to
 from mobilevitv2.images import load_image
 
 
@@ -28,20 +28,9 @@ class BoxedImages(DecodedSamples):
         self,
         samples: Sequence[BoxedSample],
         prepare: Callable[[Image.Image, Boxes, tuple[int, int]], tuple[Any, Any]],
-        *,
-        short_side: int | None = None,
-        replace_broken: bool = True,
-        keep_pixels: bool = False,
-        cache_bytes: int = CACHE_BYTES,
+        **how: Any,
     ) -> None:
-        super().__init__(
-            samples,
-            short_side=short_side,
-            replace_broken=replace_broken,
-            keep_pixels=keep_pixels,
-            cache_bytes=cache_bytes,
-        )
-        self.prepare = prepare
+        super().__init__(samples, prepare, **how)
         self._scales: dict[int, tuple[float, float]] = {}  # across and down, of reduced images
 
     def _decode(self, index: int) -> tuple[Image.Image, ...]:

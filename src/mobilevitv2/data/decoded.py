@@ -1,7 +1,7 @@
 """Samples decoded when asked for, kept in memory while there is room, replaced where broken."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -26,13 +26,15 @@ class DecodedSamples(ABC):
     def __init__(
         self,
         samples: Sequence[Any],
+        prepare: Callable[..., Any],
         *,
-        short_side: int | None,
-        replace_broken: bool,
-        keep_pixels: bool,
-        cache_bytes: int,
+        short_side: int | None = None,
+        replace_broken: bool = True,
+        keep_pixels: bool = False,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
         self.samples = samples
+        self.prepare = prepare
         self.short_side = short_side
         self.replace_broken = replace_broken
         self.keep_pixels = keep_pixels

@@ -1,12 +1,12 @@
 """The images of one split, with their labels."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from PIL import Image
 
 from mobilevitv2.data.classification import Sample
-from mobilevitv2.data.decoded import CACHE_BYTES, DecodedSamples, reduce_to
+from mobilevitv2.data.decoded import DecodedSamples, reduce_to
 from mobilevitv2.images import load_image
 
 NO_TARGET = -1
@@ -24,25 +24,6 @@ class ImageSet(DecodedSamples):
     """
 
     samples: Sequence[Sample]
-
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        prepare: Callable[[Image.Image, tuple[int, int]], Any],
-        *,
-        short_side: int | None = None,
-        replace_broken: bool = True,
-        keep_pixels: bool = False,
-        cache_bytes: int = CACHE_BYTES,
-    ) -> None:
-        super().__init__(
-            samples,
-            short_side=short_side,
-            replace_broken=replace_broken,
-            keep_pixels=keep_pixels,
-            cache_bytes=cache_bytes,
-        )
-        self.prepare = prepare
 
     def _decode(self, index: int) -> tuple[Image.Image, ...]:
         return (reduce_to(load_image(self.samples[index][0]), self.short_side),)

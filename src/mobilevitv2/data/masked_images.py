@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.data.decoded import CACHE_BYTES, DecodedSamples, reduce_to
+from mobilevitv2.data.decoded import DecodedSamples, reduce_to
 from mobilevitv2.data.masks import IGNORED
 from mobilevitv2.data.pairs import MaskedSample
 from mobilevitv2.errors import DataError
@@ -32,21 +32,10 @@ class MaskedImages(DecodedSamples):
         samples: Sequence[MaskedSample],
         read_mask: Callable[[Path], np.ndarray],
         prepare: Callable[[Image.Image, np.ndarray, tuple[int, int]], tuple[Any, Any]],
-        *,
-        short_side: int | None = None,
-        replace_broken: bool = True,
-        keep_pixels: bool = False,
-        cache_bytes: int = CACHE_BYTES,
+        **how: Any,
     ) -> None:
-        super().__init__(
-            samples,
-            short_side=short_side,
-            replace_broken=replace_broken,
-            keep_pixels=keep_pixels,
-            cache_bytes=cache_bytes,
-        )
+        super().__init__(samples, prepare, **how)
         self.read_mask = read_mask
-        self.prepare = prepare
 
     def _decode(self, index: int) -> tuple[Image.Image, ...]:
         path, mask_path = self.samples[index]

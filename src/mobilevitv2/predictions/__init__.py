@@ -10,10 +10,13 @@ from mobilevitv2.predictions.detection import DetectedObject, Detection
 from mobilevitv2.predictions.drawing import percent
 from mobilevitv2.predictions.segmentation import Segmentation
 
+Result = Classification | Segmentation | Detection
+
 __all__ = [
     "Classification",
     "DetectedObject",
     "Detection",
+    "Result",
     "Segmentation",
     "distinct_colours",
     "percent",
