@@ -1,0 +1,248 @@
+// The C interface: checks what comes in, and turns what is thrown into numbers and sentences.
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "error.h"
+#include "image.h"
+#include "instructions.h"
+#include "mobilevitv2.h"
+#include "network.h"
+
+struct mv2_model {
+    mv2::Config config;
+    mv2::ImageSettings images;
+    int threads;
+    std::unique_ptr<mv2::Network> network;
+    std::string description;
+};
+
+namespace {
+
+using mv2::fail_file;
+using mv2::fail_input;
+
+constexpr int most_threads = 64, most_images = 1 << 20;
+constexpr size_t longest_config = 64 << 20;
+
+// Runs f; an exception becomes a number and a message.
+template <class F>
+int guarded(char* message, size_t size, F&& f) {
+    int kind = MV2_ERROR_INTERNAL;
+    const char* text = "";
+    std::string kept;
+    try {
+        f();
+        return 0;
+    } catch (const mv2::Error& error) {
+        kind = error.kind;
+        try {
+            kept = error.what();
+            text = kept.c_str();
+        } catch (...) {
+        }
+    } catch (const std::bad_alloc&) {
+        kind = MV2_ERROR_MEMORY;
+        text = "there is not enough memory for this image size, batch or model; try a smaller one.";
+    } catch (const std::exception& error) {
+        text = "an error inside the engine.";
+        (void)error;
+    } catch (...) {
+        text = "an unknown error inside the engine.";
+    }
+    if (message && size) {
+        std::strncpy(message, text, size - 1);
+        message[size - 1] = 0;
+    }
+    return kind;
+}
+
+template <class T>
+T* there(T* pointer, const char* name) {
+    if (!pointer) fail_input(std::string(name) + " is a null pointer.");
+    return pointer;
+}
+
+std::string read_text(const std::string& path) {
+    std::ifstream file(path, std::ios::binary | std::ios::ate);
+    if (!file) fail_file(path + " can't be opened; a folder with config.json and model.safetensors is wanted.");
+    const std::streamoff size = file.tellg();
+    if (size < 0 || static_cast<size_t>(size) > longest_config) fail_file(path + " is no config: it is too large.");
+    std::string text(static_cast<size_t>(size), 0);
+    file.seekg(0);
+    if (!file.read(text.data(), size)) fail_file(path + " can't be read.");
+    return text;
+}
+
+bool exists(const std::string& path) { return std::ifstream(path, std::ios::binary).good(); }
+
+mv2::Json text_of(const std::string& value) {
+    mv2::Json json;
+    json.kind = mv2::Json::string;
+    json.text = value;
+    return json;
+}
+
+mv2::Json number_of(double value) {
+    mv2::Json json;
+    json.kind = mv2::Json::number;
+    json.value = value;
+    return json;
+}
+
+std::string describe(const mv2_model& model, int precision, const mv2::Json& processor) {
+    static const char* const tasks[] = {"backbone", "classification", "segmentation", "detection"};
+    mv2::Json all, labels;
+    all.kind = mv2::Json::object;
+    labels.kind = mv2::Json::array;
+    for (const std::string& label : model.config.labels) labels.items.push_back(text_of(label));
+    all.members["task"] = text_of(tasks[static_cast<int>(model.config.task)]);
+    all.members["labels"] = labels;
+    all.members["precision"] = text_of(mv2::precision_name(precision));
+    all.members["instructions"] = text_of(model.network->kernels().name);
+    all.members["threads"] = number_of(model.threads);
+    all.members["weights"] = number_of(static_cast<double>(model.network->weight_bytes()));
+    all.members["channels"] = number_of(model.config.planes);
+    all.members["processor"] = processor;
+    return mv2::to_json(all);
+}
+
+std::unique_ptr<mv2_model> open(const std::string& folder, const mv2_options& options) {
+    if (options.threads < 0 || options.threads > most_threads)
+        fail_input("threads is " + std::to_string(options.threads) + "; 0 to 64 is wanted.");
+    const mv2::Kernels kernels =
+        mv2::find_kernels(options.precision, options.instructions ? options.instructions : "");
+    auto model = std::make_unique<mv2_model>();
+    model->threads = options.threads ? options.threads : std::min(mv2::processors(), most_threads);
+    const std::string config = folder + "/config.json", weights = folder + "/model.safetensors",
+                      processor = folder + "/preprocessor_config.json";
+    model->config = mv2::read_config(mv2::parse_json(read_text(config), config), config);
+    mv2::Json settings;
+    settings.kind = mv2::Json::object;
+    if (exists(processor)) settings = mv2::parse_json(read_text(processor), processor);
+    model->images = mv2::image_settings(settings, processor.c_str());
+    const mv2::SafeTensors file(weights);
+    model->network = std::make_unique<mv2::Network>(model->config, file, weights, kernels);
+    model->description = describe(*model, options.precision, settings);
+    return model;
+}
+
+// Checks the callers' outputs; those that are not given are not wanted.
+std::vector<float*> checked_outputs(const mv2_model& model, int batch, int height, int width,
+                                    float* const* outputs, const size_t* counts, int count) {
+    if (batch < 1 || batch > most_images) fail_input("the batch has " + std::to_string(batch) + " images.");
+    const std::vector<mv2::Output> known = model.network->outputs(height, width);
+    if (count < 0 || static_cast<size_t>(count) > known.size())
+        fail_input(std::to_string(count) + " outputs are given; the model has " + std::to_string(known.size()) + ".");
+    if (count) {
+        there(outputs, "outputs");
+        there(counts, "counts");
+    }
+    std::vector<float*> places(known.size());
+    for (int i = 0; i < count; i++) {
+        const size_t wanted = known[i].count() * static_cast<size_t>(batch);
+        if (outputs[i] && counts[i] != wanted)
+            fail_input("output " + known[i].name + " has room for " + std::to_string(counts[i]) + " floats, and " +
+                       std::to_string(wanted) + " are made.");
+        places[i] = outputs[i];
+    }
+    return places;
+}
+
+void check_planes(const mv2_model& model) {
+    if (model.config.planes != 3)
+        fail_input("this model takes " + std::to_string(model.config.planes) + " channels; a photo has 3.");
+}
+
+}  // namespace
+
+int mv2_interface(void) { return MV2_INTERFACE; }
+
+const char* mv2_instructions(int precision) {
+    static const auto listed = [](int p) {
+        std::string names;
+        for (const std::string& name : mv2::instructions(p)) names += (names.empty() ? "" : " ") + name;
+        return names;
+    };
+    try {
+        static const std::string all[] = {listed(MV2_FP32), listed(MV2_BF16), listed(MV2_INT8)};
+        return precision < MV2_FP32 || precision > MV2_INT8 ? "" : all[precision].c_str();
+    } catch (...) {
+        return "";
+    }
+}
+
+int mv2_open(const char* folder, const mv2_options* options, mv2_model** model, char* message,
+             size_t message_size) {
+    return guarded(message, message_size, [&] {
+        *there(model, "model") = nullptr;
+        *model = open(there(folder, "folder"), *there(options, "options")).release();
+    });
+}
+
+void mv2_close(mv2_model* model) { delete model; }
+
+const char* mv2_describe(const mv2_model* model) { return model ? model->description.c_str() : ""; }
+
+int mv2_outputs(const mv2_model* model, int height, int width, mv2_output* outputs, int capacity,
+                int* count, char* message, size_t message_size) {
+    return guarded(message, message_size, [&] {
+        const std::vector<mv2::Output> known = there(model, "model")->network->outputs(height, width);
+        *there(count, "count") = static_cast<int>(known.size());
+        for (int i = 0; i < capacity && i < static_cast<int>(known.size()); i++) {
+            mv2_output& to = there(outputs, "outputs")[i];
+            std::memset(&to, 0, sizeof to);
+            std::strncpy(to.name, known[i].name.c_str(), sizeof to.name - 1);
+            to.rank = static_cast<int>(known[i].shape.size());
+            for (int d = 0; d < to.rank; d++) to.shape[d] = known[i].shape[d];
+            to.count = known[i].count();
+        }
+    });
+}
+
+int mv2_run(const mv2_model* model, const float* pixels, int batch, int height, int width,
+            float* const* outputs, const size_t* counts, int count, char* message, size_t message_size) {
+    return guarded(message, message_size, [&] {
+        there(model, "model");
+        there(pixels, "pixels");
+        const auto places = checked_outputs(*model, batch, height, width, outputs, counts, count);
+        model->network->run(pixels, batch, height, width, places.data(), model->threads);
+    });
+}
+
+int mv2_prepared_size(const mv2_model* model, int height, int width, int* prepared_height,
+                      int* prepared_width, char* message, size_t message_size) {
+    return guarded(message, message_size, [&] {
+        const mv2::Size size = mv2::prepared_size(there(model, "model")->images, height, width);
+        *there(prepared_height, "prepared_height") = size.height;
+        *there(prepared_width, "prepared_width") = size.width;
+    });
+}
+
+int mv2_prepare(const mv2_model* model, const uint8_t* photo, int height, int width, ptrdiff_t stride,
+                float* pixels, size_t count, char* message, size_t message_size) {
+    return guarded(message, message_size, [&] {
+        check_planes(*there(model, "model"));
+        there(photo, "photo");
+        const mv2::Size size = mv2::prepared_size(model->images, height, width);
+        const size_t wanted = static_cast<size_t>(3) * size.height * size.width;
+        if (count != wanted)
+            fail_input("pixels has room for " + std::to_string(count) + " floats, and " + std::to_string(wanted) +
+                       " are made.");
+        mv2::prepare(model->images, photo, height, width, stride, there(pixels, "pixels"));
+    });
+}
+
+int mv2_run_photo(const mv2_model* model, const uint8_t* photo, int height, int width, ptrdiff_t stride,
+                  float* const* outputs, const size_t* counts, int count, char* message,
+                  size_t message_size) {
+    return guarded(message, message_size, [&] {
+        check_planes(*there(model, "model"));
+        there(photo, "photo");
+        const mv2::Size size = mv2::prepared_size(model->images, height, width);
+        const auto places = checked_outputs(*model, 1, size.height, size.width, outputs, counts, count);
+        std::vector<float> pixels(static_cast<size_t>(3) * size.height * size.width);
+        mv2::prepare(model->images, photo, height, width, stride, pixels.data());
+        model->network->run(pixels.data(), 1, size.height, size.width, places.data(), model->threads);
+    });
+}

@@ -1,0 +1,204 @@
+#include "config.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "error.h"
+
+namespace mv2 {
+
+namespace {
+
+// `value` rounded to a multiple, at least `least`, never more than 10 % below `value`.
+int round_channels(double value, int multiple, int least) {
+    int rounded = std::max(least, static_cast<int>(value + multiple / 2.0) / multiple * multiple);
+    return rounded < 0.9 * value ? rounded + multiple : rounded;
+}
+
+// Fields of config.json, checked as they are read.
+class Fields {
+   public:
+    Fields(const Json& json, const std::string& name) : json_(json), name_(name) {
+        if (json.kind != Json::object) fail_file(name + " holds no JSON object; a config is wanted.");
+    }
+
+    const Json* find(const char* field) const {
+        const Json* value = json_.find(field);
+        return value && value->kind != Json::null ? value : nullptr;
+    }
+
+    double real(const char* field, double otherwise, double low, double high) const {
+        const Json* value = find(field);
+        return value ? number(*value, field, low, high) : otherwise;
+    }
+
+    int whole(const char* field, int otherwise, int low, int high) const {
+        const Json* value = find(field);
+        return value ? integer(*value, field, low, high) : otherwise;
+    }
+
+    std::vector<int> wholes(const char* field, std::vector<int> otherwise, size_t count, int high) const {
+        const Json* value = find(field);
+        if (!value) return otherwise;
+        if (value->kind != Json::array || value->items.empty() || value->items.size() > 64 ||
+            (count && value->items.size() != count))
+            fail_file(name_ + ": " + field + " is no list of " +
+                      (count ? std::to_string(count) + " " : "") + "whole numbers.");
+        std::vector<int> numbers;
+        for (const Json& item : value->items) numbers.push_back(integer(item, field, 1, high));
+        return numbers;
+    }
+
+    std::string text(const char* field, const char* otherwise) const {
+        const Json* value = find(field);
+        if (!value) return otherwise;
+        if (value->kind != Json::string) fail_file(name_ + ": " + field + " is no text.");
+        return value->text;
+    }
+
+    const std::string& name() const { return name_; }
+
+   private:
+    double number(const Json& value, const char* field, double low, double high) const {
+        if (value.kind != Json::number || !(value.value >= low && value.value <= high))
+            fail_file(name_ + ": " + field + " is no number from " + short_text(low) + " to " +
+                      short_text(high) + ".");
+        return value.value;
+    }
+
+    int integer(const Json& value, const char* field, int low, int high) const {
+        const double found = number(value, field, low, high);
+        if (found != std::floor(found)) fail_file(name_ + ": " + field + " is no whole number.");
+        return static_cast<int>(found);
+    }
+
+    static std::string short_text(double value) {
+        std::string text = std::to_string(value);
+        text.erase(text.find_last_not_of('0') + 1);
+        if (!text.empty() && text.back() == '.') text.pop_back();
+        return text;
+    }
+
+    const Json& json_;
+    const std::string& name_;
+};
+
+Task read_task(const Fields& fields) {
+    const Json* names = fields.find("architectures");
+    if (!names || names->kind != Json::array || names->items.size() != 1 ||
+        names->items[0].kind != Json::string)
+        fail_file(fields.name() + " has no architectures, a list with the name of one model class.");
+    const std::string& name = names->items[0].text;
+    if (name == "MobileViTV2ForImageClassification") return Task::classification;
+    if (name == "MobileViTV2ForSemanticSegmentation") return Task::segmentation;
+    if (name == "MobileViTV2ForObjectDetection") return Task::detection;
+    if (name == "MobileViTV2Model") return Task::backbone;
+    fail_unsupported(fields.name() + ": a " + name.substr(0, 80) + " is none of the models known here.");
+}
+
+// The names of the classes in the order of the logits.
+std::vector<std::string> read_labels(const Fields& fields) {
+    const Json* found = fields.find("id2label");
+    if (!found) return {};
+    if (found->kind != Json::object) fail_file(fields.name() + ": id2label is no object.");
+    std::vector<std::string> labels(found->members.size());
+    std::vector<bool> there(labels.size());
+    for (const auto& [key, label] : found->members) {
+        size_t index = 0;
+        bool digits = !key.empty() && key.size() < 9;
+        for (char c : key) digits = digits && c >= '0' && c <= '9';
+        if (digits) index = static_cast<size_t>(std::stoul(key));
+        if (!digits || index >= labels.size() || there[index] || label.kind != Json::string)
+            fail_file(fields.name() + ": id2label does not name the classes 0, 1, 2, ... once each.");
+        labels[index] = label.text;
+        there[index] = true;
+    }
+    return labels;
+}
+
+void refuse_what_is_unknown(const Fields& fields) {
+    const std::string act = fields.text("hidden_act", "swish");
+    if (act != "swish" && act != "silu")
+        fail_unsupported(fields.name() + ": the activation " + act.substr(0, 40) +
+                         " is unknown to the native engine, which has swish. Use PyTorch.");
+    if (fields.whole("conv_kernel_size", 3, 1, 31) != 3)
+        fail_unsupported(fields.name() + ": the native engine has 3x3 convolutions only. Use PyTorch.");
+    const Json* patch = fields.find("patch_size");
+    const bool list = patch && patch->kind == Json::array;
+    const std::vector<int> sides =
+        list ? fields.wholes("patch_size", {}, 2, 64)
+             : std::vector<int>(2, fields.whole("patch_size", 2, 1, 64));
+    if (sides[0] != 2 || sides[1] != 2)
+        fail_unsupported(fields.name() + ": the native engine has patches of 2x2 only. Use PyTorch.");
+}
+
+}  // namespace
+
+int Config::stem_channels() const {
+    return round_channels(std::min(std::max(32 * width, 16.0), 64.0), 8, 16);
+}
+
+std::vector<int> Config::stage_channels() const {
+    std::vector<int> channels{round_channels(64 * width, 16, 16)};
+    for (int base : {128, 256, 384, 512}) channels.push_back(round_channels(base * width, 8, 8));
+    return channels;
+}
+
+std::vector<int> Config::dims() const {
+    std::vector<int> dims;
+    for (int base : base_dims) dims.push_back(round_channels(base * width, 8, 8));
+    return dims;
+}
+
+int Config::widened(int channels) const {
+    return round_channels(std::nearbyint(channels * expand_ratio), 8, 8);
+}
+
+int Config::hidden(int dim) const {
+    return static_cast<int>(std::floor(ffn_multiplier * dim / 16) * 16);
+}
+
+int Config::pool_channels() const {
+    const int even = stage_channels().back() / static_cast<int>(pool_scales.size());
+    return std::max(even / 16 * 16, 16);
+}
+
+Config read_config(const Json& json, const std::string& name) {
+    const Fields fields(json, name);
+    const std::string type = fields.text("model_type", "mobilevitv2");
+    if (type != "mobilevitv2")
+        fail_file(name + " is of the model type " + type.substr(0, 40) + "; mobilevitv2 is wanted.");
+    refuse_what_is_unknown(fields);
+    Config config;
+    config.task = read_task(fields);
+    config.planes = fields.whole("num_channels", 3, 1, 4096);
+    config.width = fields.real("width_multiplier", 1, 0.05, 16);
+    config.expand_ratio = fields.real("expand_ratio", 2, 0.1, 64);
+    config.ffn_multiplier = fields.real("ffn_multiplier", 2, 0.25, 64);
+    config.eps = fields.real("layer_norm_eps", 1e-5, 0, 1);
+    config.output_stride = fields.whole("output_stride", 32, 8, 32);
+    if (config.output_stride != 8 && config.output_stride != 16 && config.output_stride != 32)
+        fail_file(name + ": output_stride is none of 8, 16 and 32.");
+    config.blocks = fields.wholes("n_attn_blocks", {2, 4, 3}, 3, 1000);
+    config.base_dims = fields.wholes("base_attn_unit_dims", {128, 192, 256}, 3, 65536);
+    config.atrous_rates = fields.wholes("atrous_rates", {6, 12, 18}, 3, 1024);
+    config.pool_scales = fields.wholes("pool_scales", {1, 2, 3, 6}, 0, 1024);
+    config.head_channels = fields.whole("aspp_out_channels", 512, 1, 65536);
+    const std::string head = fields.text("segmentation_head", "deeplabv3");
+    if (head != "deeplabv3" && head != "pspnet")
+        fail_file(name + ": segmentation_head is " + head.substr(0, 40) + "; deeplabv3 or pspnet is wanted.");
+    config.pspnet = head == "pspnet";
+    config.labels = read_labels(fields);
+    config.classes = static_cast<int>(config.labels.size());
+    if (!fields.find("id2label")) {
+        config.classes = fields.whole("num_labels", 2, 0, 100000);
+        for (int i = 0; i < config.classes; i++) config.labels.push_back("LABEL_" + std::to_string(i));
+    }
+    if (config.task != Task::backbone && config.classes == 0)
+        fail_unsupported(name + " has no classes, so it can't name what is in an image.");
+    if (config.task == Task::detection && config.output_stride != 32)
+        fail_file(name + ": output_stride of a detector is 32 only.");
+    return config;
+}
+
+}  // namespace mv2

@@ -1,0 +1,83 @@
+// The convolutions of the heads: 1x1, dense 3x3 with dilation, 3x3 of each channel, one row.
+#pragma once
+
+#include "filter.h"
+
+namespace mv2 {
+
+// One row of the output at a time. A 3x3 convolution is up to nine products, one for each tap whose row
+// is inside the map, summed in registers; columns beyond the edge are the zeros of the border.
+template <class X>
+void conv(const ConvArgs& args, Rows rows) {
+    using T = typename X::Element;
+    using V = typename X::V;
+    const int k = args.matrix.k, n = args.matrix.n, width = args.in.width;
+    const V least = X::set(args.least);
+    for (int y = rows.begin; y < rows.end; y++) {
+        Operand<X> operands[9];
+        int count = 0;
+        const T* in = static_cast<const T*>(args.in.data);
+        const T* weights = static_cast<const T*>(args.matrix.weights);
+        if (args.dilation == 0) {
+            operands[count++] = {in + y * args.in.row_elements() +
+                                     static_cast<long>(args.in.border) * args.in.channels,
+                                 weights};
+        } else {
+            for (int tap = 0; tap < 9; tap++) {
+                const int at = y + (tap / 3 - 1) * args.dilation;
+                if (at < 0 || at >= args.in.height) continue;
+                const long x = args.in.border + (tap % 3 - 1) * args.dilation;
+                operands[count++] = {in + at * args.in.row_elements() + x * args.in.channels,
+                                     weights + tap * args.matrix.tap};
+            }
+        }
+        if (args.floats) {
+            float* out = args.floats + static_cast<long>(y) * width * n;
+            products<X>(operands, count, args.in.channels, width, k, {0, n}, args.bias,
+                        [&](int m, int c, V v) {
+                            X::store(out + static_cast<long>(m) * n + c, X::max(v, least));
+                        });
+        } else {
+            const int channels = args.out.channels;
+            T* out = static_cast<T*>(args.out.data) + y * args.out.row_elements() +
+                     static_cast<long>(args.out.border) * channels + args.channel;
+            products<X>(operands, count, args.in.channels, width, k, {0, n}, args.bias,
+                        [&](int m, int c, V v) {
+                            X::store(out + static_cast<long>(m) * channels + c, X::max(v, least));
+                        });
+        }
+    }
+}
+
+template <class X>
+void filter(const FilterArgs& args, Rows rows) {
+    using T = typename X::Element;
+    const int channels = args.out.channels;
+    for (int y = rows.begin; y < rows.end; y++) {
+        const T* from[3];
+        for (int k = 0; k < 3; k++) {
+            const int at = y * args.stride + (k - 1) * args.dilation;
+            from[k] = at < 0 || at >= args.in.height
+                          ? static_cast<const T*>(args.zeros)
+                          : static_cast<const T*>(args.in.data) + at * args.in.row_elements();
+        }
+        T* out = static_cast<T*>(args.out.data) + y * args.out.row_elements() +
+                 static_cast<long>(args.out.border) * channels;
+        filter_row<X>(from, args.filter, args.stride, args.dilation, args.out.width,
+                      [&](int x, int c, typename X::V v) {
+                          X::store(out + static_cast<long>(x) * channels + c, v);
+                      });
+    }
+}
+
+template <class X>
+void dense(const DenseArgs& args, Rows columns) {
+    using T = typename X::Element;
+    using V = typename X::V;
+    const V least = X::set(args.least);
+    const Operand<X> operand{static_cast<const T*>(args.in), static_cast<const T*>(args.matrix.weights)};
+    products<X>(&operand, 1, args.matrix.k, 1, args.matrix.k, columns, args.bias,
+                [&](int, int c, V v) { X::store(args.out + c, X::max(v, least)); });
+}
+
+}  // namespace mv2

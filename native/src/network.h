@@ -1,0 +1,77 @@
+// The network: packed weights, a plan for each image size, and the run.
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config.h"
+#include "heads.h"
+#include "kernels.h"
+#include "run.h"
+
+namespace mv2 {
+
+class Workspace;
+
+// An inverted residual's weights and geometry.
+struct ResidualLayer {
+    Matrix widen, narrow;
+    Filter filter;
+    int stride, dilation, true_channels;
+    bool add;
+};
+
+struct TransformerLayer {
+    const float* query;  // with the norm's weights
+    Matrix key, value, out, widen, narrow;
+};
+
+struct AttentionLayers {
+    int dilation, true_dim;
+    Filter filter;
+    Matrix narrow, project;
+    std::vector<TransformerLayer> layers;
+};
+
+struct StageLayers {
+    std::vector<ResidualLayer> residuals;
+    std::unique_ptr<AttentionLayers> attention;  // of stages 3 to 5
+    int channels;                                // without padding
+};
+
+class Network {
+   public:
+    // Throws Error for weights that do not fit the config, std::bad_alloc.
+    Network(const Config& config, const SafeTensors& file, const std::string& name,
+            const Kernels& kernels);
+    ~Network();
+
+    // Of images of this size [px]: the head's outputs, then stage_0 to stage_4. Throws Error.
+    std::vector<Output> outputs(int height, int width) const;
+
+    // float [batch, planes, height, width] to the outputs; nullptr for those that are not wanted.
+    void run(const float* pixels, int batch, int height, int width, float* const* outputs,
+             int threads) const;
+
+    size_t weight_bytes() const { return store_.bytes(); }
+    const Kernels& kernels() const { return kernels_; }
+
+   private:
+    friend class Workspace;
+    Config config_;
+    const Kernels kernels_;
+    Store store_;
+    const float *stem_weights_, *stem_bias_;
+    int stem_channels_;
+    std::vector<StageLayers> stages_;
+    std::unique_ptr<Head> head_;
+    // Of plans that no call uses at the moment; the oldest go when there are many.
+    mutable std::list<std::unique_ptr<Workspace>> idle_;
+
+    std::unique_ptr<Workspace> take(int height, int width) const;
+    void give_back(std::unique_ptr<Workspace> workspace) const;
+};
+
+}  // namespace mv2

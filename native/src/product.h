@@ -1,0 +1,108 @@
+// The matrix product that nearly all of the network's arithmetic is in.
+//
+// A few rows by a few registers of columns are kept in registers while k runs; what follows a
+// convolution (activation, scale, residual) happens there too, before anything is written.
+//
+// X is an instruction set with its element type, see simd_*.h.
+#pragma once
+
+#include "kernels.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+#define MV2_UNROLL _Pragma("GCC unroll 32")
+#elif defined(__clang__)
+#define MV2_UNROLL _Pragma("unroll")
+#else
+#define MV2_UNROLL
+#endif
+
+namespace mv2 {
+
+// One operand of a sum of products: rows of `a`, and the columns of a packed matrix.
+template <class X>
+struct Operand {
+    const typename X::Element* a;
+    const typename X::Element* b;
+};
+
+// R rows, N registers of columns; `finish(row, column, values)` gets each register once. The
+// columns of a panel lie side by side for each k, so that weights are read in one stream.
+template <class X, int R, int N, class Finish>
+inline void block(const Operand<X>* operands, int count, long stride, int k, const float* bias,
+                  int row, int column, Finish&& finish) {
+    typename X::V c[R][N];
+    MV2_UNROLL
+    for (int v = 0; v < N; v++) {
+        const auto start = bias ? X::load(bias + column + v * X::lanes) : X::zero();
+        MV2_UNROLL
+        for (int r = 0; r < R; r++) c[r][v] = start;
+    }
+    for (int t = 0; t < count; t++) {
+        const auto* a = operands[t].a + row * stride;
+        const auto* b = operands[t].b + static_cast<long>(column) * k;
+        for (int i = 0; i < k; i += X::group) {
+            typename X::Wide w[N];
+            MV2_UNROLL
+            for (int v = 0; v < N; v++) w[v] = X::weights(b + v * X::lanes * X::group);
+            MV2_UNROLL
+            for (int r = 0; r < R; r++) {
+                const auto x = X::broadcast(a + r * stride + i);
+                MV2_UNROLL
+                for (int v = 0; v < N; v++) c[r][v] = X::dot(c[r][v], x, w[v]);
+            }
+            b += N * X::lanes * X::group;
+        }
+    }
+    MV2_UNROLL
+    for (int r = 0; r < R; r++) {
+        MV2_UNROLL
+        for (int v = 0; v < N; v++) finish(row + r, column + v * X::lanes, c[r][v]);
+    }
+}
+
+// All rows of a panel of N registers: full blocks, then what is left over.
+template <class X, int N, class Finish>
+inline void panel(const Operand<X>* operands, int count, long stride, int rows, int k,
+                  const float* bias, int column, Finish&& finish) {
+    int row = 0;
+    for (; row + X::rows <= rows; row += X::rows)
+        block<X, X::rows, N>(operands, count, stride, k, bias, row, column, finish);
+    for (; row + 4 <= rows; row += 4)
+        block<X, 4, N>(operands, count, stride, k, bias, row, column, finish);
+    for (; row < rows; row++)
+        block<X, 1, N>(operands, count, stride, k, bias, row, column, finish);
+}
+
+// The sum of `count` products of [rows, k] (rows `stride` elements apart) with columns begin to end of
+// packed matrices [k, n]; begin is a multiple of a panel's width.
+template <class X, class Finish>
+inline void products(const Operand<X>* operands, int count, long stride, int rows, int k,
+                     Rows columns, const float* bias, Finish&& finish) {
+    constexpr int width = X::vectors * X::lanes;
+    int column = columns.begin;
+    for (; column + width <= columns.end; column += width)
+        panel<X, X::vectors>(operands, count, stride, rows, k, bias, column, finish);
+    if constexpr (X::vectors > 1 && width > X::channel_multiple) {
+        if (column < columns.end) panel<X, 1>(operands, count, stride, rows, k, bias, column, finish);
+    }
+}
+
+template <class X, class Finish>
+inline void product(const typename X::Element* a, long stride, int rows, const Matrix& matrix,
+                    const float* bias, Finish&& finish) {
+    const Operand<X> operand{a, static_cast<const typename X::Element*>(matrix.weights)};
+    products<X>(&operand, 1, stride, rows, matrix.k, {0, matrix.n}, bias, finish);
+}
+
+// Where (k, n) of a matrix [depth, columns] lies: panels of columns, in each panel k by groups. The
+// last panel may be one register wide.
+template <class X>
+size_t place(int depth, int columns, int k, int n) {
+    constexpr int width = X::vectors * X::lanes, group = X::group;
+    const int start = n / width * width;
+    const int wide = columns - start < width ? columns - start : width;
+    return static_cast<size_t>(start) * depth + static_cast<size_t>(k / group) * wide * group +
+           (n - start) * group + k % group;
+}
+
+}  // namespace mv2
