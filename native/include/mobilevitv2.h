@@ -96,6 +96,12 @@ MV2_API int mv2_run_photo(const mv2_model *model, const uint8_t *photo, int heig
                           ptrdiff_t stride, float *const *outputs, const size_t *counts, int count,
                           char *message, size_t message_size);
 
+/* Where the time of one image of this size goes, as JSON of at most `size` bytes: peak (multiply-adds
+ * a second of one thread, in registers alone), and parts with name, seconds (median of `rounds`) and
+ * multiply_adds. */
+MV2_API int mv2_profile(const mv2_model *model, int height, int width, int rounds, char *json,
+                        size_t size, char *message, size_t message_size);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,4 +1,6 @@
 // The C interface: checks what comes in, and turns what is thrown into numbers and sentences.
+#include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <fstream>
 #include <sstream>
@@ -8,6 +10,13 @@
 #include "instructions.h"
 #include "mobilevitv2.h"
 #include "network.h"
+
+#if defined(_WIN32)
+#include <filesystem>
+#else
+#include <cerrno>
+#include <sys/stat.h>
+#endif
 
 struct mv2_model {
     mv2::Config config;
@@ -46,13 +55,20 @@ int guarded(char* message, size_t size, F&& f) {
         text = "there is not enough memory for this image size, batch or model; try a smaller one.";
     } catch (const std::exception& error) {
         text = "an error inside the engine.";
-        (void)error;
+        try {
+            kept = std::string("an error inside the engine: ") + error.what();
+            text = kept.c_str();
+        } catch (...) {
+        }
     } catch (...) {
         text = "an unknown error inside the engine.";
     }
     if (message && size) {
-        std::strncpy(message, text, size - 1);
-        message[size - 1] = 0;
+        size_t end = std::strlen(text);
+        if (end > size - 1)  // cut in front of a character, not inside
+            for (end = size - 1; end && (text[end] & 0xc0) == 0x80;) end--;
+        std::memcpy(message, text, end);
+        message[end] = 0;
     }
     return kind;
 }
@@ -63,8 +79,31 @@ T* there(T* pointer, const char* name) {
     return pointer;
 }
 
+#if defined(_WIN32)
+std::filesystem::path system_path(const std::string& path) { return std::filesystem::u8path(path); }
+bool exists(const std::string& path) {
+    std::error_code error;
+    return std::filesystem::status(system_path(path), error).type() != std::filesystem::file_type::not_found;
+}
+bool is_file(const std::string& path) {
+    std::error_code error;
+    return std::filesystem::is_regular_file(system_path(path), error);
+}
+#else
+const std::string& system_path(const std::string& path) { return path; }
+bool exists(const std::string& path) {  // so is what may not be read, and reading it says so
+    struct stat status {};
+    return stat(path.c_str(), &status) == 0 || errno != ENOENT;
+}
+bool is_file(const std::string& path) {
+    struct stat status {};
+    return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+}
+#endif
+
 std::string read_text(const std::string& path) {
-    std::ifstream file(path, std::ios::binary | std::ios::ate);
+    if (exists(path) && !is_file(path)) fail_file(path + " is no file, or may not be read.");
+    std::ifstream file(system_path(path), std::ios::binary | std::ios::ate);
     if (!file) fail_file(path + " can't be opened; a folder with config.json and model.safetensors is wanted.");
     const std::streamoff size = file.tellg();
     if (size < 0 || static_cast<size_t>(size) > longest_config) fail_file(path + " is no config: it is too large.");
@@ -73,8 +112,6 @@ std::string read_text(const std::string& path) {
     if (!file.read(text.data(), size)) fail_file(path + " can't be read.");
     return text;
 }
-
-bool exists(const std::string& path) { return std::ifstream(path, std::ios::binary).good(); }
 
 mv2::Json text_of(const std::string& value) {
     mv2::Json json;
@@ -130,7 +167,8 @@ std::unique_ptr<mv2_model> open(const std::string& folder, const mv2_options& op
 // Checks the callers' outputs; those that are not given are not wanted.
 std::vector<float*> checked_outputs(const mv2_model& model, int batch, int height, int width,
                                     float* const* outputs, const size_t* counts, int count) {
-    if (batch < 1 || batch > most_images) fail_input("the batch has " + std::to_string(batch) + " images.");
+    if (batch < 1 || batch > most_images)
+        fail_input("the batch has " + std::to_string(batch) + " images; 1 to 1048576 are wanted.");
     const std::vector<mv2::Output> known = model.network->outputs(height, width);
     if (count < 0 || static_cast<size_t>(count) > known.size())
         fail_input(std::to_string(count) + " outputs are given; the model has " + std::to_string(known.size()) + ".");
@@ -244,5 +282,39 @@ int mv2_run_photo(const mv2_model* model, const uint8_t* photo, int height, int 
         std::vector<float> pixels(static_cast<size_t>(3) * size.height * size.width);
         mv2::prepare(model->images, photo, height, width, stride, pixels.data());
         model->network->run(pixels.data(), 1, size.height, size.width, places.data(), model->threads);
+    });
+}
+
+int mv2_profile(const mv2_model* model, int height, int width, int rounds, char* json, size_t size,
+                char* message, size_t message_size) {
+    return guarded(message, message_size, [&] {
+        const mv2::Network& network = *there(model, "model")->network;
+        if (rounds < 1 || rounds > 10000) fail_input("rounds is " + std::to_string(rounds) + "; 1 to 10000 is wanted.");
+        mv2::Json all, parts;
+        all.kind = mv2::Json::object;
+        parts.kind = mv2::Json::array;
+        for (const mv2::StageTime& time : network.profile(height, width, model->threads, rounds)) {
+            mv2::Json part;
+            part.kind = mv2::Json::object;
+            part.members["name"] = text_of(time.name);
+            part.members["seconds"] = number_of(time.seconds);
+            part.members["multiply_adds"] = number_of(time.multiply_adds);
+            parts.items.push_back(part);
+        }
+        double best = 0;
+        for (int i = 0; i < 5; i++) {
+            network.kernels().enter();
+            const auto start = std::chrono::steady_clock::now();
+            const double done = network.kernels().spin(200000);
+            const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+            network.kernels().leave();
+            best = std::max(best, done / seconds.count());
+        }
+        all.members["peak"] = number_of(best);
+        all.members["parts"] = parts;
+        const std::string text = mv2::to_json(all);
+        if (text.size() >= size) fail_input("json has room for " + std::to_string(size) + " bytes, and " +
+                                            std::to_string(text.size() + 1) + " are wanted.");
+        std::memcpy(there(json, "json"), text.c_str(), text.size() + 1);
     });
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include "error.h"
 
@@ -183,6 +184,10 @@ Config read_config(const Json& json, const std::string& name) {
     config.base_dims = fields.wholes("base_attn_unit_dims", {128, 192, 256}, 3, 65536);
     config.atrous_rates = fields.wholes("atrous_rates", {6, 12, 18}, 3, 1024);
     config.pool_scales = fields.wholes("pool_scales", {1, 2, 3, 6}, 0, 1024);
+    int64_t cells = 0;
+    for (int side : config.pool_scales) cells += int64_t{side} * side;
+    if (cells > 65536)
+        fail_unsupported(name + ": pool_scales make more than 65536 cells, too many for the native engine.");
     config.head_channels = fields.whole("aspp_out_channels", 512, 1, 65536);
     const std::string head = fields.text("segmentation_head", "deeplabv3");
     if (head != "deeplabv3" && head != "pspnet")

@@ -11,29 +11,29 @@ template <class X>
 void conv(const ConvArgs& args, Rows rows) {
     using T = typename X::Element;
     using V = typename X::V;
-    const int k = args.matrix.k, n = args.matrix.n, width = args.in.width;
+    const int n = args.matrix.n, width = args.in.width;
     const V least = X::set(args.least);
     for (int y = rows.begin; y < rows.end; y++) {
         Operand<X> operands[9];
         int count = 0;
         const T* in = static_cast<const T*>(args.in.data);
-        const T* weights = static_cast<const T*>(args.matrix.weights);
+        const auto* weights = static_cast<const unsigned char*>(args.matrix.weights);
         if (args.dilation == 0) {
             operands[count++] = {in + y * args.in.row_elements() +
                                      static_cast<long>(args.in.border) * args.in.channels,
-                                 weights};
+                                 weights, args.matrix.sums};
         } else {
             for (int tap = 0; tap < 9; tap++) {
                 const int at = y + (tap / 3 - 1) * args.dilation;
                 if (at < 0 || at >= args.in.height) continue;
                 const long x = args.in.border + (tap % 3 - 1) * args.dilation;
                 operands[count++] = {in + at * args.in.row_elements() + x * args.in.channels,
-                                     weights + tap * args.matrix.tap};
+                                     weights + tap * args.matrix.tap, args.matrix.sums + tap * n};
             }
         }
         if (args.floats) {
             float* out = args.floats + static_cast<long>(y) * width * n;
-            products<X>(operands, count, args.in.channels, width, k, {0, n}, args.bias,
+            products<X>(operands, count, args.in.channels, width, args.matrix, {0, n}, args.bias,
                         [&](int m, int c, V v) {
                             X::store(out + static_cast<long>(m) * n + c, X::max(v, least));
                         });
@@ -41,7 +41,7 @@ void conv(const ConvArgs& args, Rows rows) {
             const int channels = args.out.channels;
             T* out = static_cast<T*>(args.out.data) + y * args.out.row_elements() +
                      static_cast<long>(args.out.border) * channels + args.channel;
-            products<X>(operands, count, args.in.channels, width, k, {0, n}, args.bias,
+            products<X>(operands, count, args.in.channels, width, args.matrix, {0, n}, args.bias,
                         [&](int m, int c, V v) {
                             X::store(out + static_cast<long>(m) * channels + c, X::max(v, least));
                         });
@@ -75,8 +75,8 @@ void dense(const DenseArgs& args, Rows columns) {
     using T = typename X::Element;
     using V = typename X::V;
     const V least = X::set(args.least);
-    const Operand<X> operand{static_cast<const T*>(args.in), static_cast<const T*>(args.matrix.weights)};
-    products<X>(&operand, 1, args.matrix.k, 1, args.matrix.k, columns, args.bias,
+    const Operand<X> operand{static_cast<const T*>(args.in), args.matrix.weights, args.matrix.sums};
+    products<X>(&operand, 1, args.matrix.k, 1, args.matrix, columns, args.bias,
                 [&](int, int c, V v) { X::store(args.out + c, X::max(v, least)); });
 }
 

@@ -1,5 +1,5 @@
-// What MobileViTImageProcessor does to a photo: resize, crop, scale, and flip the channels. Only what
-// the crop leaves is computed, a few source rows at a time: no resized photo ever lies in memory.
+// What MobileViTImageProcessor does to a photo: resize, crop, scale, and flip the channels. Only
+// what the crop leaves is computed, a few rows at a time: no resized photo ever lies in memory.
 #include "image.h"
 
 #include <algorithm>
@@ -114,9 +114,10 @@ void read_size(const Fields& fields, ImageSettings& settings) {
             settings.max_height = side("max_height");
             settings.max_width = side("max_width");
         } else {
-            fields.fail("size has one of these sets of keys: shortest_edge; longest_edge and "
-                        "shortest_edge; height and width; max_height and max_width; not " +
-                        Fields::shown(*size) + ".");
+            fields.fail(
+                "size has one of these sets of keys: shortest_edge; longest_edge and "
+                "shortest_edge; height and width; max_height and max_width; not " +
+                Fields::shown(*size) + ".");
         }
     }
 }
@@ -187,7 +188,7 @@ Size resized_size(const ImageSettings& settings, int photo_height, int photo_wid
 // Of one axis: the photo's size, the size it is resized to, and the part of that which is kept.
 struct Side {
     int photo, resized, prepared;
-    int before;      // where the prepared pixels begin among the resized ones; negative: filled with 0
+    int before;      // where the prepared pixels begin among the resized ones; below 0 they are 0
     int begin, end;  // the resized pixels that are kept
 
     Side(int photo_size, int resized_size, bool crop, int crop_size)
@@ -207,8 +208,8 @@ struct Sides {
 Sides sides(const ImageSettings& settings, int height, int width) {
     if (height < 1 || width < 1 || height > longest_photo_side || width > longest_photo_side ||
         int64_t{height} * width > most_pixels) {
-        fail_input("A photo has sides of 1 to 65,535 px and at most 178,956,970 pixels, and this one "
-                   "has " + shown(height, width) + ": make it smaller.");
+        fail_input("A photo has sides of 1 to 65,535 px and at most 178,956,970 pixels, not " +
+                   shown(height, width) + ": make it smaller.");
     }
     const Size to = settings.resize ? resized_size(settings, height, width) : Size{height, width};
     return {{height, to.height, settings.crop, settings.crop_height},
@@ -313,8 +314,9 @@ class Output {
     }
 };
 
-// Which pass comes first decides how a pixel is rounded in between. This is Pillow's rule since 13.0;
-// before, the rows came first always, which differs where a photo is more than twice as high as wide.
+// Which pass comes first decides what is rounded in between. This is Pillow's rule since 13.0.
+// Older ones always pass along the rows first, and differ for photos that lose far more rows than
+// columns: those more than twice as high as wide.
 bool columns_come_first(const Sides& place) {
     const int64_t fewer_rows = place.rows.photo - place.rows.resized;
     const int64_t fewer_columns = place.columns.photo - place.columns.resized;
@@ -396,7 +398,7 @@ ImageSettings image_settings(const Json& config, const char* name) {
     read_size(fields, settings);
     read_crop_size(fields, settings);
     if (const Json* filter = fields.find("resample")) {
-        const int number = fields.whole("resample", *filter, 0, 5, "the number of a Pillow filter");
+        const int number = fields.whole("resample", *filter, 0, 7, "the number of a Pillow filter");
         settings.resample = static_cast<Resample>(number);
     }
     if (const Json* factor = fields.find("rescale_factor")) {

@@ -10,7 +10,8 @@
 
 namespace mv2 {
 
-enum class Resample { nearest = 0, lanczos = 1, bilinear = 2, bicubic = 3, box = 4, hamming = 5 };
+// Pillow's numbers; the two last, Magic Kernel Sharp, came with 13.0.
+enum class Resample { nearest, lanczos, bilinear, bicubic, box, hamming, mks2013, mks2021 };
 
 // preprocessor_config.json, with the defaults of MobileViTImageProcessor.
 struct ImageSettings {

@@ -28,7 +28,9 @@ Kernels portable_kernels();
 Kernels avx2_kernels();
 Kernels avx512_kernels();
 Kernels avx512_bf16_kernels();
+Kernels avx512_int8_kernels();
 Kernels amx_bf16_kernels();
+Kernels amx_emulated_kernels();
 Kernels neon_kernels();
 Kernels neon_bf16_kernels();
 
@@ -79,6 +81,8 @@ bool has_avx2() {
 bool has_avx512() {  // F, DQ, BW, VL
     return has_avx2() && (kept_registers() & 0xe6) == 0xe6 && bits(cpuid(7, 0).b, {16, 17, 30, 31});
 }
+
+bool has_avx512_int8() { return has_avx512() && bits(cpuid(7, 0).c, {11}); }
 
 bool has_avx512_bf16() { return has_avx512() && bits(cpuid(7, 1).a, {5}); }
 
@@ -134,6 +138,12 @@ const Choice choices[] = {
 #endif
 #if defined(MV2_HAS_AVX512_BF16)
     {"avx512-bf16", MV2_BF16, has_avx512_bf16, avx512_bf16_kernels},
+#endif
+#if defined(MV2_HAS_AMX_EMULATED)  // for tests: never the best, as avx512-bf16 runs where it runs
+    {"amx-bf16-emulated", MV2_BF16, has_avx512_bf16, amx_emulated_kernels},
+#endif
+#if defined(MV2_HAS_AVX512_INT8)
+    {"avx512-int8", MV2_INT8, has_avx512_int8, avx512_int8_kernels},
 #endif
 #if defined(MV2_HAS_NEON_BF16)
     {"neon-bf16", MV2_BF16, has_neon_bf16, neon_bf16_kernels},

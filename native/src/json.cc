@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <charconv>
+#include <clocale>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <locale>
 #include <sstream>
@@ -90,9 +92,10 @@ double to_double(std::string_view number) {
         if (number[0] == '-') value = -value;
     }
 #else
-    std::istringstream stream{std::string(number)};
-    stream.imbue(std::locale::classic());
-    stream >> value;  // out of range it leaves what strtod gives, which is what is wanted
+    std::string text(number);  // for strtod, which wants the locale's decimal point
+    const size_t point = text.find('.');
+    if (point != std::string::npos) text.replace(point, 1, std::localeconv()->decimal_point);
+    value = std::strtod(text.c_str(), nullptr);
 #endif
     return value;
 }
@@ -271,7 +274,7 @@ class Parser {
         unsigned code = 0;
         for (int i = 0; i < 4; ++i, ++at_) {
             const char c = peek();
-            const int digit = is_digit(c)              ? c - '0'
+            const int digit = is_digit(c)            ? c - '0'
                               : c >= 'a' && c <= 'f' ? c - 'a' + 10
                               : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                                      : -1;
@@ -322,8 +325,9 @@ std::string to_text(double value) {
 #if defined(__cpp_lib_to_chars)
     char buffer[64];
     const bool whole = value == std::trunc(value) && std::fabs(value) < 1e15;
-    const auto result = std::to_chars(buffer, buffer + sizeof buffer, value,
-                                      whole ? std::chars_format::fixed : std::chars_format::general);
+    const auto result =
+        std::to_chars(buffer, buffer + sizeof buffer, value,
+                      whole ? std::chars_format::fixed : std::chars_format::general);
     return std::string(buffer, result.ptr);
 #else
     for (int digits = 15;; ++digits) {

@@ -29,10 +29,10 @@ struct Rows {
 struct Matrix {
     const void* weights = nullptr;
     const float* bias = nullptr;  // [n]
-    const float* sums = nullptr;  // [n], of each column of the weights as they were rounded
+    const float* sums = nullptr;    // [taps][n], of each column of the weights as they were rounded
     const float* scales = nullptr;  // [n], of int8 weights
     int k = 0, n = 0;
-    long tap = 0;  // elements from one of a 3x3 convolution's nine matrices to the next
+    long tap = 0;  // bytes from one of a 3x3 convolution's nine matrices to the next
 };
 
 // A 3x3 convolution of each channel by itself: weights [channels / 16][9][16], bias [channels].
@@ -158,6 +158,7 @@ struct Kernels {
     const char* name;
     int channel_multiple;
     int element;  // bytes of a map's element: 4 is fp32, 2 is bf16
+    int weight;   // bytes of a matrix's element: 4 is fp32, 2 is bf16, 1 is int8
     // Where element (k, n) of a matrix [depth, columns] lies in the packed form.
     size_t (*place)(int depth, int columns, int k, int n);
 
@@ -178,6 +179,8 @@ struct Kernels {
     void (*dense)(const DenseArgs&, Rows columns);
     void (*enter)();  // of a thread, before the first of the above; and after the last
     void (*leave)();
+    // Multiplies in registers alone for that many rounds; returns the multiply-adds: the processor's most.
+    double (*spin)(long rounds);
 };
 
 }  // namespace mv2

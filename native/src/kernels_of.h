@@ -14,6 +14,7 @@ Kernels kernels_of(const char* name) {
         name,
         X::channel_multiple,
         static_cast<int>(sizeof(typename X::Element)),
+        X::form == Form::quantised ? 1 : static_cast<int>(sizeof(typename X::Element)),
         place<X>,
         stem_scratch<X>,
         residual_scratch<X>,
@@ -31,6 +32,7 @@ Kernels kernels_of(const char* name) {
         dense<X>,
         X::enter,
         X::leave,
+        spin<X>,
     };
 }
 

@@ -1,6 +1,7 @@
 #include "network.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <mutex>
@@ -104,6 +105,14 @@ class Workspace {
 
     const int height, width;
 
+    // Where not nullptr, gets a part's name, multiply-adds and end.
+    struct Mark {
+        std::string name;
+        double multiply_adds;
+        std::chrono::steady_clock::time_point end;
+    };
+    std::vector<Mark>* marks = nullptr;
+
    private:
     struct Attention {
         Map narrow_in;  // what the downsampling made, with the border that the filter wants
@@ -126,6 +135,7 @@ class Workspace {
     void run_attention(Run& run, const AttentionLayers& layers, Attention& plan, bool map_wanted,
                        bool pooled_wanted);
     void normalise(const AttentionMap& map, float* mean, float* scale) const;
+    void mark(const char* part, size_t stage, double multiply_adds);
 
     const Network& network_;
     Store store_;
@@ -140,6 +150,21 @@ class Workspace {
 };
 
 namespace {
+
+double products_of(const ResidualArgs& args) {
+    return static_cast<double>(args.in.pixels()) * args.widen.k * args.widen.n +
+           static_cast<double>(args.out.pixels()) * args.narrow.k * args.narrow.n;
+}
+
+double products_of(const AttentionLayers& layers, const AttentionMap& map) {
+    const auto size = [](const Matrix& m) { return static_cast<double>(m.k) * m.n; };
+    double each = size(layers.narrow) + size(layers.project), once = 0;
+    for (const TransformerLayer& layer : layers.layers) {
+        each += size(layer.value) + size(layer.out) + size(layer.widen) + size(layer.narrow);
+        once += 4 * size(layer.key);
+    }
+    return each * map.height * map.width + once;
+}
 
 void add_bias(const Matrix& matrix, float mean, float scale, float* bias) {
     for (int n = 0; n < matrix.n; n++) bias[n] = matrix.bias[n] - mean * scale * matrix.sums[n];
@@ -317,6 +342,12 @@ void Workspace::run_attention(Run& run, const AttentionLayers& layers, Attention
     }
 }
 
+void Workspace::mark(const char* part, size_t stage, double multiply_adds) {
+    if (!marks) return;
+    const std::string number = stage < stages_.size() ? "stage " + std::to_string(stage) + " " : "";
+    marks->push_back({number + part, multiply_adds, std::chrono::steady_clock::now()});
+}
+
 std::vector<Output> Workspace::outputs() const {
     std::vector<Output> all = network_.head_->outputs(fine_, stages_.back().out);
     for (size_t i = 0; i < stages_.size(); i++)
@@ -334,15 +365,20 @@ void Workspace::run(Team& team, const float* pixels, float* const* outputs) {
 
     stem_.pixels = pixels;
     run.rows(stem_.out.height, 2, [&](Rows r, Scratch s) { run.kernels.stem(stem_, r, s); });
+    mark("stem", stages_.size(), 9.0 * stem_.planes * stem_.out.elements());
     for (size_t i = 0; i < stages_.size(); i++) {
         Stage& stage = stages_[i];
         const bool last = i + 1 == stages_.size();
         float* wanted = outputs[first_map + i];
-        for (ResidualArgs& args : stage.residuals) run_residual(run, args, team.size());
+        for (ResidualArgs& args : stage.residuals) {
+            run_residual(run, args, team.size());
+            mark("residual", i, products_of(args));
+        }
         if (stage.attention) {
             const bool map_wanted = !last || wanted || (head_wanted && head.wants_coarse());
             run_attention(run, *network_.stages_[i].attention, *stage.attention, map_wanted,
                           last && head_wanted && head.wants_pooled());
+            mark("attention", i, products_of(*network_.stages_[i].attention, stage.attention->local.map));
         }
         if (wanted)
             run.rows(stage.out.height, 4, [&](Rows r, Scratch) {
@@ -350,6 +386,7 @@ void Workspace::run(Team& team, const float* pixels, float* const* outputs) {
             });
     }
     if (head_wanted) head_->run(run, {fine_, stages_.back().out, pooled_.data()}, outputs);
+    mark("head", stages_.size(), 0);
 }
 
 Network::Network(const Config& config, const SafeTensors& file, const std::string& name,
@@ -473,6 +510,42 @@ void Network::run(const float* pixels, int batch, int height, int width, float* 
         });
     for (int i = apart; i < batch; i++) compute(*workspaces[0], team, i);
     for (auto& workspace : workspaces) give_back(std::move(workspace));
+}
+
+std::vector<StageTime> Network::profile(int height, int width, int threads, int rounds) const {
+    check_size(height, width);
+    const std::vector<float> pixels(static_cast<size_t>(config_.planes) * height * width, 0.5f);
+    std::unique_ptr<Workspace> workspace = take(height, width);
+    std::vector<std::vector<float>> rooms;
+    std::vector<float*> outputs;
+    for (const Output& output : workspace->outputs()) {
+        const bool map = output.name.compare(0, 6, "stage_") == 0;
+        rooms.emplace_back(map ? 0 : output.count());
+        outputs.push_back(map ? nullptr : rooms.back().data());
+    }
+    std::vector<Workspace::Mark> marks;
+    workspace->marks = &marks;
+    std::vector<StageTime> parts;
+    std::vector<std::vector<double>> times;
+    for (int round = 0; round < rounds; round++) {
+        marks.clear();
+        Team team(threads);
+        workspace->reserve(team.size());
+        auto before = std::chrono::steady_clock::now();
+        workspace->run(team, pixels.data(), outputs.data());
+        times.resize(marks.size());
+        for (size_t i = 0; i < marks.size(); i++) {
+            times[i].push_back(std::chrono::duration<double>(marks[i].end - before).count());
+            before = marks[i].end;
+        }
+    }
+    workspace->marks = nullptr;
+    give_back(std::move(workspace));
+    for (size_t i = 0; i < marks.size(); i++) {
+        std::nth_element(times[i].begin(), times[i].begin() + times[i].size() / 2, times[i].end());
+        parts.push_back({marks[i].name, times[i][times[i].size() / 2], marks[i].multiply_adds});
+    }
+    return parts;
 }
 
 }  // namespace mv2

@@ -41,6 +41,13 @@ struct StageLayers {
     int channels;                                // without padding
 };
 
+// What a part of the network takes.
+struct StageTime {
+    std::string name;
+    double seconds;
+    double multiply_adds;  // of its products, with padding
+};
+
 class Network {
    public:
     // Throws Error for weights that do not fit the config, std::bad_alloc.
@@ -54,6 +61,9 @@ class Network {
     // float [batch, planes, height, width] to the outputs; nullptr for those that are not wanted.
     void run(const float* pixels, int batch, int height, int width, float* const* outputs,
              int threads) const;
+
+    // The parts of a run of one image, each with the median of its times over `rounds` runs.
+    std::vector<StageTime> profile(int height, int width, int threads, int rounds) const;
 
     size_t weight_bytes() const { return store_.bytes(); }
     const Kernels& kernels() const { return kernels_; }

@@ -1,5 +1,7 @@
 #include "packing.h"
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -30,6 +32,22 @@ float from_bf16(uint16_t value) {
     return out;
 }
 
+// Writes a weight of that many bytes, and returns what it has become.
+float put(float weight, float scale, int bytes, unsigned char* to) {
+    if (bytes == 1) {
+        const int rounded = static_cast<int>(std::nearbyint(weight / scale));
+        *to = static_cast<unsigned char>(static_cast<int8_t>(std::max(-127, std::min(127, rounded))));
+        return static_cast<float>(rounded) * scale;
+    }
+    if (bytes == 2) {
+        const uint16_t rounded = to_bf16(weight);
+        std::memcpy(to, &rounded, 2);
+        return from_bf16(rounded);
+    }
+    std::memcpy(to, &weight, 4);
+    return weight;
+}
+
 }  // namespace
 
 void Store::Free::operator()(void* memory) const {
@@ -49,8 +67,9 @@ void* Store::take(size_t bytes) {
     void* memory = std::aligned_alloc(line, room);
 #endif
     if (!memory) throw std::bad_alloc();
+    std::unique_ptr<void, Free> block(memory);
     std::memset(memory, 0, room);
-    blocks_.emplace_back(memory);
+    blocks_.push_back(std::move(block));
     bytes_ += room;
     return memory;
 }
@@ -72,38 +91,45 @@ Matrix Packer::matrix(const Convolution& conv, const Norm* norm, std::vector<int
     Matrix m;
     m.k = depth;
     m.n = padded(conv.out);
-    m.tap = static_cast<long>(m.k) * m.n;
-    unsigned char* packed =
-        store_.take_array<unsigned char>(static_cast<size_t>(m.tap) * conv.taps * kernels_.element);
+    m.tap = static_cast<long>(m.k) * m.n * kernels_.weight;
+    unsigned char* packed = store_.take_array<unsigned char>(static_cast<size_t>(m.tap) * conv.taps);
     float* bias = vector(conv.bias);
-    float* sums = store_.take_array<float>(m.n);
+    float* sums = store_.take_array<float>(static_cast<size_t>(conv.taps) * m.n);
+    float* scales = kernels_.weight == 1 ? store_.take_array<float>(m.n) : nullptr;
+    std::vector<float> column(static_cast<size_t>(conv.in) * conv.taps);
     for (int n = 0; n < conv.out; n++) {
-        double sum = 0, shift = 0;
+        double shift = 0;
+        float largest = 0;
         for (int k = 0; k < conv.in; k++) {
             for (int tap = 0; tap < conv.taps; tap++) {
-                double w = conv.weight[(static_cast<size_t>(n) * conv.in + k) * conv.taps + tap];
+                const size_t i = static_cast<size_t>(k) * conv.taps + tap;
+                double w = conv.weight[n * column.size() + i];
                 if (norm) {
                     shift += w * norm->bias[k];
                     w *= norm->weight[k];
                 }
-                const float value = static_cast<float>(w);
-                const size_t at = tap * m.tap + kernels_.place(m.k, m.n, lies[k], n);
-                if (kernels_.element == 2) {
-                    const uint16_t rounded = to_bf16(value);
-                    std::memcpy(packed + at * 2, &rounded, 2);
-                    sum += from_bf16(rounded);
-                } else {
-                    std::memcpy(packed + at * 4, &value, 4);
-                    sum += value;
-                }
+                column[i] = static_cast<float>(w);
+                largest = std::max(largest, std::fabs(column[i]));
             }
         }
-        sums[n] = static_cast<float>(sum);
         bias[n] = static_cast<float>(bias[n] + shift);
+        const float scale = largest > 0 ? largest / 127 : 1;
+        if (scales) scales[n] = scale;
+        for (int tap = 0; tap < conv.taps; tap++) {
+            double sum = 0;
+            for (int k = 0; k < conv.in; k++) {
+                const float w = column[static_cast<size_t>(k) * conv.taps + tap];
+                unsigned char* to =
+                    packed + tap * m.tap + kernels_.place(m.k, m.n, lies[k], n) * kernels_.weight;
+                sum += put(w, scale, kernels_.weight, to);
+            }
+            sums[static_cast<size_t>(tap) * m.n + n] = static_cast<float>(sum);
+        }
     }
     m.weights = packed;
     m.bias = bias;
     m.sums = sums;
+    m.scales = scales;
     return m;
 }
 

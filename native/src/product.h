@@ -18,12 +18,24 @@
 
 namespace mv2 {
 
+// How an instruction set multiplies (X::form): as below; with tiles (tiles.h); or with rows that are
+// quantised on the way (quantised.h).
+enum class Form { registers, tiles, quantised };
+
 // One operand of a sum of products: rows of `a`, and the columns of a packed matrix.
 template <class X>
 struct Operand {
     const typename X::Element* a;
-    const typename X::Element* b;
+    const void* b;
+    const float* sums = nullptr;  // Matrix::sums of these columns
 };
+
+template <class X, class Finish>
+void tile_products(const Operand<X>* operands, int count, long stride, int rows, const Matrix& matrix,
+                   Rows columns, const float* bias, Finish&& finish);
+template <class X, class Finish>
+void quantised_products(const Operand<X>* operands, int count, long stride, int rows,
+                        const Matrix& matrix, Rows columns, const float* bias, Finish&& finish);
 
 // R rows, N registers of columns; `finish(row, column, values)` gets each register once. The
 // columns of a panel lie side by side for each k, so that weights are read in one stream.
@@ -39,7 +51,7 @@ inline void block(const Operand<X>* operands, int count, long stride, int k, con
     }
     for (int t = 0; t < count; t++) {
         const auto* a = operands[t].a + row * stride;
-        const auto* b = operands[t].b + static_cast<long>(column) * k;
+        const auto* b = static_cast<const typename X::Element*>(operands[t].b) + static_cast<long>(column) * k;
         for (int i = 0; i < k; i += X::group) {
             typename X::Wide w[N];
             MV2_UNROLL
@@ -76,22 +88,29 @@ inline void panel(const Operand<X>* operands, int count, long stride, int rows, 
 // The sum of `count` products of [rows, k] (rows `stride` elements apart) with columns begin to end of
 // packed matrices [k, n]; begin is a multiple of a panel's width.
 template <class X, class Finish>
-inline void products(const Operand<X>* operands, int count, long stride, int rows, int k,
+inline void products(const Operand<X>* operands, int count, long stride, int rows, const Matrix& matrix,
                      Rows columns, const float* bias, Finish&& finish) {
-    constexpr int width = X::vectors * X::lanes;
-    int column = columns.begin;
-    for (; column + width <= columns.end; column += width)
-        panel<X, X::vectors>(operands, count, stride, rows, k, bias, column, finish);
-    if constexpr (X::vectors > 1 && width > X::channel_multiple) {
-        if (column < columns.end) panel<X, 1>(operands, count, stride, rows, k, bias, column, finish);
+    if constexpr (X::form == Form::tiles) {
+        tile_products<X>(operands, count, stride, rows, matrix, columns, bias, finish);
+    } else if constexpr (X::form == Form::quantised) {
+        quantised_products<X>(operands, count, stride, rows, matrix, columns, bias, finish);
+    } else {
+        constexpr int width = X::vectors * X::lanes;
+        int column = columns.begin;
+        for (; column + width <= columns.end; column += width)
+            panel<X, X::vectors>(operands, count, stride, rows, matrix.k, bias, column, finish);
+        if constexpr (width > X::channel_multiple) {
+            if (column < columns.end)
+                panel<X, 1>(operands, count, stride, rows, matrix.k, bias, column, finish);
+        }
     }
 }
 
 template <class X, class Finish>
 inline void product(const typename X::Element* a, long stride, int rows, const Matrix& matrix,
                     const float* bias, Finish&& finish) {
-    const Operand<X> operand{a, static_cast<const typename X::Element*>(matrix.weights)};
-    products<X>(&operand, 1, stride, rows, matrix.k, {0, matrix.n}, bias, finish);
+    const Operand<X> operand{a, matrix.weights, matrix.sums};
+    products<X>(&operand, 1, stride, rows, matrix, {0, matrix.n}, bias, finish);
 }
 
 // Where (k, n) of a matrix [depth, columns] lies: panels of columns, in each panel k by groups. The
@@ -103,6 +122,44 @@ size_t place(int depth, int columns, int k, int n) {
     const int wide = columns - start < width ? columns - start : width;
     return static_cast<size_t>(start) * depth + static_cast<size_t>(k / group) * wide * group +
            (n - start) * group + k % group;
+}
+
+// Multiplications in registers alone: what the processor can do at most. The sums begin differently, so that
+// no compiler sees twelve times the same one.
+template <class X>
+double spin(long rounds) {
+    constexpr int sums = 12;
+    alignas(64) static const unsigned char zeros[64] = {};
+    if constexpr (X::form == Form::tiles) {
+        return X::spin(rounds);
+    } else if constexpr (X::form == Form::quantised) {
+        const auto a = X::four(zeros);
+        typename X::Integers c[sums];
+        MV2_UNROLL
+        for (int i = 0; i < sums; i++) {
+            const unsigned char start[4] = {static_cast<unsigned char>(i)};
+            c[i] = X::four(start);
+        }
+        for (long round = 0; round < rounds; round++) {
+            MV2_UNROLL
+            for (int i = 0; i < sums; i++) c[i] = X::dot4(c[i], a, a);
+        }
+        volatile float sink = 0;
+        for (int i = 0; i < sums; i++) sink = sink + X::sum(X::to_floats(c[i]));
+        return static_cast<double>(sums) * X::lanes * 4 * rounds;
+    } else {
+        const auto a = X::weights(reinterpret_cast<const typename X::Element*>(zeros));
+        typename X::V c[sums];
+        MV2_UNROLL
+        for (int i = 0; i < sums; i++) c[i] = X::set(static_cast<float>(i));
+        for (long round = 0; round < rounds; round++) {
+            MV2_UNROLL
+            for (int i = 0; i < sums; i++) c[i] = X::dot(c[i], a, a);
+        }
+        volatile float sink = 0;
+        for (int i = 0; i < sums; i++) sink = sink + X::sum(c[i]);
+        return static_cast<double>(sums) * X::lanes * X::group * rounds;
+    }
 }
 
 }  // namespace mv2

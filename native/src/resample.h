@@ -54,9 +54,27 @@ inline double filter_radius(Resample filter) {
             return 2.0;
         case Resample::lanczos:
             return 3.0;
+        case Resample::mks2013:
+            return 2.5;
+        case Resample::mks2021:
+            return 4.5;
         default:
             return 1.0;
     }
+}
+
+// Parabolas from 0.5 on that meet, each over one pixel: J. Costella, johncostella.com/magic.
+inline double magic_kernel(Resample filter, double x) {
+    if (filter == Resample::mks2013) {
+        if (x < 0.5) return 17.0 / 16.0 - 7.0 / 4.0 * (x * x);
+        if (x < 1.5) return (1.0 - x) * (7.0 / 4.0 - x);
+        return x < 2.5 ? -1.0 / 8.0 * ((x - 2.5) * (x - 2.5)) : 0.0;
+    }
+    if (x < 0.5) return 577.0 / 576.0 - 239.0 / 144.0 * (x * x);
+    if (x < 1.5) return 35.0 / 36.0 * (x - 1.0) * (x - 239.0 / 140.0);
+    if (x < 2.5) return 1.0 / 6.0 * (x - 2.0) * (65.0 / 24.0 - x);
+    if (x < 3.5) return 1.0 / 36.0 * (x - 3.0) * (x - 15.0 / 4.0);
+    return x < 4.5 ? -1.0 / 288.0 * ((x - 4.5) * (x - 4.5)) : 0.0;
 }
 
 inline double filter_value(Resample filter, double x) {
@@ -71,7 +89,8 @@ inline double filter_value(Resample filter, double x) {
         const double angle = x * pi;
         return std::sin(angle) / angle * (0.54f + 0.46f * std::cos(angle));  // floats in Pillow
     }
-    constexpr double a = -0.5;  // of the bicubic
+    if (filter != Resample::bicubic) return magic_kernel(filter, x);
+    constexpr double a = -0.5;
     if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
     return x < 2.0 ? (((x - 5) * x + 8) * x - 4) * a : 0.0;
 }

@@ -37,8 +37,8 @@ inline void split_plain(const uint8_t* rgb, int begin, int count, int16_t* plane
     }
 }
 
-// A row of 16-bit planes to one of 8-bit planes, of axis.windows.size() pixels each. `planes` begins
-// with the axis' first source pixel and is readable for Axis::lanes beyond its last.
+// A row of 16-bit planes to one of 8-bit planes, of axis.windows.size() pixels each. `planes`
+// begins with the axis' first source pixel and is readable for Axis::lanes beyond its last.
 inline void along_plain(const Axis& axis, const int16_t* planes, size_t pitch, uint8_t* out) {
     const size_t count = axis.windows.size();
     const int start = axis.source().first;
@@ -139,7 +139,8 @@ MV2_AVX2 inline void along_avx2(const Axis& axis, const int16_t* planes, size_t 
         const __m256i r = join_halves(lows[0], highs[0]), g = join_halves(lows[1], highs[1]);
         const __m256i b = join_halves(lows[2], highs[2]);
         const __m256i sums = _mm256_hadd_epi32(_mm256_hadd_epi32(r, g), _mm256_hadd_epi32(b, b));
-        __m128i sum = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+        __m128i sum =
+            _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
         sum = _mm_srai_epi32(_mm_add_epi32(sum, half), weight_bits);  // r g b b
         sum = _mm_packs_epi32(sum, sum);
         const auto rgb = static_cast<uint32_t>(_mm_cvtsi128_si32(_mm_packus_epi16(sum, sum)));

@@ -25,8 +25,8 @@
 
 namespace mv2 {
 
-// A file cut by somebody else while it is mapped ends the process on reading (SIGBUS), as with every
-// mapped file.
+// A file cut by somebody else while it is mapped ends the process on reading (SIGBUS), as with
+// every mapped file.
 struct SafeTensors::Mapping {
     const unsigned char* bytes = nullptr;
     size_t size = 0;
@@ -38,7 +38,8 @@ struct SafeTensors::Mapping {
         std::ifstream file(std::filesystem::u8path(path), std::ios::binary | std::ios::ate);
         const std::streamoff end = file ? static_cast<std::streamoff>(file.tellg()) : -1;
         if (end < 0) fail_file(path + " can't be opened. Give the path of a .safetensors file.");
-        if (static_cast<uint64_t>(end) > SIZE_MAX) fail_file(path + " is too large to be read here.");
+        if (static_cast<uint64_t>(end) > SIZE_MAX)
+            fail_file(path + " is too large to be read here.");
         content.resize(static_cast<size_t>(end));
         file.seekg(0);
         file.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(end));
@@ -53,7 +54,7 @@ struct SafeTensors::Mapping {
             fail_file(path + " can't be opened: " + std::strerror(errno) +
                       ". Give the path of a .safetensors file.");
         }
-        struct stat status {};
+        struct stat status{};
         const bool known = fstat(file, &status) == 0 && S_ISREG(status.st_mode);
         const bool fits = known && static_cast<uint64_t>(status.st_size) <= SIZE_MAX;
         void* address = nullptr;
@@ -65,7 +66,8 @@ struct SafeTensors::Mapping {
         close(file);
         if (!known) fail_file(path + " is no file. Give the path of a .safetensors file.");
         if (!fits) fail_file(path + " is too large to be read here.");
-        if (address == MAP_FAILED) fail_file(path + " can't be read: " + std::strerror(reason) + ".");
+        if (address == MAP_FAILED)
+            fail_file(path + " can't be read: " + std::strerror(reason) + ".");
         bytes = static_cast<const unsigned char*>(address);
     }
     ~Mapping() {
@@ -308,8 +310,9 @@ std::vector<float> SafeTensors::floats(const std::string& name,
             finite = convert_all<from_f64, 8>(tensor, values);
             break;
         default:
-            fail_file(name_ + " has the tensor " + name +
-                      " in a dtype that is none of F32, F16, BF16 and F64. Save it in one of them.");
+            fail_file(
+                name_ + " has the tensor " + name +
+                " in a dtype that is none of F32, F16, BF16 and F64. Save it in one of them.");
     }
     if (!finite) {
         fail_file(name_ + " has a value in the tensor " + name +

@@ -34,8 +34,9 @@ class SafeTensors {
 
     const std::map<std::string, TensorView>& tensors() const { return tensors_; }
 
-    // The values of a tensor of this very shape as fp32. Throws Error (MV2_ERROR_FILE) for one that is
-    // missing, of another shape or of a dtype that holds no real numbers, and for NaN or infinity.
+    // The values of a tensor of this very shape as fp32. Throws Error (MV2_ERROR_FILE) for one that
+    // is missing, of another shape or of a dtype that holds no real numbers, and for NaN or
+    // infinity.
     std::vector<float> floats(const std::string& name, const std::vector<int64_t>& shape) const;
 
    private:

@@ -3,11 +3,14 @@
 
 #include <immintrin.h>
 
+#include "product.h"
+
 namespace mv2 {
 
 struct Avx2 {
     using V = __m256;
     using Element = float;
+    static constexpr Form form = Form::registers;
     static constexpr int lanes = 8;
     static constexpr int rows = 6;
     static constexpr int vectors = 2;

@@ -3,11 +3,14 @@
 
 #include <immintrin.h>
 
+#include "product.h"
+
 namespace mv2 {
 
 struct Avx512 {
     using V = __m512;
     using Element = float;
+    static constexpr Form form = Form::registers;
     static constexpr int lanes = 16;
     static constexpr int rows = 8;      // of a block of a product
     static constexpr int vectors = 2;   // columns of it, in registers

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "product.h"
+
 namespace mv2 {
 
 struct Portable {
@@ -12,6 +14,7 @@ struct Portable {
         float x[4];
     };
     using Element = float;
+    static constexpr Form form = Form::registers;
     static constexpr int lanes = 4;
     static constexpr int rows = 4;
     static constexpr int vectors = 4;

@@ -2,11 +2,12 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <new>
 #include <thread>
 #include <type_traits>
-#include <vector>
+#include <utility>
 
 #if defined(__linux__)
 #include <sched.h>
@@ -75,6 +76,8 @@ struct TeamState {
     std::atomic<int> members{0};  // that still look at this state
     std::mutex mutex;
     std::condition_variable wake, done;
+    std::exception_ptr thrown;  // by an item, the first; the leader reads it when all are finished
+    TeamState* next = nullptr;  // in the pool's list
 
     // An item for this thread: its own next one, or the first of the half it takes of another's.
     bool take(int thread, int* item) {
@@ -116,7 +119,12 @@ struct TeamState {
         if (!take(thread, &item)) return false;
         do {
             const int all = count;
-            function(context, item, thread);
+            try {
+                function(context, item, thread);
+            } catch (...) {
+                std::lock_guard<std::mutex> lock(mutex);
+                if (!thrown) thrown = std::current_exception();
+            }
             if (finished.fetch_add(1, std::memory_order_seq_cst) + 1 == all &&
                 leader_sleeps.load(std::memory_order_seq_cst)) {
                 std::lock_guard<std::mutex> lock(mutex);
@@ -135,18 +143,35 @@ struct Worker {
     std::mutex mutex;
     std::condition_variable wake;
     bool asleep = false;
+    Worker* next = nullptr;  // in the pool's list
+};
+
+// A list through the members `next`: adding to it takes no memory, and so can't fail.
+template <class T>
+struct Chain {
+    T* first = nullptr;
+
+    void push(T* item) {
+        item->next = first;
+        first = item;
+    }
+    T* pop() {
+        T* item = first;
+        if (item) first = item->next;
+        return item;
+    }
 };
 
 // One list for each size would hold copies of the same threads: this is the only one.
 struct Pool {
     std::mutex mutex;
-    std::vector<Worker*> idle;
-    std::vector<TeamState*> states;  // not in use
+    Chain<Worker> idle;
+    Chain<TeamState> states;  // not in use
     int workers = 0;
 
     void give_back(TeamState* state) {
         std::lock_guard<std::mutex> lock(mutex);
-        states.push_back(state);
+        states.push(state);
     }
 };
 
@@ -197,7 +222,7 @@ void live(Worker* worker) {
         serve(state, worker->number);
         worker->team.store(nullptr, std::memory_order_release);
         std::lock_guard<std::mutex> lock(pool()->mutex);
-        pool()->idle.push_back(worker);
+        pool()->idle.push(worker);
     }
 }
 
@@ -259,10 +284,7 @@ Team::Team(int wanted) {
     int count = 0;
     {
         std::lock_guard<std::mutex> lock(all->mutex);
-        while (count < wanted - 1 && !all->idle.empty()) {
-            hired[count++] = all->idle.back();
-            all->idle.pop_back();
-        }
+        while (count < wanted - 1 && all->idle.first) hired[count++] = all->idle.pop();
         // As many threads as the largest team wants, and no more for teams that run beside each other: those
         // do with fewer.
         while (count < wanted - 1 && all->workers < wanted - 1) {
@@ -272,14 +294,10 @@ Team::Team(int wanted) {
             hired[count++] = worker;
         }
         if (count == 0) return;
-        if (!all->states.empty()) {
-            state_ = all->states.back();
-            all->states.pop_back();
-        } else {
-            state_ = new (std::nothrow) TeamState;
-        }
+        state_ = all->states.pop();
+        if (!state_) state_ = new (std::nothrow) TeamState;
         if (!state_) {
-            for (int i = 0; i < count; i++) all->idle.push_back(hired[i]);
+            for (int i = 0; i < count; i++) all->idle.push(hired[i]);
             return;
         }
     }
@@ -342,6 +360,7 @@ void Team::run(int count, Function function, void* context) {
         s.done.wait(lock, [&] { return s.finished.load(std::memory_order_seq_cst) >= s.count; });
         s.leader_sleeps.store(false, std::memory_order_seq_cst);
     }
+    if (s.thrown) std::rethrow_exception(std::exchange(s.thrown, nullptr));
     for (int i = s.count; i < count; i++) function(context, i, 0);  // of an absurdly long list
 }
 

@@ -13,12 +13,12 @@ inline int& failure_count() {
 
 inline int failures() { return failure_count() == 0 ? 0 : 1; }
 
-#define CHECK(condition)                                                           \
-    do {                                                                           \
-        if (!(condition)) {                                                        \
+#define CHECK(condition)                                                                 \
+    do {                                                                                 \
+        if (!(condition)) {                                                              \
             std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
-            ++failure_count();                                                     \
-        }                                                                          \
+            ++failure_count();                                                           \
+        }                                                                                \
     } while (false)
 
 // The message of the error of this kind that `action` throws; "" where it throws none.

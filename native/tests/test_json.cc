@@ -36,7 +36,8 @@ void values() {
 
 void numbers() {
     CHECK(number("0") == 0 && std::signbit(number("-0")));
-    CHECK(number("0.1") == 0.1 && number("1E+2") == 100 && number("123456789012") == 123456789012.0);
+    CHECK(number("0.1") == 0.1 && number("1E+2") == 100);
+    CHECK(number("123456789012") == 123456789012.0);
     CHECK(number("1.7976931348623157e308") == std::numeric_limits<double>::max());
     CHECK(number("5e-324") == std::numeric_limits<double>::denorm_min());
     CHECK(number("2.2250738585072011e-308") == 2.2250738585072011e-308);
@@ -51,7 +52,8 @@ void numbers() {
 
 void strings() {
     CHECK(text_of("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\"") == "\"\\/\b\f\n\r\t");
-    CHECK(text_of("\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\"") == "A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80");
+    CHECK(text_of("\"\\u0041\\u00e9\\u20AC\\ud83d\\ude00\"") ==
+          "A\xC3\xA9\xE2\x82\xAC\xF0\x9F\x98\x80");
     CHECK(text_of("\"\\u0000\"") == std::string(1, '\0'));
     CHECK(text_of("\"\xC3\xA9 \xF4\x8F\xBF\xBF \x7F\"") == "\xC3\xA9 \xF4\x8F\xBF\xBF \x7F");
     for (const char* wrong :
@@ -66,9 +68,9 @@ void strings() {
 
 void structure() {
     for (const char* wrong :
-         {"", " ", "{", "[", "[1", "[1,", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{a:1}",
-          "{1:1}", "{\"a\" 1}", "[1 2]", "[1}", "{\"a\":1]", "]", "[]]", "{} x", "nul", "truee",
-          "True", "// a\n1", "\xEF\xBB\xBF{}", "[1]\xC3\xA9"}) {
+         {"", " ", "{", "[", "[1", "[1,", "[1,]", "[,1]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}",
+          "{a:1}", "{1:1}", "{\"a\" 1}", "[1 2]", "[1}", "{\"a\":1]", "]", "[]]", "{} x", "nul",
+          "truee", "True", "// a\n1", "\xEF\xBB\xBF{}", "[1]\xC3\xA9"}) {
         CHECK(refused(wrong));
     }
     CHECK(refused(std::string_view("1\0", 2)) && refused(std::string_view("\0", 1)));
@@ -78,7 +80,8 @@ void structure() {
     CHECK(!refused(many + "]") && refused(many + ",0]"));
     const std::string message =
         refusal(MV2_ERROR_FILE, [] { parse_json("{\n  \"a\": x}", "config.json"); });
-    CHECK(message.find("config.json") == 0 && message.find("line 2, column 8") != std::string::npos);
+    CHECK(message.find("config.json") == 0);
+    CHECK(message.find("line 2, column 8") != std::string::npos);
     auto twice = [](const char* text) {
         return refusal(MV2_ERROR_FILE, [=] { parse_json(text, "x", mv2::Repeated::refused); });
     };
@@ -88,7 +91,8 @@ void structure() {
 
 void writing() {
     const std::string text =
-        "{\"a\": [1, -2.5, 1e+300, 0.1, true, null], \"b\\n\\\"\": \"\xC3\xA9\\\\\\u0001\", \"c\": {}}";
+        "{\"a\": [1, -2.5, 1e+300, 0.1, true, null], "
+        "\"b\\n\\\"\": \"\xC3\xA9\\\\\\u0001\", \"c\": {}}";
     const std::string written = to_json(parse_json(text, "x"));
     CHECK(to_json(parse_json(written, "x")) == written);
     CHECK(parse_json(written, "x").find("a")->items[3].value == 0.1);

@@ -32,9 +32,8 @@ const unsigned char* bytes_of(const std::string& file) {
 }
 
 bool refused(const std::string& file) {
-    const std::string message = refusal(MV2_ERROR_FILE, [&] {
-        SafeTensors(bytes_of(file), file.size(), "the file");
-    });
+    const std::string message =
+        refusal(MV2_ERROR_FILE, [&] { SafeTensors(bytes_of(file), file.size(), "the file"); });
     return message.find("he file") != std::string::npos;
 }
 
@@ -55,8 +54,10 @@ std::string little_endian(const std::vector<Word>& words) {
 
 // The values of one tensor of this dtype, which begins at an odd address; empty where refused.
 std::vector<float> values(const std::string& dtype, const std::string& data, int64_t count) {
-    std::string header = "{" + tensor("a", dtype, "[" + std::to_string(count) + "]",
-                                      "[0, " + std::to_string(data.size()) + "]") + "}";
+    std::string header = "{" +
+                         tensor("a", dtype, "[" + std::to_string(count) + "]",
+                                "[0, " + std::to_string(data.size()) + "]") +
+                         "}";
     header += header.size() % 2 ? "" : " ";
     const std::string file = file_of(header, data);
     const SafeTensors tensors(bytes_of(file), file.size(), "the file");
@@ -86,8 +87,9 @@ void dtypes() {
     CHECK(half(0) == 0 && std::signbit(half(0x8000)) && !std::signbit(half(0)));
     for (unsigned bits = 0; bits < 0x7C00; ++bits) {  // all others lie between their neighbours
         const double exponent = bits >> 10, fraction = bits & 1023;
-        const double value = exponent == 0 ? std::ldexp(fraction, -24)
-                                           : std::ldexp(1024 + fraction, static_cast<int>(exponent) - 25);
+        const double value = exponent == 0
+                                 ? std::ldexp(fraction, -24)
+                                 : std::ldexp(1024 + fraction, static_cast<int>(exponent) - 25);
         if (bits % 37 == 0) CHECK(half(static_cast<uint16_t>(bits)) == static_cast<float>(value));
     }
     for (uint32_t bad : {0x7F800000u, 0xFF800000u, 0x7FC00000u, 0x7F800001u}) {
@@ -105,11 +107,11 @@ void dtypes() {
 }
 
 void shapes() {
-    const std::string file = file_of(
-        "{\"__metadata__\": {\"format\": \"pt\"}, " + tensor("scalar", "F32", "[]", "[0, 4]") + ", " +
-            tensor("none", "F32", "[3, 0, 5]", "[4, 4]") + ", " +
-            tensor("matrix", "F32", "[2, 1]", "[4, 12]") + "}  ",
-        little_endian<uint32_t>({0x3F800000, 0x40000000, 0x40400000}));
+    const std::string file = file_of("{\"__metadata__\": {\"format\": \"pt\"}, " +
+                                         tensor("scalar", "F32", "[]", "[0, 4]") + ", " +
+                                         tensor("none", "F32", "[3, 0, 5]", "[4, 4]") + ", " +
+                                         tensor("matrix", "F32", "[2, 1]", "[4, 12]") + "}  ",
+                                     little_endian<uint32_t>({0x3F800000, 0x40000000, 0x40400000}));
     const SafeTensors tensors(bytes_of(file), file.size(), "the file");
     CHECK(tensors.tensors().size() == 3);
     CHECK(tensors.floats("scalar", {}) == std::vector<float>{1});
@@ -138,15 +140,17 @@ void lies() {
     CHECK(refused(one("F32", "[-2]", "[0, 8]"), 8) && refused(one("F32", "2", "[0, 8]"), 8));
     CHECK(refused(one("F32", "[4294967296, 4294967296]", "[0, 0]"), 0));  // 2^64 is 0 in 64 bits
     CHECK(refused(one("F32", "[4611686018427387904, 1]", "[0, 0]"), 0));
-    CHECK(refused(one("F32", "[1e300]", "[0, 8]"), 8) && refused(one("F32", "[2]", "[0, 1e18]"), 8));
+    CHECK(refused(one("F32", "[1e300]", "[0, 8]"), 8) &&
+          refused(one("F32", "[2]", "[0, 1e18]"), 8));
     CHECK(!refused(one("F32", "[0, 4294967296]", "[0, 0]"), 0));
     CHECK(refused(one("F32", "[9007199254740992, 9007199254740992, 0]", "[0, 0]"), 0));
-    const std::string a = tensor("a", "F32", "[1]", "[0, 4]"), b = tensor("b", "F32", "[1]", "[4, 8]");
+    const std::string a = tensor("a", "F32", "[1]", "[0, 4]"),
+                      b = tensor("b", "F32", "[1]", "[4, 8]");
     CHECK(!refused("{" + b + ", " + a + "}", 8));
-    CHECK(refused("{" + a + ", " + a + "}", 4));                                        // twice
-    CHECK(refused("{" + a + ", " + tensor("b", "F32", "[1]", "[0, 4]") + "}", 4));      // the same
-    CHECK(refused("{" + a + ", " + tensor("b", "F32", "[2]", "[2, 10]") + "}", 10));    // overlap
-    CHECK(refused("{" + a + ", " + tensor("b", "F32", "[1]", "[8, 12]") + "}", 12));    // gap
+    CHECK(refused("{" + a + ", " + a + "}", 4));                                      // twice
+    CHECK(refused("{" + a + ", " + tensor("b", "F32", "[1]", "[0, 4]") + "}", 4));    // the same
+    CHECK(refused("{" + a + ", " + tensor("b", "F32", "[2]", "[2, 10]") + "}", 10));  // overlap
+    CHECK(refused("{" + a + ", " + tensor("b", "F32", "[1]", "[8, 12]") + "}", 12));  // gap
     CHECK(refused("{\"a\": {\"shape\": [1], \"data_offsets\": [0, 4]}}", 4));
     CHECK(refused("{\"a\": {\"dtype\": \"F32\", \"data_offsets\": [0, 4]}}", 4));
     CHECK(refused("{\"a\": {\"dtype\": \"F32\", \"shape\": [1]}}", 4));

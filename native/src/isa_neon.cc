@@ -1,0 +1,12 @@
+// fp32 with NEON.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-schedule-insns")
+#endif
+#include "kernels_of.h"
+#include "simd_neon.h"
+
+namespace mv2 {
+
+Kernels neon_kernels() { return kernels_of<Neon>("neon"); }
+
+}  // namespace mv2

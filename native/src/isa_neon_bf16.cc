@@ -1,0 +1,12 @@
+// bf16 with NEON.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-schedule-insns")
+#endif
+#include "kernels_of.h"
+#include "simd_neon_bf16.h"
+
+namespace mv2 {
+
+Kernels neon_bf16_kernels() { return kernels_of<NeonBf16>("neon-bf16"); }
+
+}  // namespace mv2

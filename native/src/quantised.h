@@ -1,0 +1,134 @@
+// Products of int8: weights quantised once, for each column; the rows of a map here, for each pixel.
+//
+// A pixel's channels become bytes between its own least and largest, so nothing has to be calibrated and
+// no pixel suffers from another's range. With bytes q: value = least + q * step, and a product is
+// step * sum(q * w) + least * sum(w): one sum in integers, and the other known beforehand.
+#pragma once
+
+#include "product.h"
+
+namespace mv2 {
+
+constexpr int quantised_rows = 16;     // that are kept as bytes while all columns pass by
+constexpr int quantised_depth = 4096;  // channels of a row at most
+
+struct QuantisedRows {
+    alignas(64) uint8_t bytes[quantised_rows * quantised_depth];
+    float least[quantised_rows], step[quantised_rows];
+};
+
+// R rows, N registers of columns of one operand, added to `sum`.
+template <class X, int R, int N>
+inline void quantised_block(const QuantisedRows& q, int row, int k, const Operand<X>& operand,
+                            const Matrix& matrix, int column, typename X::V (&sum)[R][N]) {
+    typename X::Integers c[R][N];
+    MV2_UNROLL
+    for (int r = 0; r < R; r++) {
+        MV2_UNROLL
+        for (int v = 0; v < N; v++) c[r][v] = X::no_integers();
+    }
+    const uint8_t* a = q.bytes + row * k;
+    const auto* b = static_cast<const int8_t*>(operand.b) + static_cast<long>(column) * k;
+    for (int i = 0; i < k; i += 4) {
+        typename X::Integers w[N];
+        MV2_UNROLL
+        for (int v = 0; v < N; v++) w[v] = X::bytes(b + v * X::lanes * 4);
+        MV2_UNROLL
+        for (int r = 0; r < R; r++) {
+            const auto x = X::four(a + r * k + i);
+            MV2_UNROLL
+            for (int v = 0; v < N; v++) c[r][v] = X::dot4(c[r][v], x, w[v]);
+        }
+        b += N * X::lanes * 4;
+    }
+    MV2_UNROLL
+    for (int v = 0; v < N; v++) {
+        const auto scale = X::load(matrix.scales + column + v * X::lanes);
+        const auto sums = X::load(operand.sums + column + v * X::lanes);
+        MV2_UNROLL
+        for (int r = 0; r < R; r++) {
+            sum[r][v] = X::fma(X::set(q.least[row + r]), sums, sum[r][v]);
+            sum[r][v] = X::fma(X::to_floats(c[r][v]), X::mul(X::set(q.step[row + r]), scale), sum[r][v]);
+        }
+    }
+}
+
+template <class X, int R, int N, class Finish>
+inline void quantised_finish(const QuantisedRows& q, int first, int row, int k, const Operand<X>& operand,
+                             const Matrix& matrix, int column, const float* bias, Finish&& finish) {
+    typename X::V sum[R][N];
+    MV2_UNROLL
+    for (int v = 0; v < N; v++) {
+        const auto start = bias ? X::load(bias + column + v * X::lanes) : X::zero();
+        MV2_UNROLL
+        for (int r = 0; r < R; r++) sum[r][v] = start;
+    }
+    quantised_block<X, R, N>(q, row, k, operand, matrix, column, sum);
+    MV2_UNROLL
+    for (int r = 0; r < R; r++) {
+        MV2_UNROLL
+        for (int v = 0; v < N; v++) finish(first + row + r, column + v * X::lanes, sum[r][v]);
+    }
+}
+
+template <class X, int N, class Finish>
+inline void quantised_panel(const QuantisedRows& q, int first, int rows, int k, const Operand<X>& operand,
+                            const Matrix& matrix, int column, const float* bias, Finish&& finish) {
+    int row = 0;
+    for (; row + 8 <= rows; row += 8)
+        quantised_finish<X, 8, N>(q, first, row, k, operand, matrix, column, bias, finish);
+    for (; row + 4 <= rows; row += 4)
+        quantised_finish<X, 4, N>(q, first, row, k, operand, matrix, column, bias, finish);
+    for (; row < rows; row++)
+        quantised_finish<X, 1, N>(q, first, row, k, operand, matrix, column, bias, finish);
+}
+
+// Several operands: each row's bytes have a scale of their own in each of them, so the sum over
+// operands is in floats, four rows at a time.
+template <class X, int N, class Finish>
+inline void quantised_sum(const Operand<X>* operands, int count, long stride, int rows, const Matrix& matrix,
+                          int column, const float* bias, QuantisedRows& q, Finish&& finish) {
+    typename X::V sum[4][N];
+    for (int first = 0; first < rows; first += 4) {
+        const int here = rows - first < 4 ? rows - first : 4;
+        for (int v = 0; v < N; v++)
+            for (int r = 0; r < 4; r++)
+                sum[r][v] = bias ? X::load(bias + column + v * X::lanes) : X::zero();
+        for (int t = 0; t < count; t++) {
+            for (int r = 0; r < 4; r++)
+                X::quantise(operands[t].a + (first + (r < here ? r : 0)) * stride, matrix.k,
+                            q.bytes + r * matrix.k, &q.least[r], &q.step[r]);
+            quantised_block<X, 4, N>(q, 0, matrix.k, operands[t], matrix, column, sum);
+        }
+        for (int r = 0; r < here; r++)
+            for (int v = 0; v < N; v++) finish(first + r, column + v * X::lanes, sum[r][v]);
+    }
+}
+
+template <class X, class Finish>
+void quantised_products(const Operand<X>* operands, int count, long stride, int rows,
+                        const Matrix& matrix, Rows columns, const float* bias, Finish&& finish) {
+    constexpr int width = X::vectors * X::lanes;
+    QuantisedRows q;
+    const int k = matrix.k;
+    if (count > 1) {
+        int column = columns.begin;
+        for (; column + width <= columns.end; column += width)
+            quantised_sum<X, X::vectors>(operands, count, stride, rows, matrix, column, bias, q, finish);
+        if (column < columns.end)
+            quantised_sum<X, 1>(operands, count, stride, rows, matrix, column, bias, q, finish);
+        return;
+    }
+    for (int first = 0; first < rows; first += quantised_rows) {
+        const int here = rows - first < quantised_rows ? rows - first : quantised_rows;
+        for (int r = 0; r < here; r++)
+            X::quantise(operands[0].a + (first + r) * stride, k, q.bytes + r * k, &q.least[r], &q.step[r]);
+        int column = columns.begin;
+        for (; column + width <= columns.end; column += width)
+            quantised_panel<X, X::vectors>(q, first, here, k, operands[0], matrix, column, bias, finish);
+        if (column < columns.end)
+            quantised_panel<X, 1>(q, first, here, k, operands[0], matrix, column, bias, finish);
+    }
+}
+
+}  // namespace mv2

@@ -1,0 +1,68 @@
+// AVX-512 with its byte products (VNNI). Maps are bf16, rounded by integer instructions: processors that
+// have VNNI but no bf16 are many.
+#pragma once
+
+#include <cstring>
+
+#include "bf16.h"
+#include "quantised.h"
+#include "simd_avx512.h"
+
+namespace mv2 {
+
+struct Avx512Int8 : Avx512 {
+    using Element = Bf16;
+    static constexpr Form form = Form::quantised;
+    static constexpr int group = 4;
+
+    using Avx512::load;
+    using Avx512::store;
+    static V load(const Bf16* p) {
+        const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+    }
+    static void store(Bf16* p, V v) {
+        const __m512i rounded = _mm512_add_epi32(_mm512_castps_si512(v), _mm512_set1_epi32(0x8000));
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                            _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
+    }
+    // As exact as bf16 needs it: 1e-4.
+    static V silu(V x) {
+        const V t = mul(x, set(-1.44269504f)), f = _mm512_reduce_ps(t, 1);
+        V p = fma(set(0.0792043f), f, set(0.2243389f));
+        p = fma(p, f, set(0.6960681f));
+        p = fma(p, f, set(0.9999252f));
+        return mul(x, _mm512_rcp14_ps(add(_mm512_scalef_ps(p, t), set(1))));
+    }
+
+    // Channels to bytes between the least and the largest.
+    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* least, float* step) {
+        V low = load(a), high = low;
+        for (int i = lanes; i < k; i += lanes) {
+            const V v = load(a + i);
+            low = _mm512_min_ps(low, v);
+            high = _mm512_max_ps(high, v);
+        }
+        const float from = _mm512_reduce_min_ps(low), to = _mm512_reduce_max_ps(high);
+        *least = from;
+        *step = (to - from) / 255;
+        const V back = set(to > from ? 255 / (to - from) : 0), shift = set(to > from ? -from * 255 / (to - from) : 0);
+        for (int i = 0; i < k; i += lanes) {
+            const __m512i q = _mm512_cvtps_epi32(_mm512_max_ps(fma(load(a + i), back, shift), zero()));
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + i), _mm512_cvtusepi32_epi8(q));
+        }
+    }
+
+    using Integers = __m512i;
+    static Integers no_integers() { return _mm512_setzero_si512(); }
+    static Integers bytes(const int8_t* b) { return _mm512_loadu_si512(b); }
+    static Integers four(const uint8_t* a) {
+        int word;
+        std::memcpy(&word, a, 4);
+        return _mm512_set1_epi32(word);
+    }
+    static Integers dot4(Integers c, Integers a, Integers b) { return _mm512_dpbusd_epi32(c, a, b); }
+    static V to_floats(Integers c) { return _mm512_cvtepi32_ps(c); }
+};
+
+}  // namespace mv2

@@ -1,0 +1,100 @@
+// NEON with bf16 products: maps and weights in bf16, sums, norms and the residual stream in fp32.
+//
+// One instruction multiplies two rows of four values with four values of two columns, so the sums of
+// two rows by two columns share a register until they are finished; `block` below is made for that.
+#pragma once
+
+#include "bf16.h"
+#include "simd_neon.h"
+
+namespace mv2 {
+
+// Of 2^t and silu: limits of t, -log2(e), and a polynomial of degree 3.
+alignas(16) constexpr float neon_bf16_terms[][4] = {
+    {-126, -126, -126, -126},
+    {126, 126, 126, 126},
+    {-1.44269504f, -1.44269504f, -1.44269504f, -1.44269504f},
+    {0.0792043f, 0.0792043f, 0.0792043f, 0.0792043f},
+    {0.2243389f, 0.2243389f, 0.2243389f, 0.2243389f},
+    {0.6960681f, 0.6960681f, 0.6960681f, 0.6960681f},
+    {0.9999252f, 0.9999252f, 0.9999252f, 0.9999252f},
+};
+
+struct NeonBf16 : Neon {
+    using Element = Bf16;
+    static constexpr int group = 4;
+
+    using Neon::load;
+    using Neon::store;
+    static V load(const Bf16* p) {
+        return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16));
+    }
+    static void store(Bf16* p, V v) {
+        vst1_u16(&p->bits, vreinterpret_u16_bf16(vcvt_bf16_f32(v)));
+    }
+
+    // As exact as bf16 needs it: 1e-4.
+    static V silu(V x) {
+        const float(*term)[4] = terms(neon_bf16_terms);
+        const V t = vminq_f32(max(mul(x, load(term[2])), load(term[0])), load(term[1]));
+        const V whole = vrndmq_f32(t), f = sub(t, whole);
+        V p = fma(load(term[3]), f, load(term[4]));
+        p = fma(p, f, load(term[5]));
+        p = fma(p, f, load(term[6]));
+        const V d = add(scaled(p, whole), set(1)), r = vrecpeq_f32(d);
+        return mul(x, mul(r, vrecpsq_f32(r, d)));
+    }
+
+    using Wide = bfloat16x8_t;  // rows by four values of k
+    static Wide weights(const Bf16* b) { return vreinterpretq_bf16_u16(vld1q_u16(&b->bits)); }
+    static V dot(V c, Wide a, Wide b) { return vbfmmlaq_f32(c, a, b); }
+    static Wide pair(const Bf16* upper, const Bf16* lower) {
+        return vreinterpretq_bf16_u16(vcombine_u16(vld1_u16(&upper->bits), vld1_u16(&lower->bits)));
+    }
+};
+
+// Goes before the `block` of product.h for these operands.
+template <class X, int R, int N, class Finish>
+inline void block(const Operand<NeonBf16>* operands, int count, long stride, int k,
+                  const float* bias, int row, int column, Finish&& finish) {
+    using V = typename X::V;
+    constexpr int pairs = (R + 1) / 2, halves = 2 * N;
+    V c[pairs][halves];  // [upper row, left column | upper, right | lower, left | lower, right]
+    MV2_UNROLL
+    for (int h = 0; h < halves; h++) {
+        const float32x2_t two = bias ? vld1_f32(bias + column + 2 * h) : vdup_n_f32(0);
+        MV2_UNROLL
+        for (int p = 0; p < pairs; p++) c[p][h] = vcombine_f32(two, two);
+    }
+    for (int t = 0; t < count; t++) {
+        const Bf16* a = operands[t].a + row * stride;
+        const Bf16* b = static_cast<const Bf16*>(operands[t].b) + static_cast<long>(column) * k;
+        for (int i = 0; i < k; i += X::group) {
+            typename X::Wide rows[pairs];
+            MV2_UNROLL
+            for (int p = 0; p < pairs; p++) {
+                const int lower = 2 * p + 1 < R ? 2 * p + 1 : 2 * p;  // an odd row is its own pair
+                rows[p] = X::pair(a + 2 * p * stride + i, a + lower * stride + i);
+            }
+            MV2_UNROLL
+            for (int h = 0; h < halves; h++) {
+                const auto w = X::weights(b + 8 * h);
+                MV2_UNROLL
+                for (int p = 0; p < pairs; p++) c[p][h] = X::dot(c[p][h], rows[p], w);
+            }
+            b += 8 * halves;
+        }
+    }
+    MV2_UNROLL
+    for (int r = 0; r < R; r++) {
+        MV2_UNROLL
+        for (int v = 0; v < N; v++) {
+            const V left = c[r / 2][2 * v], right = c[r / 2][2 * v + 1];
+            finish(row + r, column + v * X::lanes,
+                   r % 2 ? vcombine_f32(vget_high_f32(left), vget_high_f32(right))
+                         : vcombine_f32(vget_low_f32(left), vget_low_f32(right)));
+        }
+    }
+}
+
+}  // namespace mv2

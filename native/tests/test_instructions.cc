@@ -1,0 +1,151 @@
+// Every instruction set of this processor against plain C++, on small networks of every kind, with
+// channels and sizes that fill no register; and the same bits from any number of threads and images.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <memory>
+#include <sstream>
+
+#include "check.h"
+#include "mobilevitv2.h"
+#include "random_bundle.h"
+
+namespace {
+
+struct Case {
+    const char* name;
+    const char* config;  // fields of config.json
+    int height, width;
+};
+
+#define CLASSIFIER "\"architectures\": [\"MobileViTV2ForImageClassification\"], \"num_labels\": 19"
+#define SEGMENTER "\"architectures\": [\"MobileViTV2ForSemanticSegmentation\"], \"num_labels\": 5"
+
+const Case cases[] = {
+    {"classifier", "{" CLASSIFIER ", \"width_multiplier\": 0.25}", 64, 64},
+    {"classifier, odd size", "{" CLASSIFIER ", \"width_multiplier\": 0.25}", 97, 70},
+    {"classifier, padded channels", "{" CLASSIFIER ", \"width_multiplier\": 0.35}", 64, 64},
+    {"backbone", "{\"architectures\": [\"MobileViTV2Model\"], \"width_multiplier\": 0.35}", 33, 65},
+    {"detector",
+     "{\"architectures\": [\"MobileViTV2ForObjectDetection\"], \"num_labels\": 3, \"width_multiplier\": 0.25}",
+     97, 70},
+    {"DeepLabV3", "{" SEGMENTER ", \"width_multiplier\": 0.25, \"output_stride\": 16, \"aspp_out_channels\": 40}",
+     64, 70},
+    {"PSPNet",
+     "{" SEGMENTER ", \"width_multiplier\": 0.25, \"output_stride\": 8, \"segmentation_head\": \"pspnet\", "
+     "\"aspp_out_channels\": 40}",
+     64, 70},
+};
+
+// Largest difference from plain C++, in parts of the largest number of an output.
+constexpr double tolerances[] = {1e-5, 3e-2, 1e-1};
+
+constexpr int images = 3;
+
+using Outputs = std::vector<std::vector<float>>;
+
+struct Closer {
+    void operator()(mv2_model* model) const { mv2_close(model); }
+};
+using Model = std::unique_ptr<mv2_model, Closer>;
+
+char message[1024];
+
+bool fine(int error) {
+    if (error) std::fprintf(stderr, "%s\n", message);
+    return !error;
+}
+
+Model open(const RandomBundle& bundle, int precision, const std::string& instructions, int threads) {
+    const mv2_options options{threads, precision, instructions.c_str()};
+    mv2_model* model = nullptr;
+    CHECK(fine(mv2_open(bundle.folder().c_str(), &options, &model, message, sizeof message)));
+    return Model(model);
+}
+
+// All outputs of images `first` to `first` + `batch`.
+Outputs run(const Model& model, const Case& c, const std::vector<float>& pixels, int first, int batch) {
+    mv2_output known[16];
+    int count = 0;
+    CHECK(fine(mv2_outputs(model.get(), c.height, c.width, known, 16, &count, message, sizeof message)));
+    Outputs outputs;
+    std::vector<float*> places;
+    std::vector<size_t> counts;
+    for (int i = 0; i < count; i++) {
+        counts.push_back(known[i].count * static_cast<size_t>(batch));
+        outputs.emplace_back(counts.back(), NAN);
+        places.push_back(outputs.back().data());
+    }
+    const float* from = pixels.data() + pixels.size() / images * first;
+    CHECK(fine(mv2_run(model.get(), from, batch, c.height, c.width, places.data(), counts.data(), count, message,
+                       sizeof message)));
+    return outputs;
+}
+
+Outputs run_each(const Model& model, const Case& c, const std::vector<float>& pixels) {
+    Outputs all;
+    for (int i = 0; i < images; i++) {
+        const Outputs one = run(model, c, pixels, i, 1);
+        all.resize(one.size());
+        for (size_t o = 0; o < one.size(); o++) all[o].insert(all[o].end(), one[o].begin(), one[o].end());
+    }
+    return all;
+}
+
+bool same_bits(const Outputs& a, const Outputs& b) {
+    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
+        return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+    });
+}
+
+// Infinity where something is no number.
+double difference(const Outputs& a, const Outputs& b) {
+    double worst = 0;
+    for (size_t o = 0; o < a.size(); o++) {
+        double scale = 0, apart = 0;
+        for (size_t i = 0; i < a[o].size(); i++) {
+            const double d = std::fabs(static_cast<double>(a[o][i]) - b[o][i]);
+            if (!(d < INFINITY)) return INFINITY;
+            apart = std::max(apart, d);
+            scale = std::max(scale, static_cast<double>(std::fabs(a[o][i])));
+        }
+        worst = std::max(worst, apart / scale);
+    }
+    return worst;
+}
+
+std::vector<std::string> names(int precision) {
+    std::istringstream all(mv2_instructions(precision));
+    std::vector<std::string> found;
+    for (std::string name; all >> name;) found.push_back(name);
+    return found;
+}
+
+void compare(const Case& c) {
+    const RandomBundle bundle(c.config);
+    std::mt19937 random(2);
+    std::vector<float> pixels(static_cast<size_t>(images) * 3 * c.height * c.width);
+    for (float& pixel : pixels) pixel = static_cast<float>(random()) * 0x1p-32f;
+
+    const Outputs plain = run_each(open(bundle, MV2_FP32, "portable", 1), c, pixels);
+    for (int precision : {MV2_FP32, MV2_BF16, MV2_INT8}) {
+        for (const std::string& name : names(precision)) {
+            const Outputs alone = run_each(open(bundle, precision, name, 1), c, pixels);
+            const double apart = difference(plain, alone);
+            std::printf("%s, %s: %.1e\n", c.name, name.c_str(), apart);
+            CHECK(apart <= tolerances[precision]);
+            for (int threads = 1; threads <= 3; threads++) {
+                const Model model = open(bundle, precision, name, threads);
+                CHECK(same_bits(alone, run_each(model, c, pixels)));
+                CHECK(same_bits(alone, run(model, c, pixels, 0, images)));
+            }
+        }
+    }
+}
+
+}  // namespace
+
+int main() {
+    for (const Case& c : cases) compare(c);
+    return failures();
+}
