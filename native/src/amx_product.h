@@ -1,12 +1,13 @@
-// The matrix product by tiles: 16 rows by 16 columns of sums in a register of 1 KiB, 32 values of k at once.
+// The matrix product by tiles: 16 rows by 16 columns of sums in a register of 1 KiB, 32 values of
+// k at once.
 //
-// A block is two tiles of rows by two of columns: four loads, four products. Rows are loaded from where
-// they lie. Sums leave through memory; what follows a convolution is done to a block's sums while the
-// next block's products run.
+// A block is two tiles of rows by two of columns: four loads, four products. Rows are loaded from
+// where they lie. Sums leave through memory; what follows a convolution is done to a block's sums
+// while the next block's products run.
 //
-// Nothing is read past the last row: its tile begins 16 rows before the end, and computes rows again that
-// it shares with the one before. Only where there are fewer than 16 rows at all are the tiles made lower
-// for the while, which costs some 100 cycles.
+// Nothing is read past the last row: its tile begins 16 rows before the end, and computes rows
+// again that it shares with the one before. Only where there are fewer than 16 rows at all are the
+// tiles made lower for the while, which costs some 100 cycles.
 #pragma once
 
 #include <atomic>
@@ -60,17 +61,17 @@ inline void tile_block(const Operand<X>* operands, int count, long stride, int k
     }
 }
 
-// Whether all columns of a few rows come first, or all rows of a few columns. What the inner loop goes over
-// is read again by each turn of the outer: it should be the smaller, and weights larger than half
-// an L2 cache should never be.
+// Whether all columns of a few rows come first, or all rows of a few columns. What the inner loop
+// goes over is read again by each turn of the outer: it should be the smaller, and weights larger
+// than half an L2 cache should never be.
 inline bool rows_outside(long rows_bytes, long weights_bytes) {
     constexpr long first_cache = 16 << 10, second_cache = 1 << 20;  // the share of the one operand
     return rows_bytes > first_cache && weights_bytes <= second_cache;
 }
 
 template <class X, class Finish>
-void tile_products(const Operand<X>* operands, int count, long stride, int rows, const Matrix& matrix,
-                   Rows columns, const float* bias, Finish&& finish) {
+void tile_products(const Operand<X>* operands, int count, long stride, int rows,
+                   const Matrix& matrix, Rows columns, const float* bias, Finish&& finish) {
     using Tiles = typename X::Tiles;
     constexpr int height = 2 * tile_rows, width = 2 * tile_columns;
     constexpr long pitch = width * sizeof(float);

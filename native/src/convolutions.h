@@ -5,48 +5,60 @@
 
 namespace mv2 {
 
-// One row of the output at a time. A 3x3 convolution is up to nine products, one for each tap whose row
-// is inside the map, summed in registers; columns beyond the edge are the zeros of the border.
+// One row of the output: up to nine products, one for each tap whose row is inside the map, summed in
+// registers; columns beyond the edge are the zeros of the border.
 template <class X>
-void conv(const ConvArgs& args, Rows rows) {
+void conv_row(const ConvArgs& args, int y, Rows columns) {
     using T = typename X::Element;
     using V = typename X::V;
     const int n = args.matrix.n, width = args.in.width;
     const V least = X::set(args.least);
-    for (int y = rows.begin; y < rows.end; y++) {
-        Operand<X> operands[9];
-        int count = 0;
-        const T* in = static_cast<const T*>(args.in.data);
-        const auto* weights = static_cast<const unsigned char*>(args.matrix.weights);
-        if (args.dilation == 0) {
-            operands[count++] = {in + y * args.in.row_elements() +
-                                     static_cast<long>(args.in.border) * args.in.channels,
-                                 weights, args.matrix.sums};
-        } else {
-            for (int tap = 0; tap < 9; tap++) {
-                const int at = y + (tap / 3 - 1) * args.dilation;
-                if (at < 0 || at >= args.in.height) continue;
-                const long x = args.in.border + (tap % 3 - 1) * args.dilation;
-                operands[count++] = {in + at * args.in.row_elements() + x * args.in.channels,
-                                     weights + tap * args.matrix.tap, args.matrix.sums + tap * n};
-            }
-        }
-        if (args.floats) {
-            float* out = args.floats + static_cast<long>(y) * width * n;
-            products<X>(operands, count, args.in.channels, width, args.matrix, {0, n}, args.bias,
-                        [&](int m, int c, V v) {
-                            X::store(out + static_cast<long>(m) * n + c, X::max(v, least));
-                        });
-        } else {
-            const int channels = args.out.channels;
-            T* out = static_cast<T*>(args.out.data) + y * args.out.row_elements() +
-                     static_cast<long>(args.out.border) * channels + args.channel;
-            products<X>(operands, count, args.in.channels, width, args.matrix, {0, n}, args.bias,
-                        [&](int m, int c, V v) {
-                            X::store(out + static_cast<long>(m) * channels + c, X::max(v, least));
-                        });
+    const T* in = static_cast<const T*>(args.in.data);
+    const auto* weights = static_cast<const unsigned char*>(args.matrix.weights);
+    Operand<X> operands[9];
+    int count = 0;
+    if (args.dilation == 0) {
+        in += y * args.in.row_elements() + static_cast<long>(args.in.border) * args.in.channels;
+        operands[count++] = {in, weights, args.matrix.sums};
+    } else {
+        for (int tap = 0; tap < 9; tap++) {
+            const int at = y + (tap / 3 - 1) * args.dilation;
+            if (at < 0 || at >= args.in.height) continue;
+            const long x = args.in.border + (tap % 3 - 1) * args.dilation;
+            operands[count++] = {in + at * args.in.row_elements() + x * args.in.channels,
+                                 weights + tap * args.matrix.tap, args.matrix.sums + tap * n};
         }
     }
+    if (args.floats) {
+        float* out = args.floats + static_cast<long>(y) * width * n;
+        products<X>(operands, count, args.in.channels, width, args.matrix, columns, args.bias,
+                    [&](int m, int c, V v) { X::store(out + static_cast<long>(m) * n + c, X::max(v, least)); });
+    } else {
+        const int channels = args.out.channels;
+        T* out = static_cast<T*>(args.out.data) + y * args.out.row_elements() +
+                 static_cast<long>(args.out.border) * channels + args.channel;
+        products<X>(operands, count, args.in.channels, width, args.matrix, columns, args.bias,
+                    [&](int m, int c, V v) {
+                        X::store(out + static_cast<long>(m) * channels + c, X::max(v, least));
+                    });
+    }
+}
+
+// Columns outermost: as many as have weights that stay in the cache while the rows pass by.
+template <class X>
+void conv(const ConvArgs& args, Rows rows) {
+    constexpr size_t cached = 256 << 10;
+    constexpr int width = X::vectors * X::lanes;
+    const int n = args.matrix.n;
+    int step = n;
+    if (X::form != Form::quantised && rows.end - rows.begin > 1) {
+        const size_t column = sizeof(typename X::Element) * args.matrix.k * (args.dilation ? 9 : 1);
+        const size_t panels = cached / (column * width);
+        step = static_cast<int>(panels > 1 ? panels : 1) * width;
+    }
+    for (int c = 0; c < n; c += step)
+        for (int y = rows.begin; y < rows.end; y++)
+            conv_row<X>(args, y, {c, c + step < n ? c + step : n});
 }
 
 template <class X>

@@ -1,9 +1,9 @@
 // `EmulatedTiles`: the tile registers in plain C++, for tests on processors that have none.
 //
-// The arithmetic is what Intel's manual gives for TDPBF16PS: for each sum, the even and the odd values
-// of k are added up apart, by fused multiply-adds from 0; then both are added, and that to the sum. All
-// round to nearest even, subnormal numbers count as 0, in and out. (A result that only rounding lifts
-// out of the subnormal ones may differ, and so may a NaN's payload.)
+// The arithmetic is what Intel's manual gives for TDPBF16PS: for each sum, the even and the odd
+// values of k are added up apart, by fused multiply-adds from 0; then both are added, and that to
+// the sum. All round to nearest even, subnormal numbers count as 0, in and out. (A result that
+// only rounding lifts out of the subnormal ones may differ, and so may a NaN's payload.)
 //
 // What the processor refuses ends the program here, and so do rows that are not on a cache line:
 // the processor takes those, but reads them several times slower.
@@ -76,7 +76,8 @@ class EmulatedTiles {
             }
             float sums[16];
             std::memcpy(sums, c.data[row], sizeof sums);
-            for (int n = 0; n < 16; n++) sums[n] = flushed(flushed(sums[n]) + flushed(even[n] + odd[n]));
+            for (int n = 0; n < 16; n++)
+                sums[n] = flushed(flushed(sums[n]) + flushed(even[n] + odd[n]));
             std::memcpy(c.data[row], sums, sizeof sums);
         }
     }

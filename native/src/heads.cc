@@ -1,5 +1,6 @@
 #include "heads.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -34,7 +35,8 @@ class Buffers {
 
 // What heads do, on all threads.
 void convolve(Run& run, const ConvArgs& args) {
-    run.rows(args.in.height, 1, [&](Rows r, Scratch) { run.kernels.conv(args, r); });
+    const int height = args.in.height, rows = std::clamp(height / (2 * run.team.size()), 1, 4);
+    run.rows(height, rows, [&](Rows r, Scratch) { run.kernels.conv(args, r); });
 }
 
 void filter(Run& run, const FilterArgs& args) {

@@ -82,18 +82,18 @@ bool has_avx512() {  // F, DQ, BW, VL
     return has_avx2() && (kept_registers() & 0xe6) == 0xe6 && bits(cpuid(7, 0).b, {16, 17, 30, 31});
 }
 
-bool has_avx512_int8() { return has_avx512() && bits(cpuid(7, 0).c, {11}); }
+[[maybe_unused]] bool has_avx512_int8() { return has_avx512() && bits(cpuid(7, 0).c, {11}); }
 
-bool has_avx512_bf16() { return has_avx512() && bits(cpuid(7, 1).a, {5}); }
+[[maybe_unused]] bool has_avx512_bf16() { return has_avx512() && bits(cpuid(7, 1).a, {5}); }
 
-bool has_amx_bf16() {
+[[maybe_unused]] bool has_amx_bf16() {
     if (!has_avx512_bf16() || !bits(cpuid(7, 0).d, {22, 24}) || (kept_registers() & 0x60000) != 0x60000)
         return false;
 #if defined(__linux__)
     constexpr long ask = 0x1023, tiles = 18;  // ARCH_REQ_XCOMP_PERM: Linux gives tiles to those who ask
     return syscall(SYS_arch_prctl, ask, tiles) == 0;
 #else
-    return true;
+    return false;  // other systems have other ways to ask
 #endif
 }
 #endif

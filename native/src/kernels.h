@@ -159,6 +159,7 @@ struct Kernels {
     int channel_multiple;
     int element;  // bytes of a map's element: 4 is fp32, 2 is bf16
     int weight;   // bytes of a matrix's element: 4 is fp32, 2 is bf16, 1 is int8
+    int block;    // pixels that a product should have at a time, or more
     // Where element (k, n) of a matrix [depth, columns] lies in the packed form.
     size_t (*place)(int depth, int columns, int k, int n);
 

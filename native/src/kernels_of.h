@@ -15,6 +15,7 @@ Kernels kernels_of(const char* name) {
         X::channel_multiple,
         static_cast<int>(sizeof(typename X::Element)),
         X::form == Form::quantised ? 1 : static_cast<int>(sizeof(typename X::Element)),
+        X::form == Form::tiles ? 32 : 16,
         place<X>,
         stem_scratch<X>,
         residual_scratch<X>,
@@ -30,8 +31,8 @@ Kernels kernels_of(const char* name) {
         conv<X>,
         filter<X>,
         dense<X>,
-        X::enter,
-        X::leave,
+        [] { X::enter(); },  // not their addresses: instruction sets share no function
+        [] { X::leave(); },
         spin<X>,
     };
 }

@@ -255,7 +255,7 @@ void Workspace::plan_attention(const AttentionLayers& layers, const Map& down, M
     map.dim = dim;
     map.true_dim = layers.true_dim;
     map.part_rows = 2;
-    while (map.part_rows * w < 16 && map.part_rows < h) map.part_rows += 2;
+    while (map.part_rows * w < k.block && map.part_rows < h) map.part_rows += 2;
     map.parts = (h + map.part_rows - 1) / map.part_rows;
     const size_t elements = static_cast<size_t>(h) * w * dim;
     map.values = store_.take_array<float>(elements);
@@ -301,7 +301,7 @@ void Workspace::normalise(const AttentionMap& map, float* mean, float* scale) co
 void Workspace::run_residual(Run& run, ResidualArgs& args, int threads) {
     const int h = args.out.height;
     int rows = std::min(h, std::max(1, at_once / args.out.width));
-    if (threads > 1) rows = std::max(1, std::min(rows, h / (2 * threads)));
+    if (threads > 1) rows = std::min(rows, std::max(h / (2 * threads), (run.kernels.block - 1) / args.out.width + 1));
     args.phase = ++phase_;
     run.rows(h, rows, [&](Rows r, Scratch s) { run.kernels.residual(args, r, s); });
 }

@@ -1,5 +1,5 @@
-// AVX-512 with bf16, products by AMX's tiles. Weights lie as they do for AVX-512 with bf16: 16 pairs of k of
-// a panel of 32 columns are two tiles, beside each other.
+// AVX-512 with bf16, products by AMX's tiles. Weights lie as they do for AVX-512 with bf16: 16
+// pairs of k of a panel of 32 columns are two tiles, beside each other.
 #pragma once
 
 #include "amx_product.h"
@@ -13,7 +13,7 @@ template <class Policy>
 struct AmxBf16 : Avx512Bf16 {
     using Tiles = Policy;
     static constexpr Form form = Form::tiles;
-    static constexpr int channel_multiple = 32;  // a tile's depth; every row of a map begins a cache line
+    static constexpr int channel_multiple = 32;  // a tile's depth; a pixel begins a cache line
     static_assert(vectors * lanes == 2 * tile_columns && group == 2, "a panel is two tiles wide");
 
     static void enter() { Policy::configure(tile_configs.of[tile_rows]); }

@@ -1,8 +1,9 @@
 // How tiles are laid out, as LDTILECFG reads it: 64 bytes of palette 1.
 //
-// All tiles are 16 rows of 64 bytes; for a product of fewer rows, those of what is multiplied and of the
-// sums have as many. The tables are constants because GCC's _tile_loadconfig does not say that it
-// reads all 64 bytes: it would be free to drop stores to a config that is made on the spot.
+// All tiles are 16 rows of 64 bytes; for a product of fewer rows, those of what is multiplied and
+// of the sums have as many. The tables are constants because GCC's _tile_loadconfig does not say
+// that it reads all 64 bytes: it would be free to drop stores to a config that is made on the
+// spot.
 #pragma once
 
 #include <cstdint>

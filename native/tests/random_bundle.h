@@ -49,11 +49,14 @@ class RandomBundle {
         for (int i = 0; i < 5; i++) {
             const std::string stage = root + "encoder.layer." + std::to_string(i);
             for (int block = 0; block < (i == 1 ? 2 : 1); block++) {
-                residual(stage + (i < 2 ? ".layer." + std::to_string(block) : ".downsampling_layer"),
-                         stages[i], in, config.widened(in));
+                const std::string layer = ".layer." + std::to_string(block);
+                residual(stage + (i < 2 ? layer : ".downsampling_layer"), stages[i], in,
+                         config.widened(in));
                 in = stages[i];
             }
-            if (i >= 2) attention(stage, in, dims[i - 2], config.hidden(dims[i - 2]), config.blocks[i - 2]);
+            if (i < 2) continue;
+            const int dim = dims[i - 2];
+            attention(stage, in, dim, config.hidden(dim), config.blocks[i - 2]);
         }
         if (config.task == mv2::Task::classification) {
             tensor("classifier.weight", {config.classes, in}, 0, spread(in));
@@ -80,10 +83,12 @@ class RandomBundle {
     }
 
     void segmentation(const mv2::Config& config, int in) {
-        const std::string head = "segmentation_head.", aspp = head + "aspp.", pyramid = head + "pyramid.";
+        const std::string head = "segmentation_head.";
+        const std::string aspp = head + "aspp.", pyramid = head + "pyramid.";
         const int out = config.head_channels;
         if (config.pspnet) {
-            const int scales = static_cast<int>(config.pool_scales.size()), inside = config.pool_channels();
+            const int scales = static_cast<int>(config.pool_scales.size());
+            const int inside = config.pool_channels();
             for (int i = 0; i < scales; i++) unit(pyramid + "branches." + std::to_string(i), inside, in);
             unit(pyramid + "fusion", out, in + scales * inside, 3);
         } else {
@@ -96,7 +101,8 @@ class RandomBundle {
     }
 
     void detection(const mv2::Config& config, int fine, int coarse) {
-        const int channels[] = {fine, coarse, 256, 128, 128, 64}, inside[] = {512, 256, 256, 128, 128, 64};
+        const int channels[] = {fine, coarse, 256, 128, 128, 64};
+        const int inside[] = {512, 256, 256, 128, 128, 64};
         for (int i = 0; i < 4; i++) {
             const std::string layer = "detection_head.extra_layers." + std::to_string(i);
             if (i < 3) {
@@ -151,8 +157,8 @@ class RandomBundle {
         }
         for (size_t i = 0; i < count; i++)
             values_.push_back(middle + reach * (static_cast<float>(random_()) * 0x1p-31f - 1));
-        header_ += (header_.empty() ? "\"" : ", \"") + name + "\": {\"dtype\": \"F32\", \"shape\": [" + sides +
-                   "], \"data_offsets\": [" + std::to_string(begin * 4) + ", " +
+        header_ += (header_.empty() ? "\"" : ", \"") + name + "\": {\"dtype\": \"F32\", \"shape\": [" +
+                   sides + "], \"data_offsets\": [" + std::to_string(begin * 4) + ", " +
                    std::to_string(values_.size() * 4) + "]}";
     }
 

@@ -1,9 +1,9 @@
 // Products by tiles against plain loops, of those kernels with tiles that run here: AMX's, and the
 // emulated ones of a build with MV2_EMULATE_AMX.
 //
-// On a processor without AMX this shows that a product's blocks, packing and last rows are right if the
-// tiles do what Intel's manual says. That the real ones do so it cannot show, nor how fast they are. With
-// AMX and the emulation in one build, the two are compared bit by bit.
+// On a processor without AMX this shows that a product's blocks, packing and last rows are right
+// if the tiles do what Intel's manual says. That the real ones do so it cannot show, nor how fast
+// they are. With AMX and the emulation in one build, the two are compared bit by bit.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -47,7 +47,8 @@ float value(uint16_t x) {
     return out;
 }
 
-// Begins a cache line and ends with its last element: a sanitizer sees the first byte read behind it.
+// Begins a cache line and ends with its last element: a sanitizer sees the first byte read behind
+// it.
 template <class T>
 class Array {
    public:
@@ -92,14 +93,17 @@ struct Weights {
         const size_t tap = static_cast<size_t>(k) * n;
         for (int t = 0; t < taps; t++)
             for (int i = 0; i < k; i++)
-                for (int j = 0; j < n; j++) packed[t * tap + kernels.place(k, n, i, j)] = at(t, i, j);
+                for (int j = 0; j < n; j++)
+                    packed[t * tap + kernels.place(k, n, i, j)] = at(t, i, j);
         matrix.weights = packed.data();
         matrix.bias = bias.data();
         matrix.k = k;
         matrix.n = n;
         matrix.tap = static_cast<long>(tap) * 2;
     }
-    uint16_t& at(int tap, int i, int j) { return plain[(static_cast<size_t>(tap) * k + i) * n + j]; }
+    uint16_t& at(int tap, int i, int j) {
+        return plain[(static_cast<size_t>(tap) * k + i) * n + j];
+    }
 };
 
 template <class F>
@@ -109,7 +113,8 @@ void on(const Kernels& kernels, F&& f) {
     kernels.leave();
 }
 
-// A convolution, 1x1 or, with a dilation, 3x3, of a map with that border: [height * width + margin][n].
+// A convolution, 1x1 or, with a dilation, 3x3, of a map with that border: [height * width +
+// margin][n].
 std::vector<float> convolve(const Kernels& kernels, Array<uint16_t>& in, int height, int width,
                             Weights& weights, int dilation, bool biased, float least = none) {
     const int n = weights.n;
@@ -170,7 +175,8 @@ void one_product(const Kernels& kernels, int rows, int k, int n, bool biased, Nu
 
 void products(const Kernels& kernels) {
     // Every count of rows up to three blocks.
-    for (int rows = 1; rows <= 97; rows++) one_product(kernels, rows, 32, 32, rows % 2, Numbers::whole);
+    for (int rows = 1; rows <= 97; rows++)
+        one_product(kernels, rows, 32, 32, rows % 2, Numbers::whole);
     for (int i = 0; i < 60; i++)
         one_product(kernels, any(1, 80), 32 * any(1, 5), 32 * any(1, 5), any(0, 1),
                     i % 2 ? Numbers::broken : Numbers::whole);
@@ -241,8 +247,8 @@ void each_row_once(const Kernels& kernels) {
     }
 }
 
-// What the manual says of the sums, see emulated_tiles.h; only on a processor with AMX this says something
-// of that processor.
+// What the manual says of the sums, see emulated_tiles.h; only on a processor with AMX this says
+// something of that processor.
 void arithmetic(const Kernels& kernels) {
     Weights weights(kernels, 32, 32, 1, Numbers::whole);
     Array<uint16_t> in(16 * 32);
@@ -250,7 +256,7 @@ void arithmetic(const Kernels& kernels) {
         std::fill(in.data(), in.data() + in.size(), cut(0));
         in[0] = cut(first);
         in[1] = cut(second);
-        std::fill(weights.packed.data(), weights.packed.data() + weights.packed.size(), cut(weight));
+        for (size_t i = 0; i < weights.packed.size(); i++) weights.packed[i] = cut(weight);
         std::fill(weights.bias.data(), weights.bias.data() + 32, bias);
         return convolve(kernels, in, 1, 16, weights, 0, true)[0];
     };
@@ -267,7 +273,8 @@ void same_bits(const Kernels& one, const Kernels& other) {
         Weights weights(one, 32 * any(1, 8), 32 * any(1, 4), 1, Numbers::broken);
         Array<uint16_t> in(static_cast<size_t>(rows) * weights.k);
         fill(in, Numbers::broken);
-        CHECK(convolve(one, in, 1, rows, weights, 0, true) == convolve(other, in, 1, rows, weights, 0, true));
+        const auto first = convolve(one, in, 1, rows, weights, 0, true);
+        CHECK(first == convolve(other, in, 1, rows, weights, 0, true));
     }
 }
 
@@ -290,7 +297,7 @@ int main() {
     CHECK(mv2::instructions(MV2_BF16).empty() ||
           mv2::instructions(MV2_BF16).front() != "amx-bf16-emulated");
     if (found.empty()) {
-        std::printf("no tiles here: build with MV2_EMULATE_AMX, on a processor with AVX-512 bf16\n");
+        std::printf("no tiles: needs MV2_EMULATE_AMX, and a processor with AVX-512 bf16\n");
         return failures() ? failures() : skipped;
     }
     return failures();
