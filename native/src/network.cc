@@ -362,11 +362,15 @@ void Workspace::run(Team& team, const float* pixels, float* const* outputs) {
     const size_t first_map = head.outputs(fine_, stages_.back().out).size();
     bool head_wanted = false;
     for (size_t i = 0; i < first_map; i++) head_wanted = head_wanted || outputs[i];
+    size_t needed = head_wanted ? stages_.size() : 0;  // stages: none behind the last that is wanted
+    for (size_t i = needed; i < stages_.size(); i++)
+        if (outputs[first_map + i]) needed = i + 1;
+    if (!needed) return;
 
     stem_.pixels = pixels;
     run.rows(stem_.out.height, 2, [&](Rows r, Scratch s) { run.kernels.stem(stem_, r, s); });
     mark("stem", stages_.size(), 9.0 * stem_.planes * stem_.out.elements());
-    for (size_t i = 0; i < stages_.size(); i++) {
+    for (size_t i = 0; i < needed; i++) {
         Stage& stage = stages_[i];
         const bool last = i + 1 == stages_.size();
         float* wanted = outputs[first_map + i];

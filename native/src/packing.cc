@@ -7,10 +7,14 @@
 #include <cstring>
 #include <new>
 #include <numeric>
+#include <string>
 
 #if defined(_WIN32)
 #include <malloc.h>
 #endif
+
+#include "error.h"
+#include "quantised.h"
 
 namespace mv2 {
 
@@ -88,6 +92,9 @@ Matrix Packer::matrix(const Convolution& conv, const Norm* norm, std::vector<int
         for (int i = 0; i < segment; i++) lies[channel++] = depth + i;
         depth += padded(segment);
     }
+    if (kernels_.weight == 1 && depth > quantised_depth)
+        fail_unsupported("the model has a product of " + std::to_string(depth) + " channels, and " +
+                         std::to_string(quantised_depth) + " are the most in int8. Use bf16 or fp32.");
     Matrix m;
     m.k = depth;
     m.n = padded(conv.out);

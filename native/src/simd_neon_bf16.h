@@ -1,7 +1,7 @@
 // NEON with bf16 products: maps and weights in bf16, sums, norms and the residual stream in fp32.
 //
-// One instruction multiplies two rows of four values with four values of two columns, so the sums of
-// two rows by two columns share a register until they are finished; `block` below is made for that.
+// One instruction multiplies two rows of four values with four values of two columns, so the sums
+// of two rows by two columns share a register until they are finished: `block` below is for that.
 #pragma once
 
 #include "bf16.h"
@@ -23,6 +23,9 @@ alignas(16) constexpr float neon_bf16_terms[][4] = {
 struct NeonBf16 : Neon {
     using Element = Bf16;
     static constexpr int group = 4;
+
+    static void enter() {}  // its own: no function may be in two kernel files
+    static void leave() {}
 
     using Neon::load;
     using Neon::store;

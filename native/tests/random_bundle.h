@@ -1,5 +1,5 @@
 // A bundle of random weights in a folder of its own, for any config.json: every tensor that such a
-// network has, of a size that keeps the numbers which flow through it about as large as they come in.
+// network has, of a size that keeps the numbers in it about as large as they come in.
 #pragma once
 
 #include <cmath>
@@ -89,7 +89,8 @@ class RandomBundle {
         if (config.pspnet) {
             const int scales = static_cast<int>(config.pool_scales.size());
             const int inside = config.pool_channels();
-            for (int i = 0; i < scales; i++) unit(pyramid + "branches." + std::to_string(i), inside, in);
+            for (int i = 0; i < scales; i++)
+                unit(pyramid + "branches." + std::to_string(i), inside, in);
             unit(pyramid + "fusion", out, in + scales * inside, 3);
         } else {
             unit(aspp + "convs.0", out, in);
@@ -125,7 +126,8 @@ class RandomBundle {
         unit(name + ".conv_3x3", wide, 1, 3);
         unit(name + ".reduce_1x1", out, wide);
     }
-    void unit(const std::string& name, int out, int in, int side = 1) {  // convolution and BatchNorm
+    // A convolution and its BatchNorm.
+    void unit(const std::string& name, int out, int in, int side = 1) {
         convolution(name, out, in, side);
         norm(name + ".normalization", out);
         tensor(name + ".normalization.running_mean", {out}, 0, 0.1f);
@@ -157,9 +159,9 @@ class RandomBundle {
         }
         for (size_t i = 0; i < count; i++)
             values_.push_back(middle + reach * (static_cast<float>(random_()) * 0x1p-31f - 1));
-        header_ += (header_.empty() ? "\"" : ", \"") + name + "\": {\"dtype\": \"F32\", \"shape\": [" +
-                   sides + "], \"data_offsets\": [" + std::to_string(begin * 4) + ", " +
-                   std::to_string(values_.size() * 4) + "]}";
+        header_ += std::string(header_.empty() ? "" : ", ") + "\"" + name +
+                   "\": {\"dtype\": \"F32\", \"shape\": [" + sides + "], \"data_offsets\": [" +
+                   std::to_string(begin * 4) + ", " + std::to_string(values_.size() * 4) + "]}";
     }
 
     std::filesystem::path folder_;

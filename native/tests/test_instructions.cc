@@ -1,5 +1,5 @@
 // Every instruction set of this processor against plain C++, on small networks of every kind, with
-// channels and sizes that fill no register; and the same bits from any number of threads and images.
+// channels and sizes that fill no register; and the same bits from any number of threads, images.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -35,7 +35,8 @@ const Case cases[] = {
     {"detector", detector + "\"width_multiplier\": 0.25", 97, 70},
     {"DeepLabV3", segmenter + "\"width_multiplier\": 0.25, \"output_stride\": 16", 64, 70},
     {"PSPNet",
-     segmenter + "\"width_multiplier\": 0.25, \"output_stride\": 8, \"segmentation_head\": \"pspnet\"",
+     segmenter + "\"width_multiplier\": 0.25, \"output_stride\": 8, "
+                 "\"segmentation_head\": \"pspnet\"",
      64, 70},
 };
 
@@ -92,14 +93,16 @@ Outputs run_each(const Model& model, const Case& c, const std::vector<float>& pi
     for (int i = 0; i < images; i++) {
         const Outputs one = run(model, c, pixels, i, 1);
         all.resize(one.size());
-        for (size_t o = 0; o < one.size(); o++) all[o].insert(all[o].end(), one[o].begin(), one[o].end());
+        for (size_t o = 0; o < one.size(); o++)
+            all[o].insert(all[o].end(), one[o].begin(), one[o].end());
     }
     return all;
 }
 
 bool same_bits(const Outputs& a, const Outputs& b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const auto& x, const auto& y) {
-        return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+        return x.size() == y.size() &&
+               std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
     });
 }
 
