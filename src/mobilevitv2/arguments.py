@@ -38,6 +38,20 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, help="Threads that compute. [dim]Default: the runtime's own[/]"),
 ]
+Runtime = Annotated[
+    Literal["auto", "native", "torch"],
+    typer.Option(
+        help="Where a bundle runs: native is the package's own engine for the CPU, torch is "
+        "PyTorch; auto: a GPU where there is one, else the engine where it can."
+    ),
+]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16", "int8"],
+    typer.Option(
+        help="What to compute in; int8 is the engine's. auto: fp32; of an exported file what is "
+        "quickest here."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 

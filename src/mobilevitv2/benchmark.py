@@ -4,7 +4,6 @@ All contenders are measured in one process, in turn, so that what else the machi
 all of them alike; compare the figures with each other, less with those of another day.
 """
 
-import copy
 import json
 import platform
 import statistics
@@ -19,23 +18,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import nn
 
+from mobilevitv2.bundle import bundle_of
 from mobilevitv2.config import image_sides
-from mobilevitv2.deploy import export, fuse
-from mobilevitv2.deploy.request import TARGETS
-from mobilevitv2.errors import ConfigError, require
-from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor
-from mobilevitv2.model.classification import MobileViTV2ForImageClassification
-from mobilevitv2.runtime import open_runtime
+from mobilevitv2.errors import ConfigError, UnsupportedError, require
+from mobilevitv2.native import NativeNetwork, open_native
+from mobilevitv2.networks import RuntimeName
+from mobilevitv2.runtime.native import PRECISIONS, available, instructions_for
 from mobilevitv2.runtime.timing import interleaved
 from mobilevitv2.views import size_of_a_square
 
-TARGETS_HERE = ("onnx", "openvino", "executorch", "litert")
 PACKAGES = ("mobilevitv2", "torch", "onnxruntime", "openvino", "executorch", "timm", "transformers")
-
-Call = Callable[[np.ndarray], Any]
+ENGINE = "engine"  # what tables call it
 
 
 @dataclass(frozen=True)
@@ -90,31 +84,44 @@ def benchmark(
     batches: Sequence[int] = (1, 8),
     rounds: int = 30,
     threads: int | None = None,
+    runtime: RuntimeName = "auto",
     peers: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Benchmark:
     """Measure a model, and with `peers` timm's and transformers' of the same width beside it.
 
-    The peers have random weights and go through the same runtimes. `threads` is for every runtime;
-    by default each takes what it takes. Raises what `export` raises.
+    It runs in the engine in each precision that this processor has; where PyTorch is installed also
+    there, and as an export in every other runtime. `runtime` leaves only the engine (native) or
+    only PyTorch (torch). The peers have random weights and go through the same runtimes. `threads`
+    is for every runtime; by default each takes what it takes. Raises what `export` raises.
     """
     source = bundle_of(source)
-    model = open_model(source).float()
-    processor = open_processor(source, model)
-    if peers and not isinstance(model, MobileViTV2ForImageClassification):
-        raise ConfigError("peers are classifiers; leave them out for a model that names pixels.")
-    size = image_sides(image_size or size_of_a_square(processor))
-    if threads is not None:
-        torch.set_num_threads(threads)
     left_out: dict[str, str] = {}
+    networks = {} if runtime == "torch" else _in_the_engine(source, threads, left_out)
+    if runtime == "native" or (networks and find_spec("torch") is None):
+        if peers:
+            raise ConfigError("peers run in PyTorch: they want it installed, and runtime auto.")
+        if not networks:
+            open_native(source)  # says why not
+        live = None
+        processor = networks["fp32"].open_processor(source)
+    else:
+        require("torch", extra="torch")
+        from mobilevitv2.contenders import Contenders
+
+        live = Contenders(source, threads, exports=runtime == "auto", peers=peers)
+        processor = live.processor
+    size = image_sides(image_size or size_of_a_square(processor))
     timings: list[Timing] = []
     with tempfile.TemporaryDirectory() as folder:
         for i, batch in enumerate(batches):
             place = Path(folder) / str(batch)
             place.mkdir()
-            calls = _ours(source, model, size, batch, threads, place, left_out)
-            if peers and isinstance(model, MobileViTV2ForImageClassification):
-                calls |= _peers(model, size, batch, threads, place, left_out)
+            calls: dict[tuple[str, str, str], Callable[[np.ndarray], Any]] = {
+                ("mobilevitv2", ENGINE, name): network for name, network in networks.items()
+            }
+            if live is not None:
+                calls |= live.calls(size, batch, place, left_out)
             pixels = np.random.default_rng(0).random((batch, 3, *size), np.float32)
             times = interleaved({k: partial(call, pixels) for k, call in calls.items()}, rounds)
             timings += [
@@ -137,8 +144,10 @@ def machine(threads: int | None = None) -> dict[str, Any]:
     for name in PACKAGES:
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name)
+    instructions = {name: instructions_for(name) for name in PRECISIONS} if available() else {}
     return {
         "cpu": cpu,
+        "instructions": instructions,
         "threads": threads or "each runtime's own",
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -146,115 +155,20 @@ def machine(threads: int | None = None) -> dict[str, Any]:
     }
 
 
-def _ours(
-    source: str | Path,
-    model: TaskModel,
-    size: tuple[int, int],
-    batch: int,
-    threads: int | None,
-    folder: Path,
-    left_out: dict[str, str],
-) -> dict[tuple[str, str, str], Call]:
-    calls = {
-        ("mobilevitv2", "PyTorch", "fp32"): _in_torch(model),
-        ("mobilevitv2", "PyTorch, fused", "fp32"): _in_torch(fuse(model, size)),
-    }
-    for name in TARGETS_HERE:
-        target = TARGETS[name]
+def _in_the_engine(
+    source: str | Path, threads: int | None, left_out: dict[str, str]
+) -> dict[str, NativeNetwork]:
+    """The bundle in each precision that this processor has; none where the engine can't run it."""
+    networks = {}
+    for precision in PRECISIONS:
         try:
-            path = folder / f"ours{target.suffix}"
-            export(source, to=name, out=path, image_size=[size], batch=batch)  # pyright: ignore[reportArgumentType]
-        except ImportError as error:
-            left_out[target.name] = str(error)
-            continue
-        for runtime in _precisions(path, threads):
-            calls["mobilevitv2", target.name, runtime.precision] = runtime
-    return calls
-
-
-def _peers(
-    model: MobileViTV2ForImageClassification,
-    size: tuple[int, int],
-    batch: int,
-    threads: int | None,
-    folder: Path,
-    left_out: dict[str, str],
-) -> dict[tuple[str, str, str], Call]:
-    calls: dict[tuple[str, str, str], Call] = {}
-    for name, make in (("timm", _timm), ("transformers", transformers_classifier)):
-        try:
-            network = make(model.config.width_multiplier, len(model.config.id2label or {})).eval()
-        except ImportError as error:
+            networks[precision] = open_native(source, threads=threads, precision=precision)
+        except (UnsupportedError, ImportError) as error:
+            name = ENGINE if precision == "fp32" else f"{ENGINE}, {precision}"
             left_out[name] = str(error)
-            continue
-        calls[name, "PyTorch", "fp32"] = _in_torch(network)
-        path = folder / f"{name}.onnx"
-        program = torch.onnx.export(
-            network, (torch.rand(batch, 3, *size),), dynamo=True, opset_version=20, verbose=False
-        )
-        assert program is not None
-        program.save(path)
-        for runtime in _precisions(path, threads):
-            calls[name, "ONNX", runtime.precision] = runtime
-        if find_spec("openvino"):
-            openvino = require("openvino", extra="openvino")
-            openvino.save_model(
-                openvino.convert_model(path), path.with_suffix(".xml"), compress_to_fp16=False
-            )
-            for runtime in _precisions(path.with_suffix(".xml"), threads):
-                calls[name, "OpenVINO", runtime.precision] = runtime
-        if find_spec("executorch"):
-            from mobilevitv2.deploy.executorch import lower
-
-            traced = torch.export.export(network, (torch.rand(batch, 3, *size),))
-            lower(traced).to_executorch().save(str(path.with_suffix(".pte")))
-            runtime = open_runtime(path.with_suffix(".pte"), threads=threads)
-            calls[name, "ExecuTorch", runtime.precision] = runtime
-        last = copy.deepcopy(network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        calls[name, "PyTorch, channels_last", "fp32"] = _in_torch(last, torch.channels_last)
-    return calls
-
-
-def _precisions(path: Path, threads: int | None) -> list[Any]:
-    """The file opened in fp32, and in what the runtime would choose, if that is something else."""
-    opened = open_runtime(path, threads=threads, precision="fp32")
-    chosen = open_runtime(path, threads=threads)
-    return [opened] if chosen.precision == opened.precision else [opened, chosen]
-
-
-def _in_torch(network: nn.Module, layout: torch.memory_format = torch.contiguous_format) -> Call:
-    def call(pixels: np.ndarray) -> Any:
-        with torch.inference_mode():
-            return network(torch.from_numpy(pixels).contiguous(memory_format=layout))
-
-    return call
-
-
-def _timm(width: float, classes: int) -> nn.Module:
-    timm = require("timm", extra="test")
-    return timm.create_model(f"mobilevitv2_{round(100 * width):03d}", num_classes=classes)
-
-
-def transformers_classifier(width: float, classes: int) -> "Logits":
-    """transformers' network with random weights."""
-    hf = require("transformers", extra="test")
-    config = hf.MobileViTV2Config(width_multiplier=width, num_labels=classes)
-    network = hf.MobileViTV2ForImageClassification(config)
-    for module in network.modules():  # its own initialisation gives logits of zero
-        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
-            module.reset_parameters()
-    return Logits(network)
-
-
-class Logits(nn.Module):
-    """A model whose output is an object, as one whose output is its logits."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.model(pixels).logits
+            if precision == "fp32":
+                break
+    return networks
 
 
 def _plot(result: Benchmark, path: Path) -> None:

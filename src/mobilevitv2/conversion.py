@@ -4,8 +4,9 @@ import logging
 from pathlib import Path
 from typing import Literal
 
+from mobilevitv2.bundle import bundle_of
 from mobilevitv2.errors import CheckpointError
-from mobilevitv2.live import bundle_of, open_model, open_processor, task_of_model
+from mobilevitv2.live import open_model, open_processor, task_of_model
 
 logger = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mobilevitv2.deploy import Export
     from mobilevitv2.deploy.compare import Comparison
     from mobilevitv2.info import ModelInfo
+    from mobilevitv2.precision_choice import PrecisionFigures
     from mobilevitv2.training import TrainingResult
 
 BAR = 24  # letters that a score of 1 fills
@@ -156,6 +157,7 @@ def model_info(info: "ModelInfo") -> RenderableType:
             "image": f"{height} x {width} px, {info.channel_order.upper()}",
             "layout": info.layout,
             "file": f"{info.file} ({info.file_bytes / 1e6:,.1f} MB)",
+            "runs in": info.runs_in,
             "classes": f"{info.classes:,}",
             "labels": labels,
         }
@@ -217,6 +219,21 @@ def benchmark(result: "Benchmark") -> RenderableType:
     height, width = result.image_size
     machine = result.machine
     said = f"{height}x{width} px, {machine['cpu']}, threads: {machine['threads']}, medians"
+    return Group(Text(said), table)
+
+
+def precisions(chosen: str, rows: Sequence["PrecisionFigures"]) -> RenderableType:
+    """The engine's precisions, quickest first, and which is chosen."""
+    table = new_table()
+    for name in ("precision", "instructions"):
+        table.add_column(name)
+    for name in ("ms an image", "first class as fp32"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        style = "bold" if row.precision == chosen else ""
+        cells = (row.precision, row.instructions, f"{row.ms:,.1f}", share(row.agreement))
+        table.add_row(*(Text(cell, style) for cell in cells))
+    said = f"{rows[0].images:,} images; the fastest that answers as fp32 is --precision {chosen}"
     return Group(Text(said), table)
 
 

@@ -1,9 +1,6 @@
 """The bytes of an image file at an http or https address, with limits on time and size."""
 
-import http.client
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 from mobilevitv2.errors import ImageError
@@ -16,13 +13,13 @@ CHUNK = 1 << 16
 
 # Without urllib's ftp, file and data handlers, to which an address could redirect.
 HANDLERS = (
-    urllib.request.ProxyHandler,
-    urllib.request.UnknownHandler,
-    urllib.request.HTTPHandler,
-    urllib.request.HTTPSHandler,
-    urllib.request.HTTPDefaultErrorHandler,
-    urllib.request.HTTPRedirectHandler,
-    urllib.request.HTTPErrorProcessor,
+    "ProxyHandler",
+    "UnknownHandler",
+    "HTTPHandler",
+    "HTTPSHandler",
+    "HTTPDefaultErrorHandler",
+    "HTTPRedirectHandler",
+    "HTTPErrorProcessor",
 )
 
 
@@ -39,9 +36,13 @@ def download(
     longest: float = LONGEST,
 ) -> bytes:
     """What is at the address; ImageError where it can't be had within the limits [bytes, s]."""
+    import http.client  # with urllib 20 ms, which only those pay who download
+    import urllib.error
+    import urllib.request
+
     opener = urllib.request.OpenerDirector()
-    for handler in HANDLERS:
-        opener.add_handler(handler())
+    for name in HANDLERS:
+        opener.add_handler(getattr(urllib.request, name)())
     request = urllib.request.Request(
         address, headers={"User-Agent": "mobilevitv2", "Accept": "image/*,*/*;q=0.5"}
     )

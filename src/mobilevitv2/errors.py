@@ -20,6 +20,10 @@ class CheckpointError(ValueError):
     """A checkpoint that is damaged, unsafe, or does not fit the model."""
 
 
+class UnsupportedError(ConfigError):
+    """A sound model, or a wish, that a runtime has no form of; PyTorch may have one."""
+
+
 class DataError(ValueError):
     """A data set whose folder, classes or labels can't be used."""
 

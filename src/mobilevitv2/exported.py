@@ -7,7 +7,7 @@ import numpy as np
 from mobilevitv2.errors import CheckpointError, ImageError
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import open_runtime
-from mobilevitv2.runtime.opening import Precision
+from mobilevitv2.runtime.opening import FORMATS, Precision, exported_file
 from mobilevitv2.runtime.record import MULTIPLE
 
 TASKS = ("classification", "segmentation", "detection")
@@ -41,6 +41,13 @@ class ExportedNetwork:
     def task(self) -> str:
         """classification, segmentation or detection"""
         return self.record.task
+
+    @property
+    def runs_in(self) -> str:
+        """The runtime, and in what precision."""
+        file = exported_file(self.source)
+        assert file is not None  # it is open
+        return f"{FORMATS[file.suffix.lower()].name}, {self.runtime.precision}"
 
     @property
     def colours(self) -> list[tuple[int, int, int]]:

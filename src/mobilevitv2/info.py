@@ -7,9 +7,13 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from mobilevitv2.checkpoint.files import INDEX_SUFFIX, find_weights
-from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor, task_of_model
-from mobilevitv2.source import read_json
+from mobilevitv2.bundle import bundle_of
+from mobilevitv2.checkpoint.files import find_weights
+from mobilevitv2.devices import gpu_is_here
+from mobilevitv2.errors import UnsupportedError
+from mobilevitv2.live import TaskModel, open_model, open_processor, task_of_model
+from mobilevitv2.native import open_native
+from mobilevitv2.source import INDEX_SUFFIX, read_json
 from mobilevitv2.views import size_of_a_square
 
 
@@ -30,6 +34,8 @@ class ModelInfo:
     channel_order: str
     file: str
     file_bytes: int
+    runs_in: str
+    """Where `Predictor` computes it on this machine unless it is told otherwise, and why there."""
     labels: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -56,6 +62,7 @@ def describe(source: str | Path) -> ModelInfo:
         channel_order=processor.channel_order,
         file=str(weights),
         file_bytes=_size(weights),
+        runs_in=_runs_in(source),
         labels=list((model.config.id2label or {}).values()),
     )
 
@@ -66,6 +73,15 @@ def count_macs(model: TaskModel, image_size: tuple[int, int]) -> int:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.to("meta")(image)
     return counter.get_total_flops() // 2
+
+
+def _runs_in(source: str | Path) -> str:
+    if gpu_is_here():
+        return "PyTorch, cuda"
+    try:
+        return open_native(source).runs_in
+    except (UnsupportedError, ImportError) as error:
+        return f"PyTorch, cpu: {error}"
 
 
 def _size(weights: Path) -> int:

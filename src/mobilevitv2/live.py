@@ -1,24 +1,16 @@
 """Models in PyTorch, opened with all that belongs to them, and run on arrays."""
 
-import logging
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from mobilevitv2.checkpoint.files import FOLDER_NAMES
+from mobilevitv2.bundle import check_names, check_task, processor_of
 from mobilevitv2.checkpoint.opening import open_checkpoint
-from mobilevitv2.config import CONFIG_NAME
-from mobilevitv2.errors import CheckpointError
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.views import stretched
-
-logger = logging.getLogger(__name__)
 
 TaskModel = (
     MobileViTV2ForImageClassification
@@ -32,18 +24,14 @@ MODELS: dict[str, type[TaskModel]] = {
     "detection": MobileViTV2ForObjectDetection,
 }
 
+SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
 
 class LiveNetwork:
     """A live model as `Predictor` uses it: float32 [B, 3, H, W] to logits, both arrays."""
 
     def __init__(self, model: TaskModel) -> None:
-        channels, classes = model.config.num_channels, len(model.config.id2label or {})
-        if channels != 3 or classes < 1:
-            raise CheckpointError(
-                f"a model with {channels} input channels and {classes} classes can't name what is "
-                "in an image: "
-                "3 channels and at least one class are wanted."
-            )
+        check_names(model.config)
         self.model = model.eval()
 
     @property
@@ -60,6 +48,12 @@ class LiveNetwork:
     def colours(self) -> list[tuple[int, int, int]]:
         """RGB of each class; empty where nobody chose them."""
         return [(r, g, b) for r, g, b in self.model.config.class_colors or []]
+
+    @property
+    def runs_in(self) -> str:
+        """The runtime, where it computes, and in what precision."""
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        return f"PyTorch, {self.model.device}, {SHORT.get(dtype, dtype)}"
 
     @torch.inference_mode()
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
@@ -80,59 +74,18 @@ def task_of_model(model: TaskModel) -> str:
     return next(task for task, kind in MODELS.items() if isinstance(model, kind))
 
 
-def bundle_of(source: str | Path) -> str | Path:
-    """The same, but for the folder of a training run the bundle of its best epoch."""
-    folder = Path(source).expanduser()
-    is_run = (folder / "best" / CONFIG_NAME).is_file() and not (folder / CONFIG_NAME).exists()
-    return folder / "best" if is_run else source
-
-
 def open_model(source: str | Path) -> TaskModel:
     """The model of a checkpoint; CheckpointError where its head would be untrained."""
     task = open_checkpoint(source).task
-    if task not in MODELS:
-        raise CheckpointError(
-            f"{source} is a backbone without a head, so it can't name classes. Train one first: "
-            "mobilevitv2 train DATA --model."
-            if task == "backbone"
-            else f"{source} is a {task} checkpoint, and only {', '.join(MODELS)} is known here."
-        )
+    check_task(source, task)
     return MODELS[task].from_pretrained(source)
 
 
 def open_processor(source: str | Path, model: TaskModel) -> MobileViTImageProcessor:
-    """The processor that belongs to a checkpoint: its file's, or else that of its layout.
-
-    For a segmenter and a detector it cuts nothing off, whatever the file says: every pixel is to
-    get a class, every thing a box. For a detector images are stretched to where the crop was.
-    """
-    processor = _processor_of(source, model)
-    if isinstance(model, MobileViTV2ForObjectDetection) and processor.do_center_crop:
-        return stretched(processor, **processor.crop_size)
-    if isinstance(model, MobileViTV2ForSemanticSegmentation) and processor.do_center_crop:
-        short_side = min(processor.crop_size.values())
-        return replace(processor, do_center_crop=False, size={"shortest_edge": short_side})
-    return processor
-
-
-def _processor_of(source: str | Path, model: TaskModel) -> MobileViTImageProcessor:
-    path = Path(source).expanduser()
-    if not path.is_file() or path.name in FOLDER_NAMES:  # else what lies beside it is another's
-        try:
-            return MobileViTImageProcessor.from_pretrained(source)
-        except FileNotFoundError:
-            pass
-    size = model.config.image_size
-    layout: Any = model.checkpoint_layout or "transformers"
-    processor = MobileViTImageProcessor.for_checkpoint(
-        layout, size if isinstance(size, int) else size[0]
-    )
-    logger.warning(
-        "%s has no preprocessor_config.json; images are prepared as %s weights want them: "
-        "%d px, %s",
+    """The processor that belongs to a checkpoint; see `processor_of`."""
+    return processor_of(
         source,
-        layout,
-        processor.crop_size["height"],
-        processor.channel_order.upper(),
+        task=task_of_model(model),
+        image_size=model.config.image_size,
+        layout=model.checkpoint_layout or "transformers",
     )
-    return processor

@@ -8,17 +8,19 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from PIL import Image
 
 from mobilevitv2.detections import detect
 from mobilevitv2.download import download, is_address
-from mobilevitv2.errors import ConfigError, ImageError, require
+from mobilevitv2.errors import ConfigError, ImageError
 from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.images import ImageSource, load_image, name_of
 from mobilevitv2.label_maps import label_map, nearest
+from mobilevitv2.native import NativeNetwork
+from mobilevitv2.networks import RuntimeName, open_network
 from mobilevitv2.predictions import (
     Classification,
     Detection,
@@ -27,7 +29,6 @@ from mobilevitv2.predictions import (
     distinct_colours,
 )
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.runtime import is_exported
 from mobilevitv2.runtime.opening import Precision
 from mobilevitv2.views import Views, whole_image, whole_images
 
@@ -62,26 +63,6 @@ class Prepared:
     """What was given, where a source can't be opened again."""
 
 
-class Network(Protocol):
-    """What a predictor asks: live, or an exported file."""
-
-    @property
-    def task(self) -> str: ...
-
-    @property
-    def classes(self) -> list[str]: ...
-
-    @property
-    def colours(self) -> list[tuple[int, int, int]]: ...
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [B, 3, H, W] to logits [B, classes], or [B, classes, h, w] of a segmenter.
-
-        Of a detector to [B, anchors, 4 + 1 + classes]: boxes, then logits with the background.
-        """
-        ...
-
-
 class Predictor:
     """Names what is in images: `Predictor("runs/flowers")("photo.jpg").label`.
 
@@ -101,6 +82,7 @@ class Predictor:
         requests: int = 1,
         channel_order: ChannelOrder | None = None,
         device: "str | torch.device | None" = None,
+        runtime: RuntimeName = "auto",
         threads: int | None = None,
         precision: Precision = "auto",
         image_size: int | None = None,
@@ -111,7 +93,10 @@ class Predictor:
 
         An exported file (.onnx, .xml, .pte, .tflite, .pt2, or a web export's folder) runs in its
         own runtime, on `threads` threads in `precision`; no torch is imported for .onnx, .xml and
-        .tflite. Everything else runs in PyTorch on `device`, a GPU where there is one.
+        .tflite. Everything else runs on `device`, by default a GPU where there is one. On the CPU a
+        bundle, or a run's folder, runs in the package's own engine, in fp32 unless `precision` is
+        bf16 or int8, and no torch is imported. What the engine has no form of, and all other
+        checkpoints, run in PyTorch. `runtime` insists on the one (native) or the other (torch).
 
         Without a `processor`, images are prepared as the file or the checkpoint says, or, if that
         says nothing, as is usual where weights of this layout come from; `channel_order` overrules
@@ -129,21 +114,16 @@ class Predictor:
         for name, value in (("top_k", top_k), ("batch_size", batch_size), ("requests", requests)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} is at least 1, not {value}.")
-        self.source: str | Path | None = None  # where the model was found
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; a score of 0 to 1 is wanted.")
-        if isinstance(model, str | Path) and is_exported(model):
-            if device is not None and str(device) != "cpu":
-                raise ConfigError(f"{model} runs on the CPU; device {device} is for PyTorch.")
-            self.network: Network = (
-                exported := ExportedNetwork(model, threads=threads, precision=precision)
-            )
-            self.source = model
-            processor = processor or exported.open_processor()
-        else:
-            self.network, processor = self._open(model, processor, device, threads, precision)
-        if processor is None:
-            raise ValueError("a model in memory comes with its image processor: pass both.")
+        self.network, processor, self.source = open_network(
+            model,
+            processor,
+            device=device,
+            runtime=runtime,
+            threads=threads,
+            precision=precision,
+        )
         if channel_order is not None:
             processor.do_flip_channel_order = channel_order == "bgr"
         self.views = None
@@ -170,37 +150,6 @@ class Predictor:
                 "logits."
             )
 
-    def _open(
-        self,
-        model: "TaskModel | str | Path",
-        processor: MobileViTImageProcessor | None,
-        device: "str | torch.device | None",
-        threads: int | None,
-        precision: Precision,
-    ) -> tuple[Network, MobileViTImageProcessor | None]:
-        torch = require("torch", extra="torch")
-        from mobilevitv2.live import (
-            LiveNetwork,
-            bundle_of,
-            open_model,
-            open_processor,
-        )
-
-        if threads is not None:
-            torch.set_num_threads(threads)
-        if isinstance(model, str | Path):
-            self.source = bundle_of(model)
-            opened = open_model(self.source)
-            processor = processor or open_processor(self.source, opened)
-            model = opened.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        elif device is not None:
-            model = model.to(device)
-        if precision != "auto":
-            model = model.to(
-                {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-            )
-        return LiveNetwork(model), processor
-
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
         """`Predictor(source, **options)`, by the name that transformers' users know."""
@@ -210,6 +159,11 @@ class Predictor:
     def task(self) -> str:
         """classification, segmentation or detection"""
         return self.network.task
+
+    @property
+    def runs_in(self) -> str:
+        """The runtime, on what and in which precision, for people."""
+        return self.network.runs_in
 
     @property
     def classes(self) -> list[str]:
@@ -359,13 +313,23 @@ class Predictor:
     def _pixels(self, image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
         """What the model takes, and height and width that its answer is for."""
         if self.task == "classification":
-            pixels = self.processor(image).pixel_values[0]
+            pixels = self._crop(image)
             return pixels, pixels.shape[1:]
         picture = load_image(image)
         prepare = (
             self.processor if self.views is None else whole_image(self.processor, picture.size)
         )
         return prepare(picture).pixel_values[0], (picture.height, picture.width)
+
+    def _crop(self, image: ImageSource) -> np.ndarray:
+        """What a classifier takes, made by the engine where that makes the same."""
+        if isinstance(self.network, NativeNetwork) and self.network.prepares_as(self.processor):
+            picture = load_image(image)
+            width, height = self.processor.target_size(*picture.size)
+            limit = Image.MAX_IMAGE_PIXELS
+            if limit is None or width * height <= limit:  # else the processor says what is wrong
+                return self.network.prepare(picture)
+        return self.processor(image).pixel_values[0]
 
     def logits(self, pixels: list[np.ndarray]) -> np.ndarray:
         """float32 [B, classes], of prepared arrays [3, H, W], which may differ in size."""

@@ -16,6 +16,10 @@ from mobilevitv2.errors import ConfigError, require
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")  # owner/name, one slash
 
+WEIGHTS_NAME = "model.safetensors"
+INDEX_SUFFIX = ".safetensors.index.json"  # of weights split over several files
+FOLDER_NAMES = (WEIGHTS_NAME, f"model{INDEX_SUFFIX}", "pytorch_model.bin")  # in order of preference
+
 
 def resolve_file(
     source: str | Path,

@@ -21,13 +21,16 @@ import torch
 from torch import Tensor
 
 from mobilevitv2.errors import CheckpointError
-from mobilevitv2.source import read_json, resolve_file, write_atomic
+from mobilevitv2.source import (
+    FOLDER_NAMES,
+    INDEX_SUFFIX,
+    read_json,
+    resolve_file,
+    write_atomic,
+)
 
 logger = logging.getLogger(__name__)
 
-WEIGHTS_NAME = "model.safetensors"
-INDEX_SUFFIX = ".safetensors.index.json"  # of weights split over several files
-FOLDER_NAMES = (WEIGHTS_NAME, f"model{INDEX_SUFFIX}", "pytorch_model.bin")  # in order of preference
 PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 
 PLAIN_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")

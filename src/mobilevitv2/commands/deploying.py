@@ -107,6 +107,17 @@ def benchmark(
     ] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Calls to take the median of.")] = 30,
     threads: Threads = None,
+    runtime: Annotated[
+        Literal["auto", "native", "torch"],
+        typer.Option(help="Measure only the package's own engine (native), or only PyTorch."),
+    ] = "auto",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of images like those to come: say instead which precision of the engine "
+            "is the fastest whose answers are fp32's."
+        ),
+    ] = None,
     peers: Annotated[
         bool, typer.Option("--peers", help="timm and transformers through the same runtimes.")
     ] = False,
@@ -118,6 +129,11 @@ def benchmark(
 
     mobilevitv2 benchmark runs/flowers --threads 2
     """
+    if images is not None:
+        if image_size or batch or peers or save or runtime == "torch":
+            raise typer.BadParameter("--images goes with --threads and --json alone.")
+        _choose_precision(model, images, threads, json_)
+        return
     check_folder(save, overwrite)
     from mobilevitv2 import display
     from mobilevitv2.benchmark import benchmark as run
@@ -129,6 +145,7 @@ def benchmark(
             batches=batch or (1, 8),
             rounds=rounds,
             threads=threads,
+            runtime=runtime,
             peers=peers,
             progress=progress,
         )
@@ -140,3 +157,17 @@ def benchmark(
         display.show(display.benchmark(result))
     for name, reason in result.left_out.items():
         typer.echo(f"left out {name}: {reason}", err=True)
+
+
+def _choose_precision(model: str, images: Path, threads: int | None, json_: bool) -> None:
+    """The part of `benchmark` for --images."""
+    from mobilevitv2 import display
+    from mobilevitv2.precision_choice import choose_precision
+
+    with display.progress("comparing") as progress:
+        chosen, rows = choose_precision(model, images, threads, progress=progress)
+    if json_:
+        found = {"chosen": chosen, "precisions": [row.to_dict() for row in rows]}
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        display.show(display.precisions(chosen, rows))

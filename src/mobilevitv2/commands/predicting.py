@@ -11,6 +11,8 @@ from mobilevitv2.arguments import (
     AnyModel,
     Flip,
     Overwrite,
+    Precision,
+    Runtime,
     SeenAt,
     Threads,
     Threshold,
@@ -61,10 +63,8 @@ def predict(
     window: Window = None,
     image_size: SeenAt = None,
     threads: Threads = None,
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"],
-        typer.Option(help="What to compute in; auto: of an exported file, what is quickest here."),
-    ] = "auto",
+    runtime: Runtime = "auto",
+    precision: Precision = "auto",
     overwrite: Overwrite = False,
 ) -> None:
     """Name what is in images, what every pixel is of, or where things are.
@@ -95,6 +95,7 @@ def predict(
         threshold=threshold,
         batch_size=batch_size,
         channel_order=channel_order,
+        runtime=runtime,
         threads=threads,
         precision=precision,
         image_size=image_size,

@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import torch
 
+from mobilevitv2.bundle import bundle_of
 from mobilevitv2.deploy.compare import Comparison, compare, labels_of
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.pictures import (
@@ -35,7 +36,7 @@ from mobilevitv2.deploy.verify import Verification, verify
 from mobilevitv2.errors import ConfigError, DataError, ExportError
 from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.images import ImageSource
-from mobilevitv2.live import TaskModel, bundle_of, open_model, open_processor, task_of_model
+from mobilevitv2.live import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.record import Record
 

@@ -18,7 +18,9 @@ from mobilevitv2.evaluation.classification import (
 )
 from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation, evaluate_detector
 from mobilevitv2.evaluation.segmentation import SegmentationEvaluation, evaluate_segmenter
+from mobilevitv2.networks import RuntimeName
 from mobilevitv2.predictor import THRESHOLD, ChannelOrder, Predictor
+from mobilevitv2.runtime.opening import Precision
 
 __all__ = [
     "BoxScore",
@@ -46,6 +48,9 @@ def evaluate(
     flip: bool = False,
     window: int | None = None,
     image_size: int | None = None,
+    threads: int | None = None,
+    runtime: RuntimeName = "auto",
+    precision: Precision = "auto",
     classes: Path | Sequence[str] | None = None,
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
@@ -59,7 +64,8 @@ def evaluate(
 
     With both `channel_orders`, for classifiers, they are compared on the same images; the scores
     are those of the first one given, or of the model's own. `flip`, `window` and `image_size` are
-    `Predictor`'s ways to look at an image to be segmented; `classes`, `ignore` and `reduce_labels`
+    `Predictor`'s ways to look at an image to be segmented, `threads`, `runtime` and `precision` say
+    where it computes and how; `classes`, `ignore` and `reduce_labels`
     say what the values of masks mean, see `open_segmentation`, `classes` also those of boxes, see
     `open_detection`. `threshold` is for what a report shows of a detector; COCO's numbers look at
     all scores. `report` is a folder for a page with the pictures; `coco` a file for a detector's
@@ -70,6 +76,8 @@ def evaluate(
         predictor = source
         if flip or window is not None or image_size is not None:
             raise ConfigError("flip, window and image_size are said when the Predictor is made.")
+        if threads is not None or runtime != "auto" or precision != "auto":
+            raise ConfigError("threads, runtime and precision are said when the Predictor is made.")
     else:
         predictor = Predictor(
             source,
@@ -78,6 +86,9 @@ def evaluate(
             flip=flip,
             window=window,
             image_size=image_size,
+            threads=threads,
+            runtime=runtime,
+            precision=precision,
         )
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)

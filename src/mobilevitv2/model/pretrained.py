@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from mobilevitv2.checkpoint.files import WEIGHTS_NAME, safetensors_bytes, write_weights
+from mobilevitv2.checkpoint.files import safetensors_bytes, write_weights
 from mobilevitv2.checkpoint.layouts import LAYOUTS, check, from_ours, task_of
 from mobilevitv2.checkpoint.opening import Checkpoint, open_checkpoint
 from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config, checked_labels
 from mobilevitv2.errors import CheckpointError, require
-from mobilevitv2.source import write_together
+from mobilevitv2.source import WEIGHTS_NAME, write_together
 
 if TYPE_CHECKING:
     from mobilevitv2.model.backbone import MobileViTV2Model

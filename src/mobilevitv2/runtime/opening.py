@@ -11,8 +11,8 @@ import numpy as np
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.runtime.record import Record
 
-Precision = Literal["auto", "fp32", "bf16", "fp16"]
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")  # of exported files; int8 they are or they are not
 
 
 class Runtime(Protocol):
@@ -81,6 +81,8 @@ def open_runtime(
         raise FileNotFoundError(f"{path} does not exist.")
     if threads is not None and threads < 1:
         raise ConfigError(f"threads is {threads}; at least 1 is wanted.")
+    if precision == "int8":
+        raise ConfigError(f"{path} is int8 only if it was exported so: mobilevitv2 export --int8.")
     if precision not in PRECISIONS:
         raise ConfigError(f"precision is {precision!r}; one of {', '.join(PRECISIONS)} is wanted.")
     kind = FORMATS[path.suffix.lower()]

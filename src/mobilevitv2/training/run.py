@@ -103,7 +103,7 @@ def train(
             how = folder.stored_annotations(out)
         data = open_data(data, task, seed=settings.seed, **how)
     require("lightning", extra="train")
-    from mobilevitv2.live import bundle_of
+    from mobilevitv2.bundle import bundle_of
     from mobilevitv2.training import networks
     from mobilevitv2.training.task import task_for
 
@@ -158,7 +158,8 @@ def fit(
     require("lightning", extra="train")
     import torch
 
-    from mobilevitv2.checkpoint.files import WEIGHTS_NAME, read_weights
+    from mobilevitv2.checkpoint.files import read_weights
+    from mobilevitv2.source import WEIGHTS_NAME
     from mobilevitv2.training import assembly, checkpoints, networks
     from mobilevitv2.training.keeper import Keeper, StopRequest
     from mobilevitv2.training.loaders import order_of

@@ -1,0 +1,140 @@
+"""A bundle, without its weights: where it lies, what it is for, how its images are prepared.
+
+Nothing here needs torch, so a bundle that runs in the engine or as an exported file doesn't either.
+"""
+
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config
+from mobilevitv2.errors import CheckpointError
+from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.processor_settings import FILE_NAME
+from mobilevitv2.source import FOLDER_NAMES, WEIGHTS_NAME, is_hub_id, read_json, resolve_file
+from mobilevitv2.views import stretched
+
+logger = logging.getLogger(__name__)
+
+BACKBONE = "mobilevitv2."  # how keys begin in transformers' layout
+TASKS = ("classification", "segmentation", "detection")
+LONGEST_HEADER = 64 << 20  # bytes; of a safetensors file
+
+
+def bundle_of(source: str | Path) -> str | Path:
+    """The same, but for the folder of a training run the bundle of its best epoch."""
+    folder = Path(source).expanduser()
+    is_run = (folder / "best" / CONFIG_NAME).is_file() and not (folder / CONFIG_NAME).exists()
+    return folder / "best" if is_run else source
+
+
+def bundle_folder(source: str | Path) -> Path | None:
+    """The folder with config.json and model.safetensors that is meant, in transformers' layout.
+
+    By itself, by its weights file, or as a hub id, whose files are fetched where the cache has
+    none. None for every other checkpoint: only `checkpoint` knows what that is. Raises
+    FileNotFoundError for what is neither here nor reads like a hub id.
+    """
+    path = Path(source).expanduser()
+    if path.name == WEIGHTS_NAME and path.is_file():
+        path = path.parent
+    elif not path.exists():
+        return _hub_folder(source)
+    return path if _is_bundle(path) else None
+
+
+def check_task(source: str | Path, task: str) -> None:
+    """Raise CheckpointError for a model without a head, or with one that is not known."""
+    if task == "backbone":
+        raise CheckpointError(
+            f"{source} is a backbone without a head, so it can't name classes. Train one first: "
+            "mobilevitv2 train DATA --model."
+        )
+    if task not in TASKS:
+        raise CheckpointError(
+            f"{source} is a {task} checkpoint, and only {', '.join(TASKS)} is known here."
+        )
+
+
+def check_names(config: MobileViTV2Config) -> None:
+    """Raise CheckpointError for a model that takes no pictures, or that has no classes."""
+    channels, classes = config.num_channels, len(config.id2label or {})
+    if channels != 3 or classes < 1:
+        raise CheckpointError(
+            f"a model with {channels} input channels and {classes} classes can't name what is "
+            "in an image: 3 channels and at least one class are wanted."
+        )
+
+
+def processor_of(
+    source: str | Path, *, task: str, image_size: Any, layout: str = "transformers"
+) -> MobileViTImageProcessor:
+    """The processor that belongs to a checkpoint: its file's, or else that of its layout.
+
+    For a segmenter and a detector it cuts nothing off, whatever the file says: every pixel is to
+    get a class, every thing a box. For a detector images are stretched to where the crop was.
+    """
+    processor = _stored_processor(source, image_size, layout)
+    if task == "detection" and processor.do_center_crop:
+        return stretched(processor, **processor.crop_size)
+    if task == "segmentation" and processor.do_center_crop:
+        short_side = min(processor.crop_size.values())
+        return replace(processor, do_center_crop=False, size={"shortest_edge": short_side})
+    return processor
+
+
+def _stored_processor(source: str | Path, image_size: Any, layout: Any) -> MobileViTImageProcessor:
+    path = Path(source).expanduser()
+    if not path.is_file() or path.name in FOLDER_NAMES:  # else what lies beside it is another's
+        try:
+            return MobileViTImageProcessor.from_pretrained(source)
+        except FileNotFoundError:
+            pass
+    processor = MobileViTImageProcessor.for_checkpoint(
+        layout, image_size if isinstance(image_size, int) else image_size[0]
+    )
+    logger.warning(
+        "%s has no preprocessor_config.json; images are prepared as %s weights want them: "
+        "%d px, %s",
+        source,
+        layout,
+        processor.crop_size["height"],
+        processor.channel_order.upper(),
+    )
+    return processor
+
+
+def _is_bundle(folder: Path) -> bool:
+    if not (folder / CONFIG_NAME).is_file() or not (folder / WEIGHTS_NAME).is_file():
+        return False
+    config = read_json(folder / CONFIG_NAME)
+    if "architecture" in config and "model_type" not in config:  # timm's own
+        return False
+    return _has_our_keys(folder / WEIGHTS_NAME)
+
+
+def _has_our_keys(weights: Path) -> bool:
+    """Whether tensors are called as transformers calls them; so are those of a damaged file."""
+    with weights.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        try:
+            keys = json.loads(file.read(min(length, LONGEST_HEADER)))
+        except ValueError:
+            return True
+    return not isinstance(keys, dict) or any(key.startswith(BACKBONE) for key in keys)
+
+
+def _hub_folder(source: str | Path) -> Path | None:
+    found = []
+    for name in (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME):
+        try:
+            found.append(resolve_file(source, name).parent)
+        except FileNotFoundError:
+            if not is_hub_id(source):
+                raise
+            if name != FILE_NAME:
+                return None
+    same = len(set(found)) == 1
+    return found[0] if same and _is_bundle(found[0]) else None

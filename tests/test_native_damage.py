@@ -1,0 +1,738 @@
+"""What the engine is given that is damaged, absurd or badly timed: one sentence, never a crash."""
+
+import ctypes
+import gc
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_bundles import (
+    change_config,
+    change_weights,
+    every_output,
+    images,
+    need_engine,
+    same_bits,
+    tiny_bundle,
+)
+
+from mobilevitv2 import MobileViTImageProcessor
+from mobilevitv2.errors import CheckpointError, ConfigError, ImageError, UnsupportedError
+from mobilevitv2.runtime.native import NativeRuntime, _library
+
+TESTS = Path(__file__).parent
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs fork, signals and limits of POSIX")
+
+
+@pytest.fixture(autouse=True)
+def engine() -> None:
+    need_engine()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    need_engine()
+    return tiny_bundle(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture
+def bundle(whole, tmp_path) -> Path:
+    """A copy to be damaged."""
+    return Path(shutil.copytree(whole, tmp_path / "bundle"))
+
+
+def python(script: str, *arguments: object, timeout: float = 120, **more: Any) -> str:
+    """What a script prints in a process of its own, which must end well."""
+    head = f"""
+import os, signal, sys, threading, time
+sys.path.insert(0, {str(TESTS)!r})
+import numpy as np
+from mobilevitv2.runtime.native import NativeRuntime
+folder = sys.argv[1]
+pixels = np.random.default_rng(1).random((1, 3, 64, 64), np.float32)
+"""
+    command = [sys.executable, "-W", "ignore", "-c", head + script, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **more)
+    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    return done.stdout
+
+
+# Weights
+
+
+def test_every_tensor_must_be_there_in_its_shape_and_finite(whole, bundle):
+    from safetensors.numpy import load_file
+
+    names = [n for n in load_file(whole / "model.safetensors") if "num_batches" not in n]
+    damages: list[Callable[[dict[str, np.ndarray], str], Any]] = [
+        lambda tensors, name: tensors.pop(name),
+        lambda tensors, name: tensors.update({name: tensors[name][:-1].copy()}),
+        lambda tensors, name: tensors.update({name: tensors[name][..., None]}),
+        lambda tensors, name: tensors.update({name: tensors[name].reshape(-1)[:0]}),
+        lambda tensors, name: tensors.update({name: tensors[name].astype(np.int32)}),
+        lambda tensors, name: tensors[name].reshape(-1).__setitem__(-1, np.nan),
+        lambda tensors, name: tensors[name].reshape(-1).__setitem__(0, np.inf),
+    ]
+    for i, name in enumerate(names):
+        damage = damages[i % len(damages)]
+        shutil.copy(whole / "model.safetensors", bundle)
+        change_weights(bundle, lambda tensors, d=damage, n=name: d(tensors, n))
+        with pytest.raises(CheckpointError, match=r"model\.safetensors") as raised:
+            NativeRuntime(bundle)
+        assert name in str(raised.value)
+
+
+def test_tensors_of_another_model_are_refused(bundle):
+    one = {"mobilevitv2.strange": np.zeros(3, np.float32)}
+    with pytest.raises(CheckpointError, match=r"1 tensors .* mobilevitv2\.strange"):
+        NativeRuntime(change_weights(bundle, lambda tensors: tensors.update(one)))
+
+
+def test_a_negative_variance_is_refused(bundle):
+    name = "mobilevitv2.conv_stem.normalization.running_var"
+    with pytest.raises(CheckpointError, match=r"conv_stem.*running_var has negative values"):
+        NativeRuntime(change_weights(bundle, lambda t: t[name].__setitem__(1, -1e-3)))
+
+
+def test_weights_in_other_floats_are_the_same_weights(bundle):
+    pixels = images(1, 3, 64, 64)
+
+    def halved(tensors: dict[str, np.ndarray]) -> None:
+        for name, values in tensors.items():
+            if values.dtype == np.float32:
+                tensors[name] = values.astype(np.float16)
+
+    half = every_output(NativeRuntime(change_weights(bundle, halved)), pixels)
+    for dtype in (np.float32, np.float64):
+
+        def widened(tensors: dict[str, np.ndarray], dtype: Any = dtype) -> None:
+            for name, values in tensors.items():
+                if values.dtype == np.float16:
+                    tensors[name] = values.astype(dtype)
+
+        shutil.copytree(bundle, other := bundle.parent / str(np.dtype(dtype)))
+        assert same_bits(every_output(NativeRuntime(change_weights(other, widened)), pixels), half)
+
+
+def header_and_data(path: Path) -> tuple[dict[str, Any], bytes]:
+    content = path.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    return json.loads(content[8 : 8 + length]), content[8 + length :]
+
+
+def write(path: Path, header: dict[str, Any], data: bytes, length: int | None = None) -> None:
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+
+
+LIES: dict[str, Callable[[dict[str, Any], str, str], Any]] = {
+    "overlap": lambda h, a, b: h[b].update(data_offsets=h[a]["data_offsets"]),
+    "beyond the end": lambda h, a, b: h[a].update(data_offsets=[0, 2**52]),
+    "beyond 64 bits": lambda h, a, b: h[a].update(data_offsets=[0, 2**70]),
+    "backwards": lambda h, a, b: h[a].update(data_offsets=h[a]["data_offsets"][::-1]),
+    "negative": lambda h, a, b: h[a].update(data_offsets=[-4, 0]),
+    "a fraction": lambda h, a, b: h[a].update(data_offsets=[0, 0.5]),
+    "one offset": lambda h, a, b: h[a].update(data_offsets=[0]),
+    "no shape": lambda h, a, b: h[a].pop("shape"),
+    "a huge shape": lambda h, a, b: h[a].update(shape=[2**31, 2**31, 2**31, 2**31]),
+    "a product that overflows to 0": lambda h, a, b: h[a].update(shape=[2**32, 2**32]),
+    "a shape of texts": lambda h, a, b: h[a].update(shape=["1"]),
+    "an unknown dtype": lambda h, a, b: h[a].update(dtype="F128"),
+    "another dtype": lambda h, a, b: h[a].update(dtype="F64"),
+    "no dtype": lambda h, a, b: h[a].update(dtype=None),
+    "an entry of a number": lambda h, a, b: h.update({a: 5}),
+    "a gap": lambda h, a, b: h.pop(a),
+    "metadata of numbers": lambda h, a, b: h.update(__metadata__={"a": 1}),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_header_that_lies_is_found_out(lie, whole, bundle):
+    path = bundle / "model.safetensors"
+    header, data = header_and_data(path)
+    names = [name for name in header if name != "__metadata__" and header[name]["dtype"] == "F32"]
+    for a, b in ((names[0], names[1]), (names[-1], names[0]), (names[5], names[9])):
+        changed = json.loads(json.dumps(header))
+        LIES[lie](changed, a, b)
+        write(path, changed, data)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            NativeRuntime(bundle)
+
+
+def test_a_file_cut_anywhere_is_refused(whole, bundle):
+    path = bundle / "model.safetensors"
+    content = path.read_bytes()
+    header = 8 + struct.unpack("<Q", content[:8])[0]
+    random = np.random.default_rng(0)
+    ends = [0, 1, 7, 8, 9, header - 1, header, header + 1, len(content) - 1]
+    for end in [*ends, *random.integers(0, len(content), 30).tolist()]:
+        path.write_bytes(content[:end])
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            NativeRuntime(bundle)
+    path.write_bytes(content + b"\0")
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        NativeRuntime(bundle)
+    for length in (0, 2**40, 2**63, 2**64 - 1, 2**64 - 8):
+        write(path, {}, content[header:], length)
+        with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+            NativeRuntime(bundle)
+
+
+def test_bytes_changed_at_random_are_refused_or_computed_with(whole, bundle):
+    """Nothing but these errors; each model that opens still answers."""
+    random = np.random.default_rng(0)
+    content = {n: (whole / n).read_bytes() for n in ("model.safetensors", "config.json")}
+    opened = 0
+    for i in range(300):
+        name = "config.json" if i % 3 == 0 else "model.safetensors"
+        damaged = bytearray(content[name])
+        # mostly in the header, which is where harm is done
+        end = min(len(damaged), 30_000 if i % 3 == 1 else 10**9)
+        for at in random.integers(0, end, 1 + i % 4):
+            damaged[at] = random.integers(0, 256)
+        for other, old in content.items():
+            (bundle / other).write_bytes(bytes(damaged) if other == name else old)
+        try:
+            NativeRuntime(bundle)(images(1, 3, 32, 32))
+            opened += 1
+        except (CheckpointError, UnsupportedError):
+            pass
+    assert 20 < opened < 250
+
+
+# Configs
+
+
+@pytest.mark.parametrize(
+    ("fields", "error"),
+    [
+        ({"hidden_act": "gelu"}, UnsupportedError),
+        ({"conv_kernel_size": 5}, UnsupportedError),
+        ({"patch_size": 4}, UnsupportedError),
+        ({"patch_size": [2, 4]}, UnsupportedError),
+        ({"architectures": ["ViTModel"]}, UnsupportedError),
+        ({"architectures": None}, CheckpointError),
+        ({"architectures": []}, CheckpointError),
+        ({"architectures": "MobileViTV2Model"}, CheckpointError),
+        ({"model_type": "vit"}, CheckpointError),
+        ({"hidden_act": 5}, CheckpointError),
+        ({"width_multiplier": 1e9}, CheckpointError),
+        ({"width_multiplier": 0.2}, CheckpointError),
+        ({"width_multiplier": "1"}, CheckpointError),
+        ({"width_multiplier": True}, CheckpointError),
+        ({"width_multiplier": [1]}, CheckpointError),
+        ({"expand_ratio": -1}, CheckpointError),
+        ({"ffn_multiplier": 0}, CheckpointError),
+        ({"layer_norm_eps": -1e-5}, CheckpointError),
+        ({"num_channels": 0}, CheckpointError),
+        ({"num_channels": 2**40}, CheckpointError),
+        ({"num_channels": 3.5}, CheckpointError),
+        ({"num_channels": 4}, CheckpointError),
+        ({"output_stride": 24}, CheckpointError),
+        ({"n_attn_blocks": [1, 2]}, CheckpointError),
+        ({"n_attn_blocks": [1, 2, 0]}, CheckpointError),
+        ({"n_attn_blocks": [1, 2, 2]}, CheckpointError),
+        ({"n_attn_blocks": [1, 2, 10**9]}, CheckpointError),
+        ({"n_attn_blocks": {}}, CheckpointError),
+        ({"base_attn_unit_dims": [80, 120, 65536]}, CheckpointError),
+        ({"base_attn_unit_dims": [65537] * 3}, CheckpointError),
+        ({"width_multiplier": 16, "base_attn_unit_dims": [65536] * 3}, CheckpointError),
+        ({"id2label": {"0": "a"}}, CheckpointError),
+        ({"id2label": {str(i): "a" for i in range(6)}}, CheckpointError),
+        ({"id2label": {str(i): "a" for i in range(1, 6)}}, CheckpointError),
+        ({"id2label": {str(i): i for i in range(5)}}, CheckpointError),
+        ({"id2label": {"-1": "a", "x": "b", "": "c", "9" * 30: "d", "1e0": "e"}}, CheckpointError),
+        ({"id2label": 5}, CheckpointError),
+        ({"id2label": {}}, UnsupportedError),
+        ({"id2label": {str(i): "" for i in range(400_000)}}, CheckpointError),
+        ({"id2label": {str(i): "" for i in range(1_000_000)}}, CheckpointError),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_config_that_makes_no_sense_is_refused(fields, error, bundle):
+    with pytest.raises(error) as raised:
+        NativeRuntime(change_config(bundle, **fields))
+    assert 20 < len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"segmentation_head": "unet"},
+        {"segmentation_head": None, "atrous_rates": [1, 2]},
+        {"atrous_rates": [10**6] * 3},
+        {"segmentation_head": "pspnet"},
+        {"segmentation_head": "pspnet", "pool_scales": [1024] * 64},
+        {"segmentation_head": "pspnet", "pool_scales": []},
+        {"aspp_out_channels": 65536},
+        {"aspp_out_channels": 0},
+    ],
+    ids=str,
+)
+def test_a_segmenters_config_that_makes_no_sense_is_refused(fields, tmp_path):
+    folder = tiny_bundle(tmp_path, "segmenter")
+    with pytest.raises((CheckpointError, UnsupportedError)):
+        NativeRuntime(change_config(folder, **fields))
+
+
+def test_pools_of_millions_of_cells_are_left_to_pytorch(tmp_path):
+    """A small file would ask for gigabytes for each image."""
+    folder = tiny_bundle(tmp_path, "segmenter", segmentation_head="pspnet", pool_scales=[1024] * 64)
+    with pytest.raises(UnsupportedError, match="65536 cells"):
+        NativeRuntime(folder)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"{",
+        b"{}",
+        b"\xff\xfe{\0}\0",
+        b"[" * 1_000_000,
+        b'{"a":' * 100_000,
+        b'{"a": NaN}',
+        b'{"a": "\xed\xa0\x80"}',
+        b"{}" + b" " * (65 << 20),
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+@pytest.mark.parametrize("name", ["config.json", "preprocessor_config.json"])
+def test_what_is_no_json_is_refused(name, text, bundle):
+    if name == "preprocessor_config.json" and text == b"{}":
+        pytest.skip("an empty object is a processor with its defaults")
+    (bundle / name).write_bytes(text)
+    with pytest.raises((CheckpointError, ConfigError), match=name):
+        NativeRuntime(bundle)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_a_file_that_is_missing_or_no_file_is_refused(name, bundle):
+    (bundle / name).unlink()
+    with pytest.raises(CheckpointError, match=name):
+        NativeRuntime(bundle)
+    (bundle / name).mkdir()
+    with pytest.raises(CheckpointError, match=name):
+        NativeRuntime(bundle)
+    for folder in (bundle / "none", bundle / name / "none", "", "x" * 10_000):
+        with pytest.raises(CheckpointError):
+            NativeRuntime(folder)
+
+
+@POSIX
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "preprocessor_config.json"])
+def test_pipes_and_devices_are_no_files_and_nobody_waits_for_them(name, bundle):
+    path = bundle / name
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    with pytest.raises(CheckpointError, match=name):
+        NativeRuntime(bundle)
+    for target in ("/dev/zero", "/dev/null", bundle):
+        path.unlink()
+        path.symlink_to(target)
+        with pytest.raises(CheckpointError, match=name):
+            NativeRuntime(bundle)
+
+
+@POSIX
+def test_a_processor_that_may_not_be_read_is_no_missing_one(bundle):
+    path = bundle / "preprocessor_config.json"
+    path.unlink(missing_ok=True)
+    path.symlink_to(path)  # a circle: there, and can't be opened, not even by root
+    with pytest.raises(CheckpointError, match=r"preprocessor_config\.json"):
+        NativeRuntime(bundle)
+
+
+def test_folders_of_any_name_open(whole, tmp_path):
+    for name in ("with space", "ümläut-日本-🙂", "a" * 200):
+        assert NativeRuntime(shutil.copytree(whole, tmp_path / name)).labels
+
+
+# Sizes, and the C interface itself
+
+
+@pytest.mark.parametrize(
+    ("height", "width"),
+    [(31, 64), (64, 31), (1, 1), (65536, 32), (32, 65536), (65535, 65535), (2**31 - 1, 2**31 - 1)],
+)
+def test_sizes_beyond_the_limits_are_refused(height, width, whole):
+    with pytest.raises(ImageError, match="px"):
+        NativeRuntime(whole).outputs(height, width)
+
+
+@pytest.mark.parametrize("head", ["classifier", "segmenter", "detector"])
+def test_the_longest_images_are_computed(head, tmp_path):
+    runtime = NativeRuntime(tiny_bundle(tmp_path, head), threads=2)
+    for size in ((65535, 32), (33, 65535)):
+        found = every_output(runtime, images(1, 3, *size))
+        assert all(np.isfinite(array).all() for array in found.values())
+
+
+class Call:
+    """mv2_run with everything right, until a test changes it."""
+
+    def __init__(self, runtime: NativeRuntime) -> None:
+        self.pixels, self.answer = images(2, 3, 64, 64), np.full(2 * 5 + 1, 7, np.float32)
+        self.arguments: dict[str, Any] = {
+            "model": runtime._handle,
+            "pixels": self.pixels.ctypes.data,
+            "batch": 2,
+            "height": 64,
+            "width": 64,
+            "outputs": (ctypes.c_void_p * 7)(self.answer.ctypes.data),
+            "counts": (ctypes.c_size_t * 7)(10),
+            "count": 1,
+        }
+
+    def __call__(self, size: int = 500, **changed: Any) -> tuple[int, str]:
+        message = ctypes.create_string_buffer(b"untouched", 500)
+        values = {**self.arguments, **changed}.values()
+        code = _library().mv2_run(*values, message, size)
+        assert message.raw[size:].strip(b"\0") in (b"", b"untouched"[size:])
+        return code, message.value.decode()
+
+
+def test_wrong_arguments_of_the_c_interface_are_refused(whole):
+    runtime = NativeRuntime(whole)
+    call = Call(runtime)
+    assert call() == (0, "untouched")
+    assert np.isfinite(call.answer).all()
+    assert call.answer[10] == 7  # nothing is written behind it
+    call.answer[:] = 7
+    wrong: list[dict[str, Any]] = [
+        {"model": None},
+        {"pixels": None},
+        {"outputs": None},
+        {"counts": None},
+        {"batch": 0},
+        {"batch": -1},
+        {"batch": 2**31 - 1},
+        {"batch": 1},  # room for 2
+        {"batch": 3},
+        {"count": -1},
+        {"count": 8},
+        {"height": -64},
+        {"width": 2**31 - 1},
+        {"counts": (ctypes.c_size_t * 7)(9)},
+        {"counts": (ctypes.c_size_t * 7)(11)},
+        {"counts": (ctypes.c_size_t * 7)(2**64 - 1)},
+    ]
+    for changed in wrong:
+        code, message = call(**changed)
+        assert code == 1, changed
+        assert message.endswith("."), message
+        assert (call.answer == 7).all()
+    assert call(count=0)[0] == 0
+    assert call(count=0, outputs=None, counts=None)[0] == 0
+    assert (call.answer == 7).all()
+    for size in (0, 1, 2, 30):  # room for the message
+        assert call(size, batch=0)[0] == 1
+
+
+def test_null_pointers_are_refused_everywhere(whole):
+    from mobilevitv2.runtime.native import _Options, _Output
+
+    library, runtime = _library(), NativeRuntime(whole)
+    model, none, n = runtime._handle, None, ctypes.c_int()
+    size = (ctypes.byref(n), ctypes.byref(n))
+    photo = np.zeros((64, 64, 3), np.uint8)
+    place = (photo.ctypes.data, 64, 64, 192)
+    options, handle = ctypes.byref(_Options(0, 0, none)), ctypes.byref(ctypes.c_void_p())
+    say = (none, 0)
+    folder = str(whole).encode()
+    room = (ctypes.c_void_p * 1)(), (ctypes.c_size_t * 1)(), 1
+    found = (_Output * 2)()
+    codes = [
+        library.mv2_open(none, options, handle, *say),
+        library.mv2_open(folder, none, handle, *say),
+        library.mv2_open(folder, options, none, *say),
+        library.mv2_outputs(none, 64, 64, found, 2, ctypes.byref(n), *say),
+        library.mv2_outputs(model, 64, 64, none, 2, ctypes.byref(n), *say),
+        library.mv2_outputs(model, 64, 64, found, 2, none, *say),
+        library.mv2_prepared_size(none, 64, 64, *size, *say),
+        library.mv2_prepared_size(model, 64, 64, none, none, *say),
+        library.mv2_prepared_size(model, 0, -1, *size, *say),
+        library.mv2_prepare(none, *place, photo.ctypes.data, 0, *say),
+        library.mv2_prepare(model, none, 64, 64, 192, photo.ctypes.data, 0, *say),
+        library.mv2_prepare(model, *place, none, 3 * 256 * 256, *say),
+        library.mv2_prepare(model, *place, photo.ctypes.data, 5, *say),
+        library.mv2_run_photo(none, *place, *room, *say),
+        library.mv2_run_photo(model, none, 64, 64, 192, *room, *say),
+        library.mv2_run_photo(model, *place[:3], 191, none, none, 0, *say),
+        library.mv2_run_photo(model, *place[:3], 191, *room, *say),
+    ]
+    assert codes == [1] * len(codes)
+    assert library.mv2_outputs(model, 64, 64, found, -5, ctypes.byref(n), *say) == 0
+    assert (library.mv2_outputs(model, 64, 64, none, 0, ctypes.byref(n), *say), n.value) == (0, 6)
+    assert library.mv2_outputs(model, 64, 64, found, 1, ctypes.byref(n), *say) == 0
+    assert (found[0].name, found[1].name, found[0].count) == (b"logits", b"", 5)
+    assert library.mv2_describe(none) == b""
+    assert [library.mv2_instructions(i) for i in (-1, 3, 2**31 - 1)] == [b""] * 3
+    library.mv2_close(none)
+
+
+def test_options_that_do_not_exist_are_refused(whole):
+    from mobilevitv2.runtime.native import _Options
+
+    def opened(*options: Any) -> int:
+        handle = ctypes.c_void_p()
+        folder = str(whole).encode()
+        made = ctypes.byref(_Options(*options))
+        code = _library().mv2_open(folder, made, ctypes.byref(handle), None, 0)
+        assert bool(handle.value) == (code == 0)
+        _library().mv2_close(handle)
+        return code
+
+    assert [opened(*o, None) for o in ((-1, 0), (65, 0), (1, -1), (1, 3), (1, 99))] == [1] * 5
+    assert [opened(1, 0, i) for i in (b"sse", b"x" * 10_000, b"\xff")] == [1] * 3
+    assert opened(0, 0, b"") == opened(64, 0, None) == opened(1, 0, b"portable") == 0
+
+
+def test_a_message_is_cut_between_characters(tmp_path):
+    from mobilevitv2.runtime.native import _Options
+
+    folder = ("ü日🙂" * 20).encode()
+    for size in range(1, 60):
+        message = ctypes.create_string_buffer(b"\xff" * 99, 100)
+        options, handle = ctypes.byref(_Options(0, 0, None)), ctypes.byref(ctypes.c_void_p())
+        assert _library().mv2_open(folder, options, handle, message, size) == 2
+        assert message.value.decode() is not None  # UTF-8
+        assert message.raw[size:] == b"\xff" * (99 - size) + b"\0"
+
+
+def test_a_photo_needs_three_channels(tmp_path):
+    runtime = NativeRuntime(tiny_bundle(tmp_path, num_channels=4))
+    assert runtime(images(1, 4, 64, 64))["logits"].shape == (1, 5)
+    with pytest.raises(ImageError, match="4 channels; a photo has 3"):
+        runtime.run_photo(np.zeros((64, 64, 3), np.uint8))
+
+
+# Threads, processes, signals, memory
+
+
+def test_sixty_four_threads_on_few_cores(whole):
+    pixels = images(3, 3, 64, 97)
+    wanted = every_output(NativeRuntime(whole, threads=1), pixels)
+    runtime = NativeRuntime(whole, threads=64)
+    for _ in range(5):
+        assert same_bits(every_output(runtime, pixels), wanted)
+    with pytest.raises(ConfigError, match="64"):
+        NativeRuntime(whole, threads=65)
+
+
+def test_models_open_run_and_close_in_many_threads(whole):
+    pixels = images(2, 3, 64, 64)
+    wanted = every_output(NativeRuntime(whole), pixels)
+    shared = [NativeRuntime(whole, threads=2)]
+
+    def work(i: int) -> bool:
+        if i % 3 == 0:
+            return same_bits(every_output(NativeRuntime(whole, threads=1 + i % 4), pixels), wanted)
+        if i % 10 == 1:
+            shared[0] = NativeRuntime(whole, threads=3)  # the old one closes when nobody runs it
+        return same_bits(every_output(shared[0], pixels), wanted)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(work, range(150)))
+
+
+def test_a_model_is_not_closed_under_a_run(whole, monkeypatch):
+    """Its last name goes while threads are inside: the run holds it."""
+    pixels = images(4, 3, 256, 256)
+    runtime = NativeRuntime(whole, threads=2)
+    wanted = every_output(runtime, pixels)
+    found: list[dict[str, np.ndarray]] = []
+    threads = [
+        threading.Thread(target=lambda r: found.append(every_output(r, pixels)), args=(runtime,))
+        for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    threads.clear()
+    del runtime
+    gc.collect()
+    deadline = time.monotonic() + 60
+    while len(found) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert len(found) == 4
+    assert all(same_bits(f, wanted) for f in found)
+
+
+def test_two_processes_at_once_have_the_same_numbers(whole):
+    script = """
+runtime = NativeRuntime(folder, threads=2)
+first = runtime(pixels)["logits"]
+for _ in range(50):
+    assert (runtime(pixels)["logits"] == first).all()
+print(first.tobytes().hex())
+"""
+    with ThreadPoolExecutor(2) as pool:
+        assert len(set(pool.map(lambda _: python(script, whole), range(2)))) == 1
+
+
+@POSIX
+def test_a_fork_while_others_compute_leaves_both_sides_working(whole):
+    script = """
+runtime = NativeRuntime(folder, threads=3)
+wanted = runtime(pixels)["logits"]
+over = False
+def compute():
+    while not over:
+        runtime(pixels)
+threads = [threading.Thread(target=compute) for _ in range(3)]
+for t in threads: t.start()
+for i in range(25):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        good = (runtime(pixels)["logits"] == wanted).all()
+        other = NativeRuntime(folder, threads=2)
+        good = good and (other(np.repeat(pixels, 5, 0))["logits"] == wanted).all()
+        os._exit(0 if good else 1)
+    assert os.waitpid(child, 0)[1] == 0, i
+    assert (runtime(pixels)["logits"] == wanted).all()
+over = True
+for t in threads: t.join()
+"""
+    python(script, whole)
+
+
+@POSIX
+def test_pools_of_processes_share_a_model_of_their_parent(whole):
+    script = """
+import multiprocessing
+runtime = NativeRuntime(folder, threads=2)
+wanted = runtime(pixels)["logits"]
+def same(i):
+    return bool((runtime(pixels)["logits"] == wanted).all())
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert all(pool.map(same, range(20)))
+"""
+    python(script, whole)
+
+
+@POSIX
+def test_signals_during_a_run_change_nothing(whole):
+    script = """
+runtime = NativeRuntime(folder, threads=2)
+big = np.random.default_rng(1).random((2, 3, 256, 256), np.float32)
+wanted = runtime(big)["logits"]
+rings = []
+signal.signal(signal.SIGALRM, lambda *_: rings.append(threading.current_thread()))
+signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+end = time.monotonic() + 2
+while time.monotonic() < end:
+    assert (runtime(big)["logits"] == wanted).all()
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert len(rings) > 10
+assert set(rings) == {threading.main_thread()}
+stopped = 0
+for _ in range(5):
+    try:
+        threading.Timer(0.05, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        while True:
+            runtime(big)
+    except KeyboardInterrupt:
+        stopped += 1
+assert stopped == 5
+assert (runtime(big)["logits"] == wanted).all()
+"""
+    python(script, whole)
+
+
+@POSIX
+def test_where_memory_ends_there_is_an_error_and_the_process_goes_on(whole, tmp_path):
+    script = """
+import resource, shutil
+from mobilevitv2.errors import CheckpointError
+def used():
+    return int(open("/proc/self/statm").read().split()[0]) * 4096
+runtime = NativeRuntime(folder, threads=int(sys.argv[2]))
+wanted = runtime(pixels)["logits"]
+many = np.repeat(pixels, 9, 0)
+short = fine = 0
+large = np.zeros((1, 3, 4000, 4000), np.float32)
+for more in range(0, 64 << 20, 1 << 20):
+    resource.setrlimit(resource.RLIMIT_AS, (used() + more, -1))
+    for action in (
+        lambda: runtime(large),
+        lambda: runtime.outputs(3000, 500 + (more >> 20)),
+        lambda: NativeRuntime(folder)(pixels),
+        lambda: runtime(np.repeat(pixels[:, :, :, :40 + (more >> 20) % 20], 9, 0)),
+    ):
+        try:
+            action()
+            fine += 1
+        except (MemoryError, CheckpointError):
+            short += 1
+    assert (runtime(pixels)["logits"] == wanted).all()
+resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
+assert (runtime(many)["logits"] == wanted).all()
+assert short > 20 and fine > 20, (short, fine)
+"""
+    if not Path("/proc/self/statm").exists():
+        pytest.skip("how much memory a process has is read from Linux's /proc")
+    for threads in (1, 4):
+        python(script, whole, threads)
+
+
+GROWTH = """
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+small = pixels[:, :, :32, :32].copy()
+runtime = NativeRuntime(folder, threads=2)
+def some(n):
+    for i in range(n):
+        runtime(small)
+        if i % 100 == 0:
+            runtime(pixels[:, :, : 32 + i // 100 % 32])  # other sizes come and go
+            NativeRuntime(folder, threads=1)(small)
+        if i % 100 == 50:
+            try:
+                NativeRuntime(folder + "/none")
+            except Exception:
+                pass
+some(int(sys.argv[2]) // 4)
+before = resident()
+some(int(sys.argv[2]))
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+@pytest.mark.parametrize("runs", [2000, pytest.param(20_000, marks=pytest.mark.slow)])
+def test_runs_take_no_memory_that_they_do_not_give_back(runs, whole):
+    assert int(python(GROWTH, whole, runs, timeout=600)) < 2 << 20
+
+
+def test_a_processor_of_nonsense_is_refused(bundle):
+    MobileViTImageProcessor().save_pretrained(bundle)
+    path = bundle / "preprocessor_config.json"
+    good = json.loads(path.read_text())
+    assert NativeRuntime(bundle).description["processor"]
+    for fields in (
+        {"size": {"shortest_edge": -5}},
+        {"size": {"shortest_edge": 10**9}},
+        {"size": "224"},
+        {"crop_size": {"height": 0, "width": 10}},
+        {"resample": 77},
+        {"rescale_factor": "1/255"},
+        {"do_resize": "yes"},
+    ):
+        path.write_text(json.dumps({**good, **fields}))
+        with pytest.raises((CheckpointError, UnsupportedError, ConfigError)):
+            NativeRuntime(bundle)
