@@ -706,7 +706,7 @@ def some(n):
                 NativeRuntime(folder + "/none")
             except Exception:
                 pass
-some(int(sys.argv[2]) // 4)
+some(int(sys.argv[2]))  # until as many sizes have plans as are kept
 before = resident()
 some(int(sys.argv[2]))
 print(resident() - before)

@@ -193,7 +193,7 @@ def test_the_numbers_are_timms(tmp_path):
 def test_a_folder_that_transformers_wrote_opens_and_has_its_numbers(name, tmp_path):
     torch.manual_seed(0)
     config = transformers.MobileViTV2Config(width_multiplier=0.5, num_labels=6)
-    theirs = randomize(getattr(transformers, name)(config))
+    theirs: Any = randomize(getattr(transformers, name)(config))
     theirs.save_pretrained(tmp_path)
     pixels = images(1, 3, 128, 64)
     wanted = answers(theirs, pixels)
@@ -282,7 +282,7 @@ def test_the_configs_formulas_are_those_of_python(tmp_path):
 def test_threads_and_batches_change_no_bit(name, tmp_path):
     made(tmp_path, CONFIGS[name])
     pixels = images(7, 3, 75, 97)
-    precisions = [p for p in PRECISIONS if instructions_for(p)]
+    precisions: list[Any] = [p for p in PRECISIONS if instructions_for(p)]
     for precision in precisions:
         kinds = {t: NativeRuntime(tmp_path, threads=t, precision=precision) for t in (1, 2, 3, 7)}
         wanted = every_output(kinds[1], pixels)

@@ -380,14 +380,15 @@ def test_predict_on_the_command_line_loads_no_torch_and_no_other_runtime(bundle,
     script = f"""
 import sys
 from mobilevitv2.cli import app
-app(["predict", {str(bundle)!r}, {str(tmp_path / "blue.png")!r}], standalone_mode=False)
+picture = {str(tmp_path / "blue.png")!r}
+app(["predict", {str(bundle)!r}, picture, "--json"], standalone_mode=False)
 heavy = ("torch", "onnxruntime", "huggingface_hub", "safetensors", "urllib.request", "ssl")
 print(*[m for m in heavy if m in sys.modules], file=sys.stderr)
 """
     done = subprocess.run(
         [sys.executable, "-c", script], check=True, capture_output=True, text=True
     )
-    assert "blue" in done.stdout.splitlines()[1]
+    assert json.loads(done.stdout)["label"] == "blue"
     assert done.stderr.split() == []
 
 

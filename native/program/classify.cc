@@ -128,8 +128,9 @@ std::vector<double> classify(const mv2_model* model, const Photo& photo) {
         return std::strcmp(output.name, "logits") == 0 && output.rank == 1;
     });
     if (wanted == outputs + count || wanted->count == 0) {
-        fail_unsupported("the bundle holds no classifier. Give one that `mobilevitv2 train` made "
-                         "of a folder of images for each class.");
+        fail_unsupported(
+            "the bundle holds no classifier. Give one that `mobilevitv2 train` made "
+            "of a folder of images for each class.");
     }
     std::vector<float> logits(wanted->count);
     std::vector<float*> results(static_cast<size_t>(count), nullptr);
@@ -150,8 +151,8 @@ void print_best(const std::string& image, const std::vector<double>& scores,
                      [&](size_t a, size_t b) { return scores[a] > scores[b]; });
     if (order.size() > static_cast<size_t>(top)) order.resize(static_cast<size_t>(top));
     for (const size_t i : order) {
-        const std::string label = i < labels.size() && !labels[i].empty() ? labels[i]
-                                                                          : std::to_string(i);
+        const std::string label =
+            i < labels.size() && !labels[i].empty() ? labels[i] : std::to_string(i);
         std::printf("%s: %s %.4f\n", image.c_str(), label.c_str(), scores[i]);
     }
 }
@@ -180,8 +181,8 @@ int run(const Arguments& arguments) {
 
 int main(int count, char** words) {
     try {
-        const mv2::Arguments arguments =
-            mv2::parse_arguments(std::vector<std::string>(words + std::min(count, 1), words + count));
+        const mv2::Arguments arguments = mv2::parse_arguments(
+            std::vector<std::string>(words + std::min(count, 1), words + count));
         if (arguments.help) {
             std::puts(mv2::usage);
             return 0;

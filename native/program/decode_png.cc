@@ -107,12 +107,14 @@ Photo decode_png(const std::vector<uint8_t>& bytes, const std::string& name) {
     decoder.bytes = &bytes;
     decoder.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &decoder, stop, ignore);
     decoder.info = decoder.png ? png_create_info_struct(decoder.png) : nullptr;
-    if (!decoder.info) fail_unsupported("libpng can't be used: it is another than this program "
-                                        "was built with, or memory ran out.");
+    if (!decoder.info)
+        fail_unsupported(
+            "libpng can't be used: it is another than this program "
+            "was built with, or memory ran out.");
     if (!read_header(decoder)) fail_cut_short(name, decoder.reason);
-    Photo photo = empty_photo(static_cast<long>(png_get_image_height(decoder.png, decoder.info)),
-                              static_cast<long>(png_get_image_width(decoder.png, decoder.info)),
-                              name);
+    Photo photo =
+        empty_photo(static_cast<long>(png_get_image_height(decoder.png, decoder.info)),
+                    static_cast<long>(png_get_image_width(decoder.png, decoder.info)), name);
     const size_t row_bytes = png_get_rowbytes(decoder.png, decoder.info);
     std::vector<uint8_t> stored(row_bytes * static_cast<size_t>(photo.height));
     std::vector<png_bytep> rows(static_cast<size_t>(photo.height));

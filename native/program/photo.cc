@@ -23,7 +23,8 @@ std::vector<uint8_t> read_file(const std::string& path) {
         filled += std::fread(bytes.data() + filled, 1, bytes.size() - filled, file.get());
     } while (filled == bytes.size());
     bytes.resize(filled);
-    if (std::ferror(file.get())) fail_file(path + " can't be read. Give the path of one image file.");
+    if (std::ferror(file.get()))
+        fail_file(path + " can't be read. Give the path of one image file.");
     if (bytes.empty()) fail_file(path + " is empty (0 bytes). Copy or download it again.");
     return bytes;
 }
@@ -80,10 +81,10 @@ Photo decode(const std::vector<uint8_t>& bytes, const std::string& name) {
 Photo turn_upright(Photo stored, int orientation) {
     if (orientation == 1) return stored;
     const bool lies = orientation >= 5;
-    const bool mirrored_x = orientation == 2 || orientation == 3 || orientation == 7 ||
-                            orientation == 8;
-    const bool mirrored_y = orientation == 3 || orientation == 4 || orientation == 6 ||
-                            orientation == 7;
+    const bool mirrored_x =
+        orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    const bool mirrored_y =
+        orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
     Photo photo;
     photo.height = lies ? stored.width : stored.height;
     photo.width = lies ? stored.height : stored.width;

@@ -19,12 +19,12 @@ namespace mv2 {
 
 // The sums of a panel, and of the tiles of rows that begin at `first` and, with R == 2, `second`.
 template <class X, int R>
-inline void tile_block(const Operand<X>* operands, int count, long stride, int k, const float* bias,
-                       int first, int second, int column) {
+inline void tile_block(const Operand<X>* operands, int count, ptrdiff_t stride, int k,
+                       const float* bias, int first, int second, int column) {
     using Tiles = typename X::Tiles;
     using Element = typename X::Element;
-    constexpr long pitch = 2 * tile_columns * 4;  // bytes from pair to pair of a panel
-    if (bias) {  // rows 0 bytes apart: the same in each
+    constexpr ptrdiff_t pitch = 2 * tile_columns * 4;  // bytes from pair to pair of a panel
+    if (bias) {                                        // rows 0 bytes apart: the same in each
         Tiles::template load<0>(bias + column, 0);
         Tiles::template load<1>(bias + column + tile_columns, 0);
         if constexpr (R == 2) {
@@ -39,11 +39,12 @@ inline void tile_block(const Operand<X>* operands, int count, long stride, int k
             Tiles::template zero<3>();
         }
     }
-    const long bytes = stride * static_cast<long>(sizeof(Element));
+    const ptrdiff_t bytes = stride * static_cast<ptrdiff_t>(sizeof(Element));
     for (int t = 0; t < count; t++) {
         const auto* a = operands[t].a + first * stride;
-        const long apart = (second - first) * stride;
-        const auto* b = static_cast<const Element*>(operands[t].b) + static_cast<long>(column) * k;
+        const ptrdiff_t apart = (second - first) * stride;
+        const auto* b =
+            static_cast<const Element*>(operands[t].b) + static_cast<ptrdiff_t>(column) * k;
         for (int i = 0; i < k; i += tile_depth) {
             Tiles::template load<4>(a, bytes);
             Tiles::template load<6>(b, pitch);
@@ -64,17 +65,18 @@ inline void tile_block(const Operand<X>* operands, int count, long stride, int k
 // Whether all columns of a few rows come first, or all rows of a few columns. What the inner loop
 // goes over is read again by each turn of the outer: it should be the smaller, and weights larger
 // than half an L2 cache should never be.
-inline bool rows_outside(long rows_bytes, long weights_bytes) {
-    constexpr long first_cache = 16 << 10, second_cache = 1 << 20;  // the share of the one operand
+inline bool rows_outside(ptrdiff_t rows_bytes, ptrdiff_t weights_bytes) {
+    constexpr ptrdiff_t first_cache = 16 << 10,
+                        second_cache = 1 << 20;  // the share of the one operand
     return rows_bytes > first_cache && weights_bytes <= second_cache;
 }
 
 template <class X, class Finish>
-void tile_products(const Operand<X>* operands, int count, long stride, int rows,
+void tile_products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
                    const Matrix& matrix, Rows columns, const float* bias, Finish&& finish) {
     using Tiles = typename X::Tiles;
     constexpr int height = 2 * tile_rows, width = 2 * tile_columns;
-    constexpr long pitch = width * sizeof(float);
+    constexpr ptrdiff_t pitch = width * sizeof(float);
     alignas(64) float sums[height * width];
     // Sums that wait: rows begin to end of a panel, `sums` begins with row `base`.
     int base = 0, begin = 0, end = 0, at = 0;
@@ -92,7 +94,8 @@ void tile_products(const Operand<X>* operands, int count, long stride, int rows,
     if (low) Tiles::configure(tile_configs.of[rows]);
     const int last = low ? 0 : rows - tile_rows;  // where the last tile of rows begins
     const int blocks = (rows + height - 1) / height, panels = (columns.end - columns.begin) / width;
-    const long depth = count * static_cast<long>(sizeof(typename X::Element)) * matrix.k;  // bytes
+    const ptrdiff_t depth =
+        count * static_cast<ptrdiff_t>(sizeof(typename X::Element)) * matrix.k;  // bytes
     const bool by_rows = rows_outside(depth * rows, depth * panels * width);
     const int outer = by_rows ? blocks : panels, inner = by_rows ? panels : blocks;
     for (int o = 0; o < outer; o++) {

@@ -83,7 +83,8 @@ T* there(T* pointer, const char* name) {
 std::filesystem::path system_path(const std::string& path) { return std::filesystem::u8path(path); }
 bool exists(const std::string& path) {
     std::error_code error;
-    return std::filesystem::status(system_path(path), error).type() != std::filesystem::file_type::not_found;
+    return std::filesystem::status(system_path(path), error).type() !=
+           std::filesystem::file_type::not_found;
 }
 bool is_file(const std::string& path) {
     std::error_code error;
@@ -92,11 +93,11 @@ bool is_file(const std::string& path) {
 #else
 const std::string& system_path(const std::string& path) { return path; }
 bool exists(const std::string& path) {  // so is what may not be read, and reading it says so
-    struct stat status {};
+    struct stat status{};
     return stat(path.c_str(), &status) == 0 || errno != ENOENT;
 }
 bool is_file(const std::string& path) {
-    struct stat status {};
+    struct stat status{};
     return stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode);
 }
 #endif
@@ -104,9 +105,12 @@ bool is_file(const std::string& path) {
 std::string read_text(const std::string& path) {
     if (exists(path) && !is_file(path)) fail_file(path + " is no file, or may not be read.");
     std::ifstream file(system_path(path), std::ios::binary | std::ios::ate);
-    if (!file) fail_file(path + " can't be opened; a folder with config.json and model.safetensors is wanted.");
+    if (!file)
+        fail_file(path +
+                  " can't be opened; a folder with config.json and model.safetensors is wanted.");
     const std::streamoff size = file.tellg();
-    if (size < 0 || static_cast<size_t>(size) > longest_config) fail_file(path + " is no config: it is too large.");
+    if (size < 0 || static_cast<size_t>(size) > longest_config)
+        fail_file(path + " is no config: it is too large.");
     std::string text(static_cast<size_t>(size), 0);
     file.seekg(0);
     if (!file.read(text.data(), size)) fail_file(path + " can't be read.");
@@ -171,7 +175,8 @@ std::vector<float*> checked_outputs(const mv2_model& model, int batch, int heigh
         fail_input("the batch has " + std::to_string(batch) + " images; 1 to 1048576 are wanted.");
     const std::vector<mv2::Output> known = model.network->outputs(height, width);
     if (count < 0 || static_cast<size_t>(count) > known.size())
-        fail_input(std::to_string(count) + " outputs are given; the model has " + std::to_string(known.size()) + ".");
+        fail_input(std::to_string(count) + " outputs are given; the model has " +
+                   std::to_string(known.size()) + ".");
     if (count) {
         there(outputs, "outputs");
         there(counts, "counts");
@@ -180,8 +185,8 @@ std::vector<float*> checked_outputs(const mv2_model& model, int batch, int heigh
     for (int i = 0; i < count; i++) {
         const size_t wanted = known[i].count() * static_cast<size_t>(batch);
         if (outputs[i] && counts[i] != wanted)
-            fail_input("output " + known[i].name + " has room for " + std::to_string(counts[i]) + " floats, and " +
-                       std::to_string(wanted) + " are made.");
+            fail_input("output " + known[i].name + " has room for " + std::to_string(counts[i]) +
+                       " floats, and " + std::to_string(wanted) + " are made.");
         places[i] = outputs[i];
     }
     return places;
@@ -189,7 +194,8 @@ std::vector<float*> checked_outputs(const mv2_model& model, int batch, int heigh
 
 void check_planes(const mv2_model& model) {
     if (model.config.planes != 3)
-        fail_input("this model takes " + std::to_string(model.config.planes) + " channels; a photo has 3.");
+        fail_input("this model takes " + std::to_string(model.config.planes) +
+                   " channels; a photo has 3.");
 }
 
 }  // namespace
@@ -199,7 +205,8 @@ int mv2_interface(void) { return MV2_INTERFACE; }
 const char* mv2_instructions(int precision) {
     static const auto listed = [](int p) {
         std::string names;
-        for (const std::string& name : mv2::instructions(p)) names += (names.empty() ? "" : " ") + name;
+        for (const std::string& name : mv2::instructions(p))
+            names += (names.empty() ? "" : " ") + name;
         return names;
     };
     try {
@@ -225,7 +232,8 @@ const char* mv2_describe(const mv2_model* model) { return model ? model->descrip
 int mv2_outputs(const mv2_model* model, int height, int width, mv2_output* outputs, int capacity,
                 int* count, char* message, size_t message_size) {
     return guarded(message, message_size, [&] {
-        const std::vector<mv2::Output> known = there(model, "model")->network->outputs(height, width);
+        const std::vector<mv2::Output> known =
+            there(model, "model")->network->outputs(height, width);
         *there(count, "count") = static_cast<int>(known.size());
         for (int i = 0; i < capacity && i < static_cast<int>(known.size()); i++) {
             mv2_output& to = there(outputs, "outputs")[i];
@@ -239,7 +247,8 @@ int mv2_outputs(const mv2_model* model, int height, int width, mv2_output* outpu
 }
 
 int mv2_run(const mv2_model* model, const float* pixels, int batch, int height, int width,
-            float* const* outputs, const size_t* counts, int count, char* message, size_t message_size) {
+            float* const* outputs, const size_t* counts, int count, char* message,
+            size_t message_size) {
     return guarded(message, message_size, [&] {
         there(model, "model");
         there(pixels, "pixels");
@@ -257,31 +266,33 @@ int mv2_prepared_size(const mv2_model* model, int height, int width, int* prepar
     });
 }
 
-int mv2_prepare(const mv2_model* model, const uint8_t* photo, int height, int width, ptrdiff_t stride,
-                float* pixels, size_t count, char* message, size_t message_size) {
+int mv2_prepare(const mv2_model* model, const uint8_t* photo, int height, int width,
+                ptrdiff_t stride, float* pixels, size_t count, char* message, size_t message_size) {
     return guarded(message, message_size, [&] {
         check_planes(*there(model, "model"));
         there(photo, "photo");
         const mv2::Size size = mv2::prepared_size(model->images, height, width);
         const size_t wanted = static_cast<size_t>(3) * size.height * size.width;
         if (count != wanted)
-            fail_input("pixels has room for " + std::to_string(count) + " floats, and " + std::to_string(wanted) +
-                       " are made.");
+            fail_input("pixels has room for " + std::to_string(count) + " floats, and " +
+                       std::to_string(wanted) + " are made.");
         mv2::prepare(model->images, photo, height, width, stride, there(pixels, "pixels"));
     });
 }
 
-int mv2_run_photo(const mv2_model* model, const uint8_t* photo, int height, int width, ptrdiff_t stride,
-                  float* const* outputs, const size_t* counts, int count, char* message,
-                  size_t message_size) {
+int mv2_run_photo(const mv2_model* model, const uint8_t* photo, int height, int width,
+                  ptrdiff_t stride, float* const* outputs, const size_t* counts, int count,
+                  char* message, size_t message_size) {
     return guarded(message, message_size, [&] {
         check_planes(*there(model, "model"));
         there(photo, "photo");
         const mv2::Size size = mv2::prepared_size(model->images, height, width);
-        const auto places = checked_outputs(*model, 1, size.height, size.width, outputs, counts, count);
+        const auto places =
+            checked_outputs(*model, 1, size.height, size.width, outputs, counts, count);
         std::vector<float> pixels(static_cast<size_t>(3) * size.height * size.width);
         mv2::prepare(model->images, photo, height, width, stride, pixels.data());
-        model->network->run(pixels.data(), 1, size.height, size.width, places.data(), model->threads);
+        model->network->run(pixels.data(), 1, size.height, size.width, places.data(),
+                            model->threads);
     });
 }
 
@@ -289,7 +300,8 @@ int mv2_profile(const mv2_model* model, int height, int width, int rounds, char*
                 char* message, size_t message_size) {
     return guarded(message, message_size, [&] {
         const mv2::Network& network = *there(model, "model")->network;
-        if (rounds < 1 || rounds > 10000) fail_input("rounds is " + std::to_string(rounds) + "; 1 to 10000 is wanted.");
+        if (rounds < 1 || rounds > 10000)
+            fail_input("rounds is " + std::to_string(rounds) + "; 1 to 10000 is wanted.");
         mv2::Json all, parts;
         all.kind = mv2::Json::object;
         parts.kind = mv2::Json::array;
@@ -313,8 +325,9 @@ int mv2_profile(const mv2_model* model, int height, int width, int rounds, char*
         all.members["peak"] = number_of(best);
         all.members["parts"] = parts;
         const std::string text = mv2::to_json(all);
-        if (text.size() >= size) fail_input("json has room for " + std::to_string(size) + " bytes, and " +
-                                            std::to_string(text.size() + 1) + " are wanted.");
+        if (text.size() >= size)
+            fail_input("json has room for " + std::to_string(size) + " bytes, and " +
+                       std::to_string(text.size() + 1) + " are wanted.");
         std::memcpy(there(json, "json"), text.c_str(), text.size() + 1);
     });
 }

@@ -1,8 +1,8 @@
 // Separable self-attention and feed-forward on a map that is never unfolded.
 //
-// The GroupNorm in front of a product is two numbers, mean and scale: they are applied to what comes
-// out of the product, not to what goes in. The key projection is applied to the four context vectors
-// instead of every pixel. See docs/design.md of the package for why both are exact.
+// The GroupNorm in front of a product is two numbers, mean and scale: they are applied to what
+// comes out of the product, not to what goes in. The key projection is applied to the four context
+// vectors instead of every pixel. See docs/design.md of the package for why both are exact.
 #pragma once
 
 #include <cmath>
@@ -33,28 +33,28 @@ inline const typename X::Element* stream(const AttentionMap& map) {
 }
 
 template <class X>
-inline void put(const AttentionMap& map, long at, typename X::V v) {
+inline void put(const AttentionMap& map, ptrdiff_t at, typename X::V v) {
     X::store(map.values + at, v);
     if constexpr (sizeof(typename X::Element) != sizeof(float))
         X::store(static_cast<typename X::Element*>(map.rounded) + at, v);
 }
 
-// Mean and squares of a finished part, exact where the mean is far from 0: two passes, and the second
-// makes the scores of the next layer on its way.
+// Mean and squares of a finished part, exact where the mean is far from 0: two passes, and the
+// second makes the scores of the next layer on its way.
 template <class X>
 inline void measure(const AttentionMap& map, int part, const float* query) {
     using V = typename X::V;
     const Rows pixels = pixels_of_part(map, part);
     const int count = pixels.end - pixels.begin;
-    const float* values = map.values + static_cast<long>(pixels.begin) * map.dim;
+    const float* values = map.values + static_cast<ptrdiff_t>(pixels.begin) * map.dim;
     V total = X::zero();
-    for (long i = 0; i < static_cast<long>(count) * map.dim; i += X::lanes)
+    for (ptrdiff_t i = 0; i < static_cast<ptrdiff_t>(count) * map.dim; i += X::lanes)
         total = X::add(total, X::load(values + i));
     const double mean = static_cast<double>(X::sum(total)) / count / map.true_dim;
     const V centre = X::set(static_cast<float>(mean));
     V squares = X::zero();
     for (int p = 0; p < count; p++) {
-        const float* row = values + static_cast<long>(p) * map.dim;
+        const float* row = values + static_cast<ptrdiff_t>(p) * map.dim;
         V score = X::zero();
         if (query) {
             for (int c = 0; c < map.dim; c += X::lanes) {
@@ -82,16 +82,14 @@ inline void measure(const AttentionMap& map, int part, const float* query) {
 template <class X>
 struct AttentionPieces {
     using T = typename X::Element;
-    T* hidden;    // [pixels][widest]
-    T** places;   // [pixels]
-    T* rows;      // [16][dim], of the context
+    T* hidden;  // [pixels][widest]
+    T* rows;    // [4][dim], of the context
     size_t bytes;
 
     AttentionPieces(const AttentionMap& map, size_t pixels, int widest, unsigned char* memory) {
         Pieces pieces(memory);
         hidden = pieces.take<T>(pixels * widest);
-        places = pieces.take<T*>(pixels);
-        rows = pieces.take<T>(static_cast<size_t>(16) * map.dim);
+        rows = pieces.take<T>(static_cast<size_t>(4) * map.dim);
         bytes = pieces.used();
     }
 };
@@ -100,7 +98,9 @@ template <class X>
 size_t attention_scratch(const AttentionMap& map, int channels, int hidden) {
     const size_t row = static_cast<size_t>(map.width);
     const size_t widest = channels > hidden ? channels : hidden;
-    return AttentionPieces<X>(map, row > together ? row : together, static_cast<int>(widest), nullptr).bytes;
+    return AttentionPieces<X>(map, row > together ? row : together, static_cast<int>(widest),
+                              nullptr)
+        .bytes;
 }
 
 // One part of the local filter: each row is filtered, then narrowed into the residual stream.
@@ -111,7 +111,8 @@ void local(const LocalArgs& args, int part, Scratch scratch) {
     const int channels = args.filter.channels;
     const Rows pixels = pixels_of_part(map, part);
     const int rows_at_once = together / map.width > 1 ? together / map.width : 1;
-    const AttentionPieces<X> p(map, static_cast<size_t>(rows_at_once) * map.width, channels, scratch.data);
+    const AttentionPieces<X> p(map, static_cast<size_t>(rows_at_once) * map.width, channels,
+                               scratch.data);
     const int last = pixels.end / map.width;
     for (int y0 = pixels.begin / map.width; y0 < last; y0 += rows_at_once) {
         const int y1 = y0 + rows_at_once < last ? y0 + rows_at_once : last;
@@ -123,21 +124,23 @@ void local(const LocalArgs& args, int part, Scratch scratch) {
                 from[k] = inside ? static_cast<const T*>(args.in.data) + at * args.in.row_elements()
                                  : static_cast<const T*>(args.zeros);
             }
-            T* to = p.hidden + static_cast<long>(y - y0) * map.width * channels;
+            T* to = p.hidden + static_cast<ptrdiff_t>(y - y0) * map.width * channels;
             filter_row<X>(from, args.filter, 1, args.dilation, map.width,
                           [&](int x, int c, typename X::V v) {
-                              X::store(to + static_cast<long>(x) * channels + c, X::silu(v));
+                              X::store(to + static_cast<ptrdiff_t>(x) * channels + c, X::silu(v));
                           });
         }
-        const long begin = static_cast<long>(y0) * map.width;
-        product<X>(p.hidden, channels, (y1 - y0) * map.width, args.narrow, args.narrow.bias,
-                   [&](int m, int c, typename X::V v) { put<X>(map, (begin + m) * map.dim + c, v); });
+        const ptrdiff_t begin = static_cast<ptrdiff_t>(y0) * map.width;
+        product<X>(
+            p.hidden, channels, (y1 - y0) * map.width, args.narrow, args.narrow.bias,
+            [&](int m, int c, typename X::V v) { put<X>(map, (begin + m) * map.dim + c, v); });
     }
     measure<X>(map, part, args.query);
 }
 
-// The exponentials of a part's scores and, weighted with them, the sum of its pixels, for each of the four
-// positions. Zero of the exponent is the part's own highest score, so that none under- or overflows.
+// The exponentials of a part's scores and, weighted with them, the sum of its pixels, for each of
+// the four positions. Zero of the exponent is the part's own highest score, so that none under- or
+// overflows.
 template <class X>
 void sum_part(const LayerArgs& args, int part) {
     using V = typename X::V;
@@ -151,15 +154,15 @@ void sum_part(const LayerArgs& args, int part) {
     }
     for (int y = pixels.begin / map.width; y < pixels.end / map.width; y++) {
         for (int x = 0; x < map.width; x++) {
-            float& score = map.scores[static_cast<long>(y) * map.width + x];
+            float& score = map.scores[static_cast<ptrdiff_t>(y) * map.width + x];
             score *= scale;
             float& highest = out.highest[y % 2 * 2 + x % 2];
             if (score > highest) highest = score;
         }
     }
-    float* summed = map.summed + static_cast<long>(part) * 4 * map.dim;
+    float* summed = map.summed + static_cast<ptrdiff_t>(part) * 4 * map.dim;
     for (int y = pixels.begin / map.width; y < pixels.end / map.width; y++) {
-        float* scores = map.scores + static_cast<long>(y) * map.width;
+        float* scores = map.scores + static_cast<ptrdiff_t>(y) * map.width;
         const float even = out.highest[y % 2 * 2], odd = out.highest[y % 2 * 2 + 1];
         float about[X::lanes], taken[X::lanes];
         for (int i = 0; i < X::lanes; i++) about[i] = i % 2 ? odd : even;
@@ -181,7 +184,7 @@ void sum_part(const LayerArgs& args, int part) {
             V first = X::zero(), second = X::zero();
             for (int y = first_row; y < pixels.end / map.width; y += 2) {
                 for (int x = p % 2; x < map.width; x += 2) {
-                    const long pixel = static_cast<long>(y) * map.width + x;
+                    const ptrdiff_t pixel = static_cast<ptrdiff_t>(y) * map.width + x;
                     const V weight = X::set(map.scores[pixel]);
                     const float* values = map.values + pixel * map.dim + c;
                     first = X::fma(weight, X::load(values), first);
@@ -213,8 +216,9 @@ void context(const LayerArgs& args, Scratch scratch) {
         for (int c = 0; c < map.dim; c += X::lanes) {
             V sum = X::zero();
             for (int i = 0; i < map.parts; i++)
-                sum = X::fma(X::set(map.part[i].highest[p]),
-                             X::load(map.summed + (static_cast<long>(i) * 4 + p) * map.dim + c), sum);
+                sum = X::fma(
+                    X::set(map.part[i].highest[p]),
+                    X::load(map.summed + (static_cast<ptrdiff_t>(i) * 4 + p) * map.dim + c), sum);
             const V mean = X::mul(sum, X::set(static_cast<float>(1 / total)));
             X::store(pieces.rows + p * map.dim + c,
                      X::mul(X::sub(mean, X::set(args.mean)), X::set(args.scale)));
@@ -235,15 +239,16 @@ void attend(const LayerArgs& args, int part, Scratch scratch) {
     const float* contexts[together];
     for (int begin = pixels.begin; begin < pixels.end; begin += together) {
         const int count = pixels.end - begin < together ? pixels.end - begin : together;
-        for (int m = 0; m < count; m++) contexts[m] = args.context + position(map, begin + m) * map.dim;
-        product<X>(stream<X>(map) + static_cast<long>(begin) * map.dim, map.dim, count, args.value,
-                   nullptr, [&](int m, int c, V v) {
+        for (int m = 0; m < count; m++)
+            contexts[m] = args.context + position(map, begin + m) * map.dim;
+        product<X>(stream<X>(map) + static_cast<ptrdiff_t>(begin) * map.dim, map.dim, count,
+                   args.value, nullptr, [&](int m, int c, V v) {
                        const V value = X::max(X::fma(v, scale, X::load(args.value_bias + c)), zero);
-                       X::store(p.hidden + static_cast<long>(m) * map.dim + c,
+                       X::store(p.hidden + static_cast<ptrdiff_t>(m) * map.dim + c,
                                 X::mul(value, X::load(contexts[m] + c)));
                    });
         product<X>(p.hidden, map.dim, count, args.out, args.out.bias, [&](int m, int c, V v) {
-            const long at = static_cast<long>(begin + m) * map.dim + c;
+            const ptrdiff_t at = static_cast<ptrdiff_t>(begin + m) * map.dim + c;
             put<X>(map, at, X::add(v, X::load(map.values + at)));
         });
     }
@@ -260,13 +265,13 @@ void feed_forward(const LayerArgs& args, int part, Scratch scratch) {
     const AttentionPieces<X> p(map, together, wide, scratch.data);
     for (int begin = pixels.begin; begin < pixels.end; begin += together) {
         const int count = pixels.end - begin < together ? pixels.end - begin : together;
-        product<X>(stream<X>(map) + static_cast<long>(begin) * map.dim, map.dim, count, args.widen,
-                   nullptr, [&](int m, int c, V v) {
-                       X::store(p.hidden + static_cast<long>(m) * wide + c,
+        product<X>(stream<X>(map) + static_cast<ptrdiff_t>(begin) * map.dim, map.dim, count,
+                   args.widen, nullptr, [&](int m, int c, V v) {
+                       X::store(p.hidden + static_cast<ptrdiff_t>(m) * wide + c,
                                 X::silu(X::fma(v, scale, X::load(args.widen_bias + c))));
                    });
         product<X>(p.hidden, wide, count, args.narrow, args.narrow.bias, [&](int m, int c, V v) {
-            const long at = static_cast<long>(begin + m) * map.dim + c;
+            const ptrdiff_t at = static_cast<ptrdiff_t>(begin + m) * map.dim + c;
             put<X>(map, at, X::add(v, X::load(map.values + at)));
         });
     }
@@ -281,19 +286,22 @@ void project(const ProjectArgs& args, int part, Scratch) {
     const Rows pixels = pixels_of_part(map, part);
     const V scale = X::set(args.scale);
     const int n = args.matrix.n, count = pixels.end - pixels.begin;
-    float* pooled = args.pooled ? args.pooled + static_cast<long>(part) * n : nullptr;
+    float* pooled = args.pooled ? args.pooled + static_cast<ptrdiff_t>(part) * n : nullptr;
     if (pooled) std::memset(pooled, 0, n * sizeof(float));
     T* out = static_cast<T*>(args.out.data);
-    const T* in = stream<X>(map) + static_cast<long>(pixels.begin) * map.dim;
-    if (out) out += static_cast<long>(pixels.begin) * n;
+    const T* in = stream<X>(map) + static_cast<ptrdiff_t>(pixels.begin) * map.dim;
+    if (out) out += static_cast<ptrdiff_t>(pixels.begin) * n;
     const auto made = [&](int c, V v) { return X::fma(v, scale, X::load(args.bias + c)); };
     const auto add = [&](int c, V v) { X::store(pooled + c, X::add(X::load(pooled + c), v)); };
-    const auto keep = [&](int m, int c, V v) { X::store(out + static_cast<long>(m) * n + c, v); };
+    const auto keep = [&](int m, int c, V v) {
+        X::store(out + static_cast<ptrdiff_t>(m) * n + c, v);
+    };
     if (!pooled)
         product<X>(in, map.dim, count, args.matrix, nullptr,
                    [&](int m, int c, V v) { keep(m, c, made(c, v)); });
     else if (!out)
-        product<X>(in, map.dim, count, args.matrix, nullptr, [&](int, int c, V v) { add(c, made(c, v)); });
+        product<X>(in, map.dim, count, args.matrix, nullptr,
+                   [&](int, int c, V v) { add(c, made(c, v)); });
     else
         product<X>(in, map.dim, count, args.matrix, nullptr, [&](int m, int c, V v) {
             const V value = made(c, v);

@@ -18,9 +18,10 @@ int round_channels(double value, int multiple, int least) {
 
 // Fields of config.json, checked as they are read.
 class Fields {
-   public:
+ public:
     Fields(const Json& json, const std::string& name) : json_(json), name_(name) {
-        if (json.kind != Json::object) fail_file(name + " holds no JSON object; a config is wanted.");
+        if (json.kind != Json::object)
+            fail_file(name + " holds no JSON object; a config is wanted.");
     }
 
     const Json* find(const char* field) const {
@@ -38,7 +39,8 @@ class Fields {
         return value ? integer(*value, field, low, high) : otherwise;
     }
 
-    std::vector<int> wholes(const char* field, std::vector<int> otherwise, size_t count, int high) const {
+    std::vector<int> wholes(const char* field, std::vector<int> otherwise, size_t count,
+                            int high) const {
         const Json* value = find(field);
         if (!value) return otherwise;
         if (value->kind != Json::array || value->items.empty() || value->items.size() > 64 ||
@@ -59,7 +61,7 @@ class Fields {
 
     const std::string& name() const { return name_; }
 
-   private:
+ private:
     double number(const Json& value, const char* field, double low, double high) const {
         if (value.kind != Json::number || !(value.value >= low && value.value <= high))
             fail_file(name_ + ": " + field + " is no number from " + short_text(low) + " to " +
@@ -88,13 +90,15 @@ Task read_task(const Fields& fields) {
     const Json* names = fields.find("architectures");
     if (!names || names->kind != Json::array || names->items.size() != 1 ||
         names->items[0].kind != Json::string)
-        fail_file(fields.name() + " has no architectures, a list with the name of one model class.");
+        fail_file(fields.name() +
+                  " has no architectures, a list with the name of one model class.");
     const std::string& name = names->items[0].text;
     if (name == "MobileViTV2ForImageClassification") return Task::classification;
     if (name == "MobileViTV2ForSemanticSegmentation") return Task::segmentation;
     if (name == "MobileViTV2ForObjectDetection") return Task::detection;
     if (name == "MobileViTV2Model") return Task::backbone;
-    fail_unsupported(fields.name() + ": a " + name.substr(0, 80) + " is none of the models known here.");
+    fail_unsupported(fields.name() + ": a " + name.substr(0, 80) +
+                     " is none of the models known here.");
 }
 
 // The names of the classes in the order of the logits.
@@ -110,7 +114,8 @@ std::vector<std::string> read_labels(const Fields& fields) {
         for (char c : key) digits = digits && c >= '0' && c <= '9';
         if (digits) index = static_cast<size_t>(std::stoul(key));
         if (!digits || index >= labels.size() || there[index] || label.kind != Json::string)
-            fail_file(fields.name() + ": id2label does not name the classes 0, 1, 2, ... once each.");
+            fail_file(fields.name() +
+                      ": id2label does not name the classes 0, 1, 2, ... once each.");
         labels[index] = label.text;
         there[index] = true;
     }
@@ -123,14 +128,15 @@ void refuse_what_is_unknown(const Fields& fields) {
         fail_unsupported(fields.name() + ": the activation " + act.substr(0, 40) +
                          " is unknown to the native engine, which has swish. Use PyTorch.");
     if (fields.whole("conv_kernel_size", 3, 1, 31) != 3)
-        fail_unsupported(fields.name() + ": the native engine has 3x3 convolutions only. Use PyTorch.");
+        fail_unsupported(fields.name() +
+                         ": the native engine has 3x3 convolutions only. Use PyTorch.");
     const Json* patch = fields.find("patch_size");
     const bool list = patch && patch->kind == Json::array;
-    const std::vector<int> sides =
-        list ? fields.wholes("patch_size", {}, 2, 64)
-             : std::vector<int>(2, fields.whole("patch_size", 2, 1, 64));
+    const std::vector<int> sides = list ? fields.wholes("patch_size", {}, 2, 64)
+                                        : std::vector<int>(2, fields.whole("patch_size", 2, 1, 64));
     if (sides[0] != 2 || sides[1] != 2)
-        fail_unsupported(fields.name() + ": the native engine has patches of 2x2 only. Use PyTorch.");
+        fail_unsupported(fields.name() +
+                         ": the native engine has patches of 2x2 only. Use PyTorch.");
 }
 
 }  // namespace
@@ -168,7 +174,8 @@ Config read_config(const Json& json, const std::string& name) {
     const Fields fields(json, name);
     const std::string type = fields.text("model_type", "mobilevitv2");
     if (type != "mobilevitv2")
-        fail_file(name + " is of the model type " + type.substr(0, 40) + "; mobilevitv2 is wanted.");
+        fail_file(name + " is of the model type " + type.substr(0, 40) +
+                  "; mobilevitv2 is wanted.");
     refuse_what_is_unknown(fields);
     Config config;
     config.task = read_task(fields);
@@ -187,17 +194,20 @@ Config read_config(const Json& json, const std::string& name) {
     int64_t cells = 0;
     for (int side : config.pool_scales) cells += int64_t{side} * side;
     if (cells > 65536)
-        fail_unsupported(name + ": pool_scales make more than 65536 cells, too many for the native engine.");
+        fail_unsupported(
+            name + ": pool_scales make more than 65536 cells, too many for the native engine.");
     config.head_channels = fields.whole("aspp_out_channels", 512, 1, 65536);
     const std::string head = fields.text("segmentation_head", "deeplabv3");
     if (head != "deeplabv3" && head != "pspnet")
-        fail_file(name + ": segmentation_head is " + head.substr(0, 40) + "; deeplabv3 or pspnet is wanted.");
+        fail_file(name + ": segmentation_head is " + head.substr(0, 40) +
+                  "; deeplabv3 or pspnet is wanted.");
     config.pspnet = head == "pspnet";
     config.labels = read_labels(fields);
     config.classes = static_cast<int>(config.labels.size());
     if (!fields.find("id2label")) {
         config.classes = fields.whole("num_labels", 2, 0, 100000);
-        for (int i = 0; i < config.classes; i++) config.labels.push_back("LABEL_" + std::to_string(i));
+        for (int i = 0; i < config.classes; i++)
+            config.labels.push_back("LABEL_" + std::to_string(i));
     }
     if (config.task != Task::backbone && config.classes == 0)
         fail_unsupported(name + " has no classes, so it can't name what is in an image.");

@@ -5,8 +5,8 @@
 
 namespace mv2 {
 
-// One row of the output: up to nine products, one for each tap whose row is inside the map, summed in
-// registers; columns beyond the edge are the zeros of the border.
+// One row of the output: up to nine products, one for each tap whose row is inside the map, summed
+// in registers; columns beyond the edge are the zeros of the border.
 template <class X>
 void conv_row(const ConvArgs& args, int y, Rows columns) {
     using T = typename X::Element;
@@ -18,28 +18,31 @@ void conv_row(const ConvArgs& args, int y, Rows columns) {
     Operand<X> operands[9];
     int count = 0;
     if (args.dilation == 0) {
-        in += y * args.in.row_elements() + static_cast<long>(args.in.border) * args.in.channels;
+        in +=
+            y * args.in.row_elements() + static_cast<ptrdiff_t>(args.in.border) * args.in.channels;
         operands[count++] = {in, weights, args.matrix.sums};
     } else {
         for (int tap = 0; tap < 9; tap++) {
             const int at = y + (tap / 3 - 1) * args.dilation;
             if (at < 0 || at >= args.in.height) continue;
-            const long x = args.in.border + (tap % 3 - 1) * args.dilation;
+            const ptrdiff_t x = args.in.border + (tap % 3 - 1) * args.dilation;
             operands[count++] = {in + at * args.in.row_elements() + x * args.in.channels,
                                  weights + tap * args.matrix.tap, args.matrix.sums + tap * n};
         }
     }
     if (args.floats) {
-        float* out = args.floats + static_cast<long>(y) * width * n;
+        float* out = args.floats + static_cast<ptrdiff_t>(y) * width * n;
         products<X>(operands, count, args.in.channels, width, args.matrix, columns, args.bias,
-                    [&](int m, int c, V v) { X::store(out + static_cast<long>(m) * n + c, X::max(v, least)); });
+                    [&](int m, int c, V v) {
+                        X::store(out + static_cast<ptrdiff_t>(m) * n + c, X::max(v, least));
+                    });
     } else {
         const int channels = args.out.channels;
         T* out = static_cast<T*>(args.out.data) + y * args.out.row_elements() +
-                 static_cast<long>(args.out.border) * channels + args.channel;
+                 static_cast<ptrdiff_t>(args.out.border) * channels + args.channel;
         products<X>(operands, count, args.in.channels, width, args.matrix, columns, args.bias,
                     [&](int m, int c, V v) {
-                        X::store(out + static_cast<long>(m) * channels + c, X::max(v, least));
+                        X::store(out + static_cast<ptrdiff_t>(m) * channels + c, X::max(v, least));
                     });
     }
 }
@@ -74,10 +77,10 @@ void filter(const FilterArgs& args, Rows rows) {
                           : static_cast<const T*>(args.in.data) + at * args.in.row_elements();
         }
         T* out = static_cast<T*>(args.out.data) + y * args.out.row_elements() +
-                 static_cast<long>(args.out.border) * channels;
+                 static_cast<ptrdiff_t>(args.out.border) * channels;
         filter_row<X>(from, args.filter, args.stride, args.dilation, args.out.width,
                       [&](int x, int c, typename X::V v) {
-                          X::store(out + static_cast<long>(x) * channels + c, v);
+                          X::store(out + static_cast<ptrdiff_t>(x) * channels + c, v);
                       });
     }
 }

@@ -9,6 +9,7 @@
 // the processor takes those, but reads them several times slower.
 #pragma once
 
+#include <cstddef>
 #include <cfloat>
 #include <cmath>
 #include <cstdint>
@@ -21,7 +22,7 @@
 namespace mv2 {
 
 class EmulatedTiles {
-   public:
+ public:
     static void configure(const TileConfig& config) {
         need(config.palette == 1 && config.start_row == 0, "palette 1 from row 0");
         File& file = tiles();
@@ -44,7 +45,7 @@ class EmulatedTiles {
     }
 
     template <int T>
-    static void load(const void* from, long stride) {
+    static void load(const void* from, ptrdiff_t stride) {
         zero<T>();
         for (int row = 0; row < tile(T).rows; row++) {
             const char* at = static_cast<const char*>(from) + row * stride;
@@ -53,7 +54,7 @@ class EmulatedTiles {
         }
     }
     template <int T>
-    static void store(void* to, long stride) {
+    static void store(void* to, ptrdiff_t stride) {
         for (int row = 0; row < tile(T).rows; row++) {
             char* at = static_cast<char*>(to) + row * stride;
             need_line(at);
@@ -82,7 +83,7 @@ class EmulatedTiles {
         }
     }
 
-   private:
+ private:
     struct Tile {
         int rows, bytes;
         uint32_t data[16][16];

@@ -7,13 +7,13 @@
 
 namespace mv2 {
 
-// P pixels from column x of an output row, all channels. `rows` are the three input rows, each from its
-// left border on, so that the first tap of pixel x is at element x * S * channels.
+// P pixels from column x of an output row, all channels. `rows` are the three input rows, each from
+// its left border on, so that the first tap of pixel x is at element x * S * channels.
 template <class X, int S, int P, int N, class Finish>
-inline void filter_pixels(const typename X::Element* const rows[3], const Filter& filter,
-                          int begin, int end, int dilation, int x, Finish&& finish) {
+inline void filter_pixels(const typename X::Element* const rows[3], const Filter& filter, int begin,
+                          int end, int dilation, int x, Finish&& finish) {
     using V = typename X::V;
-    const long channels = filter.channels;
+    const ptrdiff_t channels = filter.channels;
     for (int c = begin; c < end; c += N * X::lanes) {
         V sum[P][N];
         const float* weights[N];
@@ -26,7 +26,7 @@ inline void filter_pixels(const typename X::Element* const rows[3], const Filter
             for (int i = 0; i < P; i++) sum[i][v] = bias;
         }
         for (int ky = 0; ky < 3; ky++) {
-            const auto* in = rows[ky] + static_cast<long>(x) * S * channels + c;
+            const auto* in = rows[ky] + static_cast<ptrdiff_t>(x) * S * channels + c;
             V w[3][N];
             MV2_UNROLL
             for (int kx = 0; kx < 3; kx++) {
@@ -42,7 +42,8 @@ inline void filter_pixels(const typename X::Element* const rows[3], const Filter
                         MV2_UNROLL
                         for (int kx = 0; kx < 3; kx++) {
                             if (j >= kx && (j - kx) % S == 0 && (j - kx) / S < P)
-                                sum[(j - kx) / S][v] = X::fma(value, w[kx][v], sum[(j - kx) / S][v]);
+                                sum[(j - kx) / S][v] =
+                                    X::fma(value, w[kx][v], sum[(j - kx) / S][v]);
                         }
                     }
                 }

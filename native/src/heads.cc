@@ -16,19 +16,21 @@ constexpr float relu = 0;
 
 // Maps and vectors of a head for one image size.
 class Buffers {
-   public:
+ public:
     explicit Buffers(const Kernels& kernels) : kernels_(kernels) {}
     Map map(int height, int width, int channels, int border = 0) {
         Map m{nullptr, height, width, channels, border};
-        m.data = store_.take_array<unsigned char>(static_cast<size_t>(m.elements()) * kernels_.element);
+        m.data =
+            store_.take_array<unsigned char>(static_cast<size_t>(m.elements()) * kernels_.element);
         return m;
     }
     void* zeros(const Map& map) {
-        return store_.take_array<unsigned char>(static_cast<size_t>(map.row_elements()) * kernels_.element);
+        return store_.take_array<unsigned char>(static_cast<size_t>(map.row_elements()) *
+                                                kernels_.element);
     }
     float* floats(size_t count) { return store_.take_array<float>(count); }
 
-   private:
+ private:
     const Kernels& kernels_;
     Store store_;
 };
@@ -47,7 +49,8 @@ void copy(Run& run, const Map& in, const Map& out) {
     run.rows(in.height, 4, [&](Rows r, Scratch) { copy_rows(in, out, run.kernels.element, r); });
 }
 
-void dense(Run& run, const void* in, const Matrix& matrix, const float* bias, float least, float* out) {
+void dense(Run& run, const void* in, const Matrix& matrix, const float* bias, float least,
+           float* out) {
     constexpr int step = 128;  // columns; a multiple of every kernel's panel
     const DenseArgs args{in, matrix, bias, least, out};
     run.each((matrix.n + step - 1) / step, [&](int item, Scratch) {
@@ -63,13 +66,15 @@ void planes(Run& run, const float* in, int pixels, int padded, int channels, flo
     });
 }
 
-// ---- none: the backbone itself -------------------------------------------------------------------
+// ---- none: the backbone itself
+// -------------------------------------------------------------------
 
 class Backbone : public Head {
-   public:
+ public:
     Backbone(const Kernels& kernels, int channels) : kernels_(kernels), channels_(channels) {}
     std::vector<Output> outputs(const Map&, const Map& coarse) const override {
-        return {{"last_hidden_state", {channels_, coarse.height, coarse.width}}, {"pooler_output", {channels_}}};
+        return {{"last_hidden_state", {channels_, coarse.height, coarse.width}},
+                {"pooler_output", {channels_}}};
     }
     bool wants_pooled() const override { return true; }
     std::unique_ptr<HeadPlan> plan(const Map&, const Map&) const override {
@@ -88,35 +93,43 @@ class Backbone : public Head {
         return plan;
     }
 
-   private:
+ private:
     const Kernels& kernels_;
     int channels_;
 };
 
-// ---- classification ------------------------------------------------------------------------------
+// ---- classification
+// ------------------------------------------------------------------------------
 
 class Classifier : public Head {
-   public:
+ public:
     Classifier(const Config& config, Weights& weights, const Kernels& kernels, Store& store)
         : kernels_(kernels), classes_(config.classes) {
         Packer packer(kernels, store);
-        matrix_ = packer.matrix(weights.linear("classifier", classes_, config.stage_channels().back()));
+        matrix_ =
+            packer.matrix(weights.linear("classifier", classes_, config.stage_channels().back()));
     }
-    std::vector<Output> outputs(const Map&, const Map&) const override { return {{"logits", {classes_}}}; }
+    std::vector<Output> outputs(const Map&, const Map&) const override {
+        return {{"logits", {classes_}}};
+    }
     bool wants_coarse() const override { return false; }
     bool wants_pooled() const override { return true; }
     std::unique_ptr<HeadPlan> plan(const Map&, const Map&) const override {
         return std::make_unique<Plan>(kernels_, matrix_, classes_);
     }
 
-   private:
+ private:
     struct Plan : HeadPlan {
         Buffers buffers;
         const Matrix& matrix;
         int classes;
         float *pooled, *logits;
         Plan(const Kernels& kernels, const Matrix& m, int c)
-            : buffers(kernels), matrix(m), classes(c), pooled(buffers.floats(m.k)), logits(buffers.floats(m.n)) {}
+            : buffers(kernels),
+              matrix(m),
+              classes(c),
+              pooled(buffers.floats(m.k)),
+              logits(buffers.floats(m.n)) {}
         void run(Run& run, const Features& features, float* const* outputs) override {
             to_elements(features.pooled, pooled, matrix.k, run.kernels.element);
             dense(run, pooled, matrix, matrix.bias, none, logits);
@@ -129,7 +142,8 @@ class Classifier : public Head {
     int classes_;
 };
 
-// ---- segmentation --------------------------------------------------------------------------------
+// ---- segmentation
+// --------------------------------------------------------------------------------
 
 // The convolution to class scores that ends both heads.
 struct Scores {
@@ -138,7 +152,8 @@ struct Scores {
 
     void read(const Config& config, Weights& weights, Packer& packer) {
         classes = config.classes;
-        matrix = packer.matrix(weights.conv("segmentation_head.classifier", classes, config.head_channels, 1, true));
+        matrix = packer.matrix(
+            weights.conv("segmentation_head.classifier", classes, config.head_channels, 1, true));
     }
     void run(Run& run, const Map& in, float* floats, float* out) const {
         convolve(run, {in, matrix, matrix.bias, none, {}, 0, floats, 0});
@@ -147,17 +162,17 @@ struct Scores {
 };
 
 class Segmenter : public Head {
-   public:
+ public:
     std::vector<Output> outputs(const Map&, const Map& coarse) const override {
         return {{"logits", {scores_.classes, coarse.height, coarse.width}}};
     }
 
-   protected:
+ protected:
     Scores scores_;
 };
 
 class DeepLabV3 : public Segmenter {
-   public:
+ public:
     DeepLabV3(const Config& config, Weights& weights, const Kernels& kernels, Store& store)
         : kernels_(kernels), rates_(config.atrous_rates) {
         Packer packer(kernels, store);
@@ -165,7 +180,8 @@ class DeepLabV3 : public Segmenter {
         const int in = config.stage_channels().back(), out = config.head_channels;
         near_ = packer.matrix(weights.conv_norm(aspp + "convs.0", out, in, 1));
         for (int i = 0; i < 3; i++)
-            far_.push_back(packer.matrix(weights.conv_norm(aspp + "convs." + std::to_string(i + 1), out, in, 9)));
+            far_.push_back(packer.matrix(
+                weights.conv_norm(aspp + "convs." + std::to_string(i + 1), out, in, 9)));
         pooled_ = packer.matrix(weights.conv_norm(aspp + "convs.4.conv_1x1", out, in, 1));
         // What comes from the whole map is the same at every pixel: a shift of what is mixed.
         const Convolution mix = weights.conv_norm(aspp + "project", out, 5 * out, 1);
@@ -188,7 +204,7 @@ class DeepLabV3 : public Segmenter {
         return std::make_unique<Plan>(*this, coarse);
     }
 
-   private:
+ private:
     struct Plan : HeadPlan {
         const DeepLabV3& head;
         Buffers buffers;
@@ -209,10 +225,11 @@ class DeepLabV3 : public Segmenter {
         void run(Run& run, const Features& features, float* const* outputs) override {
             const int element = run.kernels.element, n = head.near_.n;
             copy(run, features.coarse, bordered);
-            convolve(run, {features.coarse, head.near_, head.near_.bias, relu, beside, 0, nullptr, 0});
+            convolve(run,
+                     {features.coarse, head.near_, head.near_.bias, relu, beside, 0, nullptr, 0});
             for (int i = 0; i < 3; i++)
-                convolve(run, {bordered, head.far_[i], head.far_[i].bias, relu, beside, (i + 1) * n, nullptr,
-                               head.rates_[i]});
+                convolve(run, {bordered, head.far_[i], head.far_[i].bias, relu, beside, (i + 1) * n,
+                               nullptr, head.rates_[i]});
             to_elements(features.pooled, row, head.pooled_.k, element);
             dense(run, row, head.pooled_, head.pooled_.bias, relu, pooled);
             to_elements(pooled, row, n, element);
@@ -229,7 +246,7 @@ class DeepLabV3 : public Segmenter {
 };
 
 class PSPNet : public Segmenter {
-   public:
+ public:
     PSPNet(const Config& config, Weights& weights, const Kernels& kernels, Store& store)
         : kernels_(kernels), scales_(config.pool_scales) {
         Packer packer(kernels, store);
@@ -237,19 +254,20 @@ class PSPNet : public Segmenter {
         const int in = config.stage_channels().back(), inside = config.pool_channels();
         std::vector<int> segments{in};
         for (size_t i = 0; i < scales_.size(); i++) {
-            branches_.push_back(
-                packer.matrix(weights.conv_norm(pyramid + "branches." + std::to_string(i), inside, in, 1)));
+            branches_.push_back(packer.matrix(
+                weights.conv_norm(pyramid + "branches." + std::to_string(i), inside, in, 1)));
             segments.push_back(inside);
         }
         const int all = in + static_cast<int>(scales_.size()) * inside;
-        fusion_ = packer.matrix(weights.conv_norm(pyramid + "fusion", config.head_channels, all, 9), nullptr, segments);
+        fusion_ = packer.matrix(weights.conv_norm(pyramid + "fusion", config.head_channels, all, 9),
+                                nullptr, segments);
         scores_.read(config, weights, packer);
     }
     std::unique_ptr<HeadPlan> plan(const Map&, const Map& coarse) const override {
         return std::make_unique<Plan>(*this, coarse);
     }
 
-   private:
+ private:
     struct Plan : HeadPlan {
         const PSPNet& head;
         Buffers buffers;
@@ -268,15 +286,17 @@ class PSPNet : public Segmenter {
         void run(Run& run, const Features& features, float* const* outputs) override {
             const int element = run.kernels.element;
             Map widened = features.coarse;  // as wide as its place beside the branches
-            run.rows(beside.height, 4, [&](Rows r, Scratch) { stretch(widened, beside, 0, element, r); });
+            run.rows(beside.height, 4,
+                     [&](Rows r, Scratch) { stretch(widened, beside, 0, element, r); });
             run.each(static_cast<int>(cells.size()),
                      [&](int i, Scratch) { mean_cells(features.coarse, cells[i], element); });
             int channel = features.coarse.channels;
             for (size_t i = 0; i < cells.size(); i++) {
                 const Matrix& matrix = head.branches_[i];
                 convolve(run, {cells[i], matrix, matrix.bias, relu, branches[i], 0, nullptr, 0});
-                run.rows(beside.height, 4,
-                         [&](Rows r, Scratch) { stretch(branches[i], beside, channel, element, r); });
+                run.rows(beside.height, 4, [&](Rows r, Scratch) {
+                    stretch(branches[i], beside, channel, element, r);
+                });
                 channel += matrix.n;
             }
             convolve(run, {beside, head.fusion_, head.fusion_.bias, relu, mixed, 0, nullptr, 1});
@@ -290,7 +310,8 @@ class PSPNet : public Segmenter {
     Matrix fusion_;
 };
 
-// ---- detection -----------------------------------------------------------------------------------
+// ---- detection
+// -----------------------------------------------------------------------------------
 
 constexpr int maps = 6;
 constexpr int halved_channels[] = {256, 128, 128};
@@ -307,7 +328,8 @@ struct Shape {
 // The anchors at a cell of a map: two squares, then one lying and one standing for each ratio.
 std::vector<Shape> anchor_shapes(int map) {
     constexpr double first = 0.1, last = 1.05;
-    const double step = (last - first) / maps, small = first + map * step, next = first + (map + 1) * step;
+    const double step = (last - first) / maps, small = first + map * step,
+                 next = first + (map + 1) * step;
     const double large = std::sqrt(small * next);
     std::vector<std::pair<double, double>> shapes{{small, small}, {large, large}};
     for (int ratio = 2; ratio <= (map + 1 < maps ? 3 : 2); ratio++) {
@@ -317,12 +339,13 @@ std::vector<Shape> anchor_shapes(int map) {
     }
     std::vector<Shape> rounded;
     for (auto [w, h] : shapes)
-        rounded.push_back({static_cast<float>(std::min(w, 1.0)), static_cast<float>(std::min(h, 1.0))});
+        rounded.push_back(
+            {static_cast<float>(std::min(w, 1.0)), static_cast<float>(std::min(h, 1.0))});
     return rounded;
 }
 
 class SSDLite : public Head {
-   public:
+ public:
     SSDLite(const Config& config, Weights& weights, const Kernels& kernels, Store& store)
         : kernels_(kernels), classes_(config.classes) {
         Packer packer(kernels, store);
@@ -332,12 +355,13 @@ class SSDLite : public Head {
         for (int i = 0; i < 3; i++) {
             const std::string name = head + "extra_layers." + std::to_string(i);
             channels[2 + i] = halved_channels[i];
-            filters_.push_back(packer.filter(weights.conv_norm(name + ".conv_3x3", channels[1 + i], 1, 9)));
-            mixes_.push_back(
-                packer.matrix(weights.conv_norm(name + ".conv_1x1", channels[2 + i], channels[1 + i], 1)));
+            filters_.push_back(
+                packer.filter(weights.conv_norm(name + ".conv_3x3", channels[1 + i], 1, 9)));
+            mixes_.push_back(packer.matrix(
+                weights.conv_norm(name + ".conv_1x1", channels[2 + i], channels[1 + i], 1)));
         }
-        Convolution pooled =
-            weights.conv(head + "extra_layers.3.conv_1x1", pooled_channels, halved_channels[2], 1, false);
+        Convolution pooled = weights.conv(head + "extra_layers.3.conv_1x1", pooled_channels,
+                                          halved_channels[2], 1, false);
         mixes_.push_back(packer.matrix(pooled));
         for (int i = 0; i < maps; i++) {
             const std::string name = head + "predictors." + std::to_string(i);
@@ -345,8 +369,11 @@ class SSDLite : public Head {
             Predictor p;
             p.projects = channels[i] != inside;
             p.looks_around = inside != pooled_channels;
-            if (p.projects) p.project = packer.matrix(weights.conv_norm(name + ".projection", inside, channels[i], 1));
-            if (p.looks_around) p.filter = packer.filter(weights.conv_norm(name + ".conv_3x3", inside, 1, 9));
+            if (p.projects)
+                p.project =
+                    packer.matrix(weights.conv_norm(name + ".projection", inside, channels[i], 1));
+            if (p.looks_around)
+                p.filter = packer.filter(weights.conv_norm(name + ".conv_3x3", inside, 1, 9));
             const int answers = shapes_of_a_cell[i] * (box_numbers + 1 + classes_);
             p.answer = packer.matrix(weights.conv(name + ".conv_1x1", answers, inside, 1, true));
             predictors_.push_back(p);
@@ -356,14 +383,15 @@ class SSDLite : public Head {
     std::vector<Output> outputs(const Map& fine, const Map& coarse) const override {
         int64_t anchors = 0;
         const std::vector<Map> sizes = map_sizes(fine, coarse);
-        for (int i = 0; i < maps; i++) anchors += static_cast<int64_t>(sizes[i].pixels()) * shapes_of_a_cell[i];
+        for (int i = 0; i < maps; i++)
+            anchors += static_cast<int64_t>(sizes[i].pixels()) * shapes_of_a_cell[i];
         return {{"logits", {anchors, 1 + classes_}}, {"boxes", {anchors, box_numbers}}};
     }
     std::unique_ptr<HeadPlan> plan(const Map& fine, const Map& coarse) const override {
         return std::make_unique<Plan>(*this, fine, coarse);
     }
 
-   private:
+ private:
     struct Predictor {
         bool projects, looks_around;
         Matrix project, answer;
@@ -375,7 +403,8 @@ class SSDLite : public Head {
         std::vector<Map> sizes{fine, coarse};
         for (int i = 0; i < 3; i++) {
             const Map& last = sizes.back();
-            sizes.push_back({nullptr, (last.height - 1) / 2 + 1, (last.width - 1) / 2 + 1, mixes_[i].n, 0});
+            sizes.push_back(
+                {nullptr, (last.height - 1) / 2 + 1, (last.width - 1) / 2 + 1, mixes_[i].n, 0});
         }
         sizes.push_back({nullptr, 1, 1, mixes_[3].n, 0});
         return sizes;
@@ -397,13 +426,15 @@ class SSDLite : public Head {
                 const int inside = p.answer.k;
                 bordered.push_back(buffers.map(map.height, map.width, map.channels, 1));
                 zeros.push_back(buffers.zeros(bordered.back()));
-                projected.push_back(buffers.map(map.height, map.width, inside, p.looks_around ? 1 : 0));
+                projected.push_back(
+                    buffers.map(map.height, map.width, inside, p.looks_around ? 1 : 0));
                 projected_zeros.push_back(buffers.zeros(projected.back()));
                 looked.push_back(buffers.map(map.height, map.width, inside));
                 answers.push_back(buffers.floats(static_cast<size_t>(map.pixels()) * p.answer.n));
             }
             for (int i = 0; i < 3; i++)
-                filtered.push_back(buffers.map(sizes[2 + i].height, sizes[2 + i].width, sizes[1 + i].channels));
+                filtered.push_back(
+                    buffers.map(sizes[2 + i].height, sizes[2 + i].width, sizes[1 + i].channels));
         }
 
         void run(Run& run, const Features& features, float* const* outputs) override {
@@ -411,7 +442,8 @@ class SSDLite : public Head {
             sizes[1] = features.coarse;
             for (int i = 1; i < 4; i++) {  // each the half of the last
                 copy(run, sizes[i], bordered[i]);
-                mv2::filter(run, {bordered[i], zeros[i], head.filters_[i - 1], 2, 1, filtered[i - 1]});
+                mv2::filter(run,
+                            {bordered[i], zeros[i], head.filters_[i - 1], 2, 1, filtered[i - 1]});
                 const Matrix& mix = head.mixes_[i - 1];
                 convolve(run, {filtered[i - 1], mix, mix.bias, relu, sizes[i + 1], 0, nullptr, 0});
             }
@@ -419,7 +451,8 @@ class SSDLite : public Head {
             mean.channels = head.mixes_[3].k;
             mean.data = bordered[4].data;  // large enough: the same channels, more pixels
             mean_cells(sizes[4], mean, run.kernels.element);
-            convolve(run, {mean, head.mixes_[3], head.mixes_[3].bias, relu, sizes[5], 0, nullptr, 0});
+            convolve(run,
+                     {mean, head.mixes_[3], head.mixes_[3].bias, relu, sizes[5], 0, nullptr, 0});
 
             size_t anchor = 0;
             for (int i = 0; i < maps; i++) {
@@ -454,10 +487,13 @@ class SSDLite : public Head {
             const int count = shapes_of_a_cell[i];
             run.rows(map.height, 1, [&](Rows rows, Scratch) {
                 for (int pixel = rows.begin * map.width; pixel < rows.end * map.width; pixel++) {
-                    const float x = (static_cast<float>(pixel % map.width) + 0.5f) / static_cast<float>(map.width);
-                    const float y = (static_cast<float>(pixel / map.width) + 0.5f) / static_cast<float>(map.height);
+                    const float x = (static_cast<float>(pixel % map.width) + 0.5f) /
+                                    static_cast<float>(map.width);
+                    const float y = (static_cast<float>(pixel / map.width) + 0.5f) /
+                                    static_cast<float>(map.height);
                     for (int a = 0; a < count; a++) {
-                        const float* from = answers[i] + static_cast<size_t>(pixel) * padded + a * (box_numbers + scores);
+                        const float* from = answers[i] + static_cast<size_t>(pixel) * padded +
+                                            a * (box_numbers + scores);
                         const size_t to = first + static_cast<size_t>(pixel) * count + a;
                         if (boxes) {
                             float* box = boxes + to * box_numbers;
@@ -466,7 +502,9 @@ class SSDLite : public Head {
                             box[2] = std::exp(from[2] * size_variance) * shapes[a].width;
                             box[3] = std::exp(from[3] * size_variance) * shapes[a].height;
                         }
-                        if (logits) std::memcpy(logits + to * scores, from + box_numbers, sizeof(float) * scores);
+                        if (logits)
+                            std::memcpy(logits + to * scores, from + box_numbers,
+                                        sizeof(float) * scores);
                     }
                 }
             });
@@ -482,7 +520,8 @@ class SSDLite : public Head {
 
 }  // namespace
 
-std::unique_ptr<Head> make_head(const Config& config, Weights& weights, const Kernels& kernels, Store& store) {
+std::unique_ptr<Head> make_head(const Config& config, Weights& weights, const Kernels& kernels,
+                                Store& store) {
     switch (config.task) {
         case Task::classification:
             return std::make_unique<Classifier>(config, weights, kernels, store);

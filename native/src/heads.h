@@ -29,14 +29,14 @@ struct Features {
 
 // A head for images of one size: buffers, and the run.
 class HeadPlan {
-   public:
+ public:
     virtual ~HeadPlan() = default;
     // `outputs[i]` of Head::outputs, or nullptr where it is not wanted.
     virtual void run(Run& run, const Features& features, float* const* outputs) = 0;
 };
 
 class Head {
-   public:
+ public:
     virtual ~Head() = default;
     virtual std::vector<Output> outputs(const Map& fine, const Map& coarse) const = 0;
     // The maps have a size but no data yet.

@@ -24,7 +24,7 @@ constexpr int64_t most_pixels = 178956970;  // Pillow refuses larger photos as b
 
 // The fields of preprocessor_config.json; one that is missing or null keeps its default.
 class Fields {
-   public:
+ public:
     Fields(const Json& config, const char* name) : config_(config), name_(name) {
         if (config.kind != Json::object) fail_file(name_ + " is no object of JSON.");
     }
@@ -67,7 +67,7 @@ class Fields {
         return text.substr(0, end) + "...";
     }
 
-   private:
+ private:
     const Json& config_;
     const std::string name_;
 };
@@ -231,7 +231,7 @@ std::vector<int> nearest_pixels(const Side& side) {
 
 // Pixels of the photo's rows to the kept columns, as three planes of bytes one after the other.
 class Columns {
-   public:
+ public:
     Columns(const Side& side, Resample filter) : count_(static_cast<size_t>(side.kept())) {
         if (side.photo == side.resized) {
             source_ = {side.begin, side.kept()};
@@ -267,7 +267,7 @@ class Columns {
         }
     }
 
-   private:
+ private:
     size_t count_, pitch_ = 0;
     Window source_{0, 0};
     std::optional<Axis> axis_;
@@ -277,7 +277,7 @@ class Columns {
 
 // Where the prepared pixels go: bytes become floats by a table.
 class Output {
-   public:
+ public:
     Output(const ImageSettings& settings, const Sides& place, float* pixels)
         : place_(place), flip_(settings.flip_channels), pixels_(pixels) {
         const double factor = settings.rescale ? settings.rescale_factor : 1.0;
@@ -302,7 +302,7 @@ class Output {
         }
     }
 
-   private:
+ private:
     const Sides& place_;
     bool flip_;
     float* pixels_;

@@ -48,8 +48,8 @@ Registers cpuid(uint32_t leaf, uint32_t part) {
     __cpuid(out, 0);
     if (leaf > static_cast<uint32_t>(out[0])) return r;
     __cpuidex(out, static_cast<int>(leaf), static_cast<int>(part));
-    r = {static_cast<uint32_t>(out[0]), static_cast<uint32_t>(out[1]), static_cast<uint32_t>(out[2]),
-         static_cast<uint32_t>(out[3])};
+    r = {static_cast<uint32_t>(out[0]), static_cast<uint32_t>(out[1]),
+         static_cast<uint32_t>(out[2]), static_cast<uint32_t>(out[3])};
 #else
     __get_cpuid_count(leaf, part, &r.a, &r.b, &r.c, &r.d);
 #endif
@@ -75,7 +75,8 @@ bool bits(uint32_t word, std::initializer_list<int> wanted) {
 }
 
 bool has_avx2() {
-    return (kept_registers() & 0x6) == 0x6 && bits(cpuid(1, 0).c, {12, 28}) && bits(cpuid(7, 0).b, {5});
+    return (kept_registers() & 0x6) == 0x6 && bits(cpuid(1, 0).c, {12, 28}) &&
+           bits(cpuid(7, 0).b, {5});
 }
 
 bool has_avx512() {  // F, DQ, BW, VL
@@ -87,10 +88,12 @@ bool has_avx512() {  // F, DQ, BW, VL
 [[maybe_unused]] bool has_avx512_bf16() { return has_avx512() && bits(cpuid(7, 1).a, {5}); }
 
 [[maybe_unused]] bool has_amx_bf16() {
-    if (!has_avx512_bf16() || !bits(cpuid(7, 0).d, {22, 24}) || (kept_registers() & 0x60000) != 0x60000)
+    if (!has_avx512_bf16() || !bits(cpuid(7, 0).d, {22, 24}) ||
+        (kept_registers() & 0x60000) != 0x60000)
         return false;
 #if defined(__linux__)
-    constexpr long ask = 0x1023, tiles = 18;  // ARCH_REQ_XCOMP_PERM: Linux gives tiles to those who ask
+    constexpr long ask = 0x1023,
+                   tiles = 18;  // ARCH_REQ_XCOMP_PERM: Linux gives tiles to those who ask
     return syscall(SYS_arch_prctl, ask, tiles) == 0;
 #else
     return false;  // other systems have other ways to ask
@@ -165,7 +168,8 @@ std::vector<std::string> instructions(int precision) {
 
 Kernels find_kernels(int precision, const std::string& name) {
     if (precision < MV2_FP32 || precision > MV2_INT8)
-        fail_input("precision is " + std::to_string(precision) + "; 0 (fp32), 1 (bf16) or 2 (int8) is wanted.");
+        fail_input("precision is " + std::to_string(precision) +
+                   "; 0 (fp32), 1 (bf16) or 2 (int8) is wanted.");
     std::string known;
     for (const Choice& choice : choices) {
         if (choice.precision != precision || !choice.runs()) continue;
@@ -173,8 +177,10 @@ Kernels find_kernels(int precision, const std::string& name) {
         known += (known.empty() ? "" : ", ") + std::string(choice.name);
     }
     const std::string wanted = precision_name(precision);
-    if (known.empty()) fail_input("this processor has no instructions for " + wanted + "; fp32 runs everywhere.");
-    fail_input(name + " is no instruction set for " + wanted + " on this processor; " + known + " is there.");
+    if (known.empty())
+        fail_input("this processor has no instructions for " + wanted + "; fp32 runs everywhere.");
+    fail_input(name + " is no instruction set for " + wanted + " on this processor; " + known +
+               " is there.");
 }
 
 }  // namespace mv2

@@ -101,7 +101,7 @@ double to_double(std::string_view number) {
 }
 
 class Parser {
-   public:
+ public:
     Parser(std::string_view text, const std::string& name, Repeated repeated)
         : text_(text), name_(name), repeated_(repeated) {}
 
@@ -112,7 +112,7 @@ class Parser {
         return result;
     }
 
-   private:
+ private:
     std::string_view text_;
     const std::string& name_;
     Repeated repeated_;

@@ -16,8 +16,8 @@ struct Map {
     void* data = nullptr;
     int height = 0, width = 0, channels = 0, border = 0;
 
-    long row_elements() const { return static_cast<long>(width + 2 * border) * channels; }
-    long elements() const { return row_elements() * height; }
+    ptrdiff_t row_elements() const { return static_cast<ptrdiff_t>(width + 2 * border) * channels; }
+    ptrdiff_t elements() const { return row_elements() * height; }
     int pixels() const { return height * width; }
 };
 
@@ -28,11 +28,11 @@ struct Rows {
 // A linear map of channels, k to n (both padded), packed as the kernels want it.
 struct Matrix {
     const void* weights = nullptr;
-    const float* bias = nullptr;  // [n]
+    const float* bias = nullptr;    // [n]
     const float* sums = nullptr;    // [taps][n], of each column of the weights as they were rounded
     const float* scales = nullptr;  // [n], of int8 weights
     int k = 0, n = 0;
-    long tap = 0;  // bytes from one of a 3x3 convolution's nine matrices to the next
+    ptrdiff_t tap = 0;  // bytes from one of a 3x3 convolution's nine matrices to the next
 };
 
 // A 3x3 convolution of each channel by itself: weights [channels / 16][9][16], bias [channels].
@@ -74,11 +74,11 @@ struct Scratch {
     unsigned char* data;
 };
 
-// The pixels of two or more whole rows of an attention map, the unit in which its sums are made. As the
-// cut does not depend on the threads, neither do the sums.
+// The pixels of two or more whole rows of an attention map, the unit in which its sums are made. As
+// the cut does not depend on the threads, neither do the sums.
 struct Part {
-    double mean, squares;         // of all channels and pixels; sum of squares about the mean
-    float highest[4], sum[4];     // of the exponentials of each patch position: where 0 is, and sum
+    double mean, squares;      // of all channels and pixels; sum of squares about the mean
+    float highest[4], sum[4];  // of the exponentials of each patch position: where 0 is, and sum
 };
 
 // One stage's attention: the state that its layers hand on.
@@ -86,11 +86,11 @@ struct AttentionMap {
     int height, width, dim;  // dim padded; `true_dim` without
     int true_dim;
     int part_rows, parts;
-    float* values;   // [pixels][dim], the residual stream
-    void* rounded;   // the same as the products want it, or nullptr where that is fp32
-    float* scores;   // [pixels]
-    Part* part;      // [parts]
-    float* summed;   // [parts][4][dim]
+    float* values;  // [pixels][dim], the residual stream
+    void* rounded;  // the same as the products want it, or nullptr where that is fp32
+    float* scores;  // [pixels]
+    Part* part;     // [parts]
+    float* summed;  // [parts][4][dim]
 };
 
 // Into the attention map: 3x3 filter with SiLU, 1x1 convolution; then the first query.
@@ -106,8 +106,8 @@ struct LocalArgs {
 
 struct LayerArgs {
     AttentionMap map;
-    float mean, scale;     // of the norm in front: (x - mean) * scale; its weights are in the matrices
-    const float* query;    // [dim], of the next layer, or nullptr: its scores are made with the sums
+    float mean, scale;  // of the norm in front: (x - mean) * scale; its weights are in the matrices
+    const float* query;  // [dim], of the next layer, or nullptr: its scores are made with the sums
     Matrix key, value, out;
     const float* value_bias;  // [dim], with the norm's shift
     float* context;           // [4][dim]
@@ -131,10 +131,10 @@ struct ConvArgs {
     Matrix matrix;
     const float* bias;
     float least;
-    Map out;            // written from channel `channel` on
+    Map out;  // written from channel `channel` on
     int channel;
-    float* floats;      // instead of `out`: fp32 [pixels][n]
-    int dilation;       // of a 3x3 convolution, whose `in` has that border; 0: 1x1
+    float* floats;  // instead of `out`: fp32 [pixels][n]
+    int dilation;   // of a 3x3 convolution, whose `in` has that border; 0: 1x1
 };
 
 struct FilterArgs {
@@ -180,8 +180,9 @@ struct Kernels {
     void (*dense)(const DenseArgs&, Rows columns);
     void (*enter)();  // of a thread, before the first of the above; and after the last
     void (*leave)();
-    // Multiplies in registers alone for that many rounds; returns the multiply-adds: the processor's most.
-    double (*spin)(long rounds);
+    // Multiplies in registers alone for that many rounds; returns the multiply-adds: the
+    // processor's most.
+    double (*spin)(ptrdiff_t rounds);
 };
 
 }  // namespace mv2

@@ -28,7 +28,7 @@ inline void assign(Bf16& to, float x) {
 template <class T>
 T* pixel(const Map& map, int y, int x) {
     return static_cast<T*>(map.data) + y * map.row_elements() +
-           static_cast<long>(x + map.border) * map.channels;
+           static_cast<ptrdiff_t>(x + map.border) * map.channels;
 }
 
 template <class T>
@@ -36,7 +36,9 @@ void clear_borders(const Map& map, int y) {
     T* row = static_cast<T*>(map.data) + y * map.row_elements();
     const size_t bytes = sizeof(T) * map.border * map.channels;
     std::memset(static_cast<void*>(row), 0, bytes);
-    std::memset(static_cast<void*>(row + static_cast<long>(map.border + map.width) * map.channels), 0, bytes);
+    std::memset(
+        static_cast<void*>(row + static_cast<ptrdiff_t>(map.border + map.width) * map.channels), 0,
+        bytes);
 }
 
 // Where a pixel of the larger map lies in the smaller one.
@@ -76,16 +78,19 @@ void copy(const Map& in, const Map& out, Rows rows) {
     for (int y = rows.begin; y < rows.end; y++) {
         clear_borders<T>(out, y);
         for (int x = 0; x < in.width; x++)
-            std::memcpy(static_cast<void*>(pixel<T>(out, y, x)), pixel<T>(in, y, x), sizeof(T) * in.channels);
+            std::memcpy(static_cast<void*>(pixel<T>(out, y, x)), pixel<T>(in, y, x),
+                        sizeof(T) * in.channels);
     }
 }
 
 template <class T>
 void cells(const Map& in, const Map& out) {
     for (int y = 0; y < out.height; y++) {
-        const int top = y * in.height / out.height, bottom = ((y + 1) * in.height + out.height - 1) / out.height;
+        const int top = y * in.height / out.height,
+                  bottom = ((y + 1) * in.height + out.height - 1) / out.height;
         for (int x = 0; x < out.width; x++) {
-            const int left = x * in.width / out.width, right = ((x + 1) * in.width + out.width - 1) / out.width;
+            const int left = x * in.width / out.width,
+                      right = ((x + 1) * in.width + out.width - 1) / out.width;
             T* to = pixel<T>(out, y, x);
             for (int c = 0; c < in.channels; c++) {
                 double sum = 0;
@@ -110,7 +115,8 @@ void planar(const Map& in, int channels, float* out, Rows rows) {
 }  // namespace
 
 void stretch(const Map& in, const Map& out, int channel, int element, Rows rows) {
-    element == 4 ? stretch_rows<float>(in, out, channel, rows) : stretch_rows<Bf16>(in, out, channel, rows);
+    element == 4 ? stretch_rows<float>(in, out, channel, rows)
+                 : stretch_rows<Bf16>(in, out, channel, rows);
 }
 
 void copy_rows(const Map& in, const Map& out, int element, Rows rows) {

@@ -12,7 +12,8 @@ void stretch(const Map& in, const Map& out, int channel, int element, Rows rows)
 // The same map with another border.
 void copy_rows(const Map& in, const Map& out, int element, Rows rows);
 
-// Means over a grid of size x size cells that may overlap, as torch's adaptive_avg_pool2d cuts them.
+// Means over a grid of size x size cells that may overlap, as torch's adaptive_avg_pool2d cuts
+// them.
 void mean_cells(const Map& in, const Map& out, int element);
 
 // The first `channels` channels as fp32 [channels, height, width].

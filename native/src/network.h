@@ -9,37 +9,11 @@
 #include "config.h"
 #include "heads.h"
 #include "kernels.h"
-#include "run.h"
+#include "layers.h"
 
 namespace mv2 {
 
 class Workspace;
-
-// An inverted residual's weights and geometry.
-struct ResidualLayer {
-    Matrix widen, narrow;
-    Filter filter;
-    int stride, dilation, true_channels;
-    bool add;
-};
-
-struct TransformerLayer {
-    const float* query;  // with the norm's weights
-    Matrix key, value, out, widen, narrow;
-};
-
-struct AttentionLayers {
-    int dilation, true_dim;
-    Filter filter;
-    Matrix narrow, project;
-    std::vector<TransformerLayer> layers;
-};
-
-struct StageLayers {
-    std::vector<ResidualLayer> residuals;
-    std::unique_ptr<AttentionLayers> attention;  // of stages 3 to 5
-    int channels;                                // without padding
-};
 
 // What a part of the network takes.
 struct StageTime {
@@ -49,7 +23,7 @@ struct StageTime {
 };
 
 class Network {
-   public:
+ public:
     // Throws Error for weights that do not fit the config, std::bad_alloc.
     Network(const Config& config, const SafeTensors& file, const std::string& name,
             const Kernels& kernels);
@@ -68,14 +42,10 @@ class Network {
     size_t weight_bytes() const { return store_.bytes(); }
     const Kernels& kernels() const { return kernels_; }
 
-   private:
-    friend class Workspace;
-    Config config_;
+ private:
     const Kernels kernels_;
     Store store_;
-    const float *stem_weights_, *stem_bias_;
-    int stem_channels_;
-    std::vector<StageLayers> stages_;
+    Backbone backbone_;
     std::unique_ptr<Head> head_;
     // Of plans that no call uses at the moment; the oldest go when there are many.
     mutable std::list<std::unique_ptr<Workspace>> idle_;

@@ -40,7 +40,8 @@ float from_bf16(uint16_t value) {
 float put(float weight, float scale, int bytes, unsigned char* to) {
     if (bytes == 1) {
         const int rounded = static_cast<int>(std::nearbyint(weight / scale));
-        *to = static_cast<unsigned char>(static_cast<int8_t>(std::max(-127, std::min(127, rounded))));
+        *to =
+            static_cast<unsigned char>(static_cast<int8_t>(std::max(-127, std::min(127, rounded))));
         return static_cast<float>(rounded) * scale;
     }
     if (bytes == 2) {
@@ -94,12 +95,14 @@ Matrix Packer::matrix(const Convolution& conv, const Norm* norm, std::vector<int
     }
     if (kernels_.weight == 1 && depth > quantised_depth)
         fail_unsupported("the model has a product of " + std::to_string(depth) + " channels, and " +
-                         std::to_string(quantised_depth) + " are the most in int8. Use bf16 or fp32.");
+                         std::to_string(quantised_depth) +
+                         " are the most in int8. Use bf16 or fp32.");
     Matrix m;
     m.k = depth;
     m.n = padded(conv.out);
-    m.tap = static_cast<long>(m.k) * m.n * kernels_.weight;
-    unsigned char* packed = store_.take_array<unsigned char>(static_cast<size_t>(m.tap) * conv.taps);
+    m.tap = static_cast<ptrdiff_t>(m.k) * m.n * kernels_.weight;
+    unsigned char* packed =
+        store_.take_array<unsigned char>(static_cast<size_t>(m.tap) * conv.taps);
     float* bias = vector(conv.bias);
     float* sums = store_.take_array<float>(static_cast<size_t>(conv.taps) * m.n);
     float* scales = kernels_.weight == 1 ? store_.take_array<float>(m.n) : nullptr;
@@ -146,7 +149,8 @@ Filter Packer::filter(const Convolution& conv) {
     float* weights = store_.take_array<float>(static_cast<size_t>(f.channels) * 9);
     for (int c = 0; c < conv.out; c++)
         for (int tap = 0; tap < 9; tap++)
-            weights[c / 16 * 144 + tap * 16 + c % 16] = conv.weight[static_cast<size_t>(c) * 9 + tap];
+            weights[c / 16 * 144 + tap * 16 + c % 16] =
+                conv.weight[static_cast<size_t>(c) * 9 + tap];
     f.weights = weights;
     f.bias = vector(conv.bias);
     return f;
@@ -157,7 +161,8 @@ const float* Packer::stem(const Convolution& conv) {
     float* weights = store_.take_array<float>(static_cast<size_t>(conv.in) * 9 * channels);
     for (int o = 0; o < conv.out; o++)
         for (int k = 0; k < conv.in * 9; k++)
-            weights[static_cast<size_t>(k) * channels + o] = conv.weight[static_cast<size_t>(o) * conv.in * 9 + k];
+            weights[static_cast<size_t>(k) * channels + o] =
+                conv.weight[static_cast<size_t>(o) * conv.in * 9 + k];
     return weights;
 }
 

@@ -12,7 +12,7 @@ namespace mv2 {
 
 // Zeroed memory on cache lines, freed together.
 class Store {
-   public:
+ public:
     // Throws std::bad_alloc.
     void* take(size_t bytes);
     template <class T>
@@ -22,7 +22,7 @@ class Store {
     }
     size_t bytes() const { return bytes_; }
 
-   private:
+ private:
     struct Free {
         void operator()(void* memory) const;
     };
@@ -31,7 +31,7 @@ class Store {
 };
 
 class Packer {
-   public:
+ public:
     Packer(const Kernels& kernels, Store& store) : kernels_(kernels), store_(store) {}
 
     int padded(int channels) const {
@@ -40,16 +40,17 @@ class Packer {
     }
 
     // A 1x1 or dense 3x3 convolution. With a norm in front, its weights go into the matrix and its
-    // biases through it into the bias. `segments` says how the input channels lie, where they are several
-    // maps side by side, each padded by itself.
-    Matrix matrix(const Convolution& conv, const Norm* norm = nullptr, std::vector<int> segments = {});
+    // biases through it into the bias. `segments` says how the input channels lie, where they are
+    // several maps side by side, each padded by itself.
+    Matrix matrix(const Convolution& conv, const Norm* norm = nullptr,
+                  std::vector<int> segments = {});
     Filter filter(const Convolution& conv);
     // The weights [planes * 9][padded channels] of the first convolution.
     const float* stem(const Convolution& conv);
     // Values padded with zeros.
     float* vector(const std::vector<float>& values);
 
-   private:
+ private:
     const Kernels& kernels_;
     Store& store_;
 };

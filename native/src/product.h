@@ -18,8 +18,8 @@
 
 namespace mv2 {
 
-// How an instruction set multiplies (X::form): as below; with tiles (tiles.h); or with rows that are
-// quantised on the way (quantised.h).
+// How an instruction set multiplies (X::form): as below; with tiles (tiles.h); or with rows that
+// are quantised on the way (quantised.h).
 enum class Form { registers, tiles, quantised };
 
 // One operand of a sum of products: rows of `a`, and the columns of a packed matrix.
@@ -31,16 +31,16 @@ struct Operand {
 };
 
 template <class X, class Finish>
-void tile_products(const Operand<X>* operands, int count, long stride, int rows, const Matrix& matrix,
-                   Rows columns, const float* bias, Finish&& finish);
+void tile_products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
+                   const Matrix& matrix, Rows columns, const float* bias, Finish&& finish);
 template <class X, class Finish>
-void quantised_products(const Operand<X>* operands, int count, long stride, int rows,
+void quantised_products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
                         const Matrix& matrix, Rows columns, const float* bias, Finish&& finish);
 
 // R rows, N registers of columns; `finish(row, column, values)` gets each register once. The
 // columns of a panel lie side by side for each k, so that weights are read in one stream.
 template <class X, int R, int N, class Finish>
-inline void block(const Operand<X>* operands, int count, long stride, int k, const float* bias,
+inline void block(const Operand<X>* operands, int count, ptrdiff_t stride, int k, const float* bias,
                   int row, int column, Finish&& finish) {
     typename X::V c[R][N];
     MV2_UNROLL
@@ -51,7 +51,8 @@ inline void block(const Operand<X>* operands, int count, long stride, int k, con
     }
     for (int t = 0; t < count; t++) {
         const auto* a = operands[t].a + row * stride;
-        const auto* b = static_cast<const typename X::Element*>(operands[t].b) + static_cast<long>(column) * k;
+        const auto* b = static_cast<const typename X::Element*>(operands[t].b) +
+                        static_cast<ptrdiff_t>(column) * k;
         for (int i = 0; i < k; i += X::group) {
             typename X::Wide w[N];
             MV2_UNROLL
@@ -74,22 +75,21 @@ inline void block(const Operand<X>* operands, int count, long stride, int k, con
 
 // All rows of a panel of N registers: full blocks, then what is left over.
 template <class X, int N, class Finish>
-inline void panel(const Operand<X>* operands, int count, long stride, int rows, int k,
+inline void panel(const Operand<X>* operands, int count, ptrdiff_t stride, int rows, int k,
                   const float* bias, int column, Finish&& finish) {
     int row = 0;
     for (; row + X::rows <= rows; row += X::rows)
         block<X, X::rows, N>(operands, count, stride, k, bias, row, column, finish);
     for (; row + 4 <= rows; row += 4)
         block<X, 4, N>(operands, count, stride, k, bias, row, column, finish);
-    for (; row < rows; row++)
-        block<X, 1, N>(operands, count, stride, k, bias, row, column, finish);
+    for (; row < rows; row++) block<X, 1, N>(operands, count, stride, k, bias, row, column, finish);
 }
 
-// The sum of `count` products of [rows, k] (rows `stride` elements apart) with columns begin to end of
-// packed matrices [k, n]; begin is a multiple of a panel's width.
+// The sum of `count` products of [rows, k] (rows `stride` elements apart) with columns begin to end
+// of packed matrices [k, n]; begin is a multiple of a panel's width.
 template <class X, class Finish>
-inline void products(const Operand<X>* operands, int count, long stride, int rows, const Matrix& matrix,
-                     Rows columns, const float* bias, Finish&& finish) {
+inline void products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
+                     const Matrix& matrix, Rows columns, const float* bias, Finish&& finish) {
     if constexpr (X::form == Form::tiles) {
         tile_products<X>(operands, count, stride, rows, matrix, columns, bias, finish);
     } else if constexpr (X::form == Form::quantised) {
@@ -107,7 +107,7 @@ inline void products(const Operand<X>* operands, int count, long stride, int row
 }
 
 template <class X, class Finish>
-inline void product(const typename X::Element* a, long stride, int rows, const Matrix& matrix,
+inline void product(const typename X::Element* a, ptrdiff_t stride, int rows, const Matrix& matrix,
                     const float* bias, Finish&& finish) {
     const Operand<X> operand{a, matrix.weights, matrix.sums};
     products<X>(&operand, 1, stride, rows, matrix, {0, matrix.n}, bias, finish);
@@ -124,10 +124,10 @@ size_t place(int depth, int columns, int k, int n) {
            (n - start) * group + k % group;
 }
 
-// Multiplications in registers alone: what the processor can do at most. The sums begin differently, so that
-// no compiler sees twelve times the same one.
+// Multiplications in registers alone: what the processor can do at most. The sums begin
+// differently, so that no compiler sees twelve times the same one.
 template <class X>
-double spin(long rounds) {
+double spin(ptrdiff_t rounds) {
     constexpr int sums = 12;
     alignas(64) static const unsigned char zeros[64] = {};
     if constexpr (X::form == Form::tiles) {
@@ -140,7 +140,7 @@ double spin(long rounds) {
             const unsigned char start[4] = {static_cast<unsigned char>(i)};
             c[i] = X::four(start);
         }
-        for (long round = 0; round < rounds; round++) {
+        for (ptrdiff_t round = 0; round < rounds; round++) {
             MV2_UNROLL
             for (int i = 0; i < sums; i++) c[i] = X::dot4(c[i], a, a);
         }
@@ -152,7 +152,7 @@ double spin(long rounds) {
         typename X::V c[sums];
         MV2_UNROLL
         for (int i = 0; i < sums; i++) c[i] = X::set(static_cast<float>(i));
-        for (long round = 0; round < rounds; round++) {
+        for (ptrdiff_t round = 0; round < rounds; round++) {
             MV2_UNROLL
             for (int i = 0; i < sums; i++) c[i] = X::dot(c[i], a, a);
         }

@@ -1,8 +1,10 @@
-// Products of int8: weights quantised once, for each column; the rows of a map here, for each pixel.
+// Products of int8: weights quantised once, for each column; the rows of a map here, for each
+// pixel.
 //
-// A pixel's channels become bytes between its own least and largest, so nothing has to be calibrated and
-// no pixel suffers from another's range. With bytes q: value = least + q * step, and a product is
-// step * sum(q * w) + least * sum(w): one sum in integers, and the other known beforehand.
+// A pixel's channels become bytes between its own least and largest, so nothing has to be
+// calibrated and no pixel suffers from another's range. With bytes q: value = least + q * step, and
+// a product is step * sum(q * w) + least * sum(w): one sum in integers, and the other known
+// beforehand.
 #pragma once
 
 #include "product.h"
@@ -28,7 +30,7 @@ inline void quantised_block(const QuantisedRows& q, int row, int k, const Operan
         for (int v = 0; v < N; v++) c[r][v] = X::no_integers();
     }
     const uint8_t* a = q.bytes + row * k;
-    const auto* b = static_cast<const int8_t*>(operand.b) + static_cast<long>(column) * k;
+    const auto* b = static_cast<const int8_t*>(operand.b) + static_cast<ptrdiff_t>(column) * k;
     for (int i = 0; i < k; i += 4) {
         typename X::Integers w[N];
         MV2_UNROLL
@@ -48,14 +50,16 @@ inline void quantised_block(const QuantisedRows& q, int row, int k, const Operan
         MV2_UNROLL
         for (int r = 0; r < R; r++) {
             sum[r][v] = X::fma(X::set(q.least[row + r]), sums, sum[r][v]);
-            sum[r][v] = X::fma(X::to_floats(c[r][v]), X::mul(X::set(q.step[row + r]), scale), sum[r][v]);
+            sum[r][v] =
+                X::fma(X::to_floats(c[r][v]), X::mul(X::set(q.step[row + r]), scale), sum[r][v]);
         }
     }
 }
 
 template <class X, int R, int N, class Finish>
-inline void quantised_finish(const QuantisedRows& q, int first, int row, int k, const Operand<X>& operand,
-                             const Matrix& matrix, int column, const float* bias, Finish&& finish) {
+inline void quantised_finish(const QuantisedRows& q, int first, int row, int k,
+                             const Operand<X>& operand, const Matrix& matrix, int column,
+                             const float* bias, Finish&& finish) {
     typename X::V sum[R][N];
     MV2_UNROLL
     for (int v = 0; v < N; v++) {
@@ -72,8 +76,9 @@ inline void quantised_finish(const QuantisedRows& q, int first, int row, int k, 
 }
 
 template <class X, int N, class Finish>
-inline void quantised_panel(const QuantisedRows& q, int first, int rows, int k, const Operand<X>& operand,
-                            const Matrix& matrix, int column, const float* bias, Finish&& finish) {
+inline void quantised_panel(const QuantisedRows& q, int first, int rows, int k,
+                            const Operand<X>& operand, const Matrix& matrix, int column,
+                            const float* bias, Finish&& finish) {
     int row = 0;
     for (; row + 8 <= rows; row += 8)
         quantised_finish<X, 8, N>(q, first, row, k, operand, matrix, column, bias, finish);
@@ -86,8 +91,9 @@ inline void quantised_panel(const QuantisedRows& q, int first, int rows, int k, 
 // Several operands: each row's bytes have a scale of their own in each of them, so the sum over
 // operands is in floats, four rows at a time.
 template <class X, int N, class Finish>
-inline void quantised_sum(const Operand<X>* operands, int count, long stride, int rows, const Matrix& matrix,
-                          int column, const float* bias, QuantisedRows& q, Finish&& finish) {
+inline void quantised_sum(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
+                          const Matrix& matrix, int column, const float* bias, QuantisedRows& q,
+                          Finish&& finish) {
     typename X::V sum[4][N];
     for (int first = 0; first < rows; first += 4) {
         const int here = rows - first < 4 ? rows - first : 4;
@@ -106,7 +112,7 @@ inline void quantised_sum(const Operand<X>* operands, int count, long stride, in
 }
 
 template <class X, class Finish>
-void quantised_products(const Operand<X>* operands, int count, long stride, int rows,
+void quantised_products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
                         const Matrix& matrix, Rows columns, const float* bias, Finish&& finish) {
     constexpr int width = X::vectors * X::lanes;
     QuantisedRows q;
@@ -114,7 +120,8 @@ void quantised_products(const Operand<X>* operands, int count, long stride, int 
     if (count > 1) {
         int column = columns.begin;
         for (; column + width <= columns.end; column += width)
-            quantised_sum<X, X::vectors>(operands, count, stride, rows, matrix, column, bias, q, finish);
+            quantised_sum<X, X::vectors>(operands, count, stride, rows, matrix, column, bias, q,
+                                         finish);
         if (column < columns.end)
             quantised_sum<X, 1>(operands, count, stride, rows, matrix, column, bias, q, finish);
         return;
@@ -122,10 +129,12 @@ void quantised_products(const Operand<X>* operands, int count, long stride, int 
     for (int first = 0; first < rows; first += quantised_rows) {
         const int here = rows - first < quantised_rows ? rows - first : quantised_rows;
         for (int r = 0; r < here; r++)
-            X::quantise(operands[0].a + (first + r) * stride, k, q.bytes + r * k, &q.least[r], &q.step[r]);
+            X::quantise(operands[0].a + (first + r) * stride, k, q.bytes + r * k, &q.least[r],
+                        &q.step[r]);
         int column = columns.begin;
         for (; column + width <= columns.end; column += width)
-            quantised_panel<X, X::vectors>(q, first, here, k, operands[0], matrix, column, bias, finish);
+            quantised_panel<X, X::vectors>(q, first, here, k, operands[0], matrix, column, bias,
+                                           finish);
         if (column < columns.end)
             quantised_panel<X, 1>(q, first, here, k, operands[0], matrix, column, bias, finish);
     }

@@ -1,5 +1,6 @@
-// The inverted residual, a few rows at a time: the widened map, the largest of all, is never there as
-// a whole. Its rows stay in the cache, in a ring that the next rows of the same thread go on with.
+// The inverted residual, a few rows at a time: the widened map, the largest of all, is never there
+// as a whole. Its rows stay in the cache, in a ring that the next rows of the same thread go on
+// with.
 #pragma once
 
 #include <cstring>
@@ -35,7 +36,7 @@ struct ResidualPieces {
 template <class T>
 inline void clear_border(T* row, int width, int border, int channels) {
     std::memset(static_cast<void*>(row), 0, sizeof(T) * border * channels);
-    std::memset(static_cast<void*>(row + static_cast<long>(border + width) * channels), 0,
+    std::memset(static_cast<void*>(row + static_cast<ptrdiff_t>(border + width) * channels), 0,
                 sizeof(T) * border * channels);
 }
 
@@ -44,12 +45,13 @@ template <class X>
 inline void widen_rows(const ResidualArgs& args, const ResidualPieces<X>& p, int begin, int end) {
     using T = typename X::Element;
     const int width = args.in.width, wide = args.widen.n, border = args.dilation;
-    const long line = static_cast<long>(width + 2 * border) * wide;
+    const ptrdiff_t line = static_cast<ptrdiff_t>(width + 2 * border) * wide;
     int count = 0;
     for (int y = begin; y < end; y++) {
         T* row = p.ring + y % args.ring * line;
         clear_border(row, width, border, wide);
-        for (int x = 0; x < width; x++) p.places[count++] = row + static_cast<long>(x + border) * wide;
+        for (int x = 0; x < width; x++)
+            p.places[count++] = row + static_cast<ptrdiff_t>(x + border) * wide;
     }
     const T* in = static_cast<const T*>(args.in.data) + begin * args.in.row_elements();
     product<X>(in, args.in.channels, count, args.widen, args.widen.bias,
@@ -61,7 +63,7 @@ void residual(const ResidualArgs& args, Rows rows, Scratch scratch) {
     using T = typename X::Element;
     const ResidualPieces<X> p(args, rows.end - rows.begin, scratch.data);
     const int wide = args.widen.n, reach = args.dilation, height = args.in.height;
-    const long line = static_cast<long>(args.in.width + 2 * reach) * wide;
+    const ptrdiff_t line = static_cast<ptrdiff_t>(args.in.width + 2 * reach) * wide;
 
     const int first = rows.begin * args.stride - reach;  // of the widened rows that are needed
     const int last = (rows.end - 1) * args.stride + reach + 1;
@@ -82,10 +84,10 @@ void residual(const ResidualArgs& args, Rows rows, Scratch scratch) {
             const int at = y * args.stride + (k - 1) * reach;
             from[k] = at < 0 || at >= height ? p.zeros : p.ring + at % args.ring * line;
         }
-        T* to = p.filtered + static_cast<long>(y - rows.begin) * width * wide;
+        T* to = p.filtered + static_cast<ptrdiff_t>(y - rows.begin) * width * wide;
         filter_row<X>(from, args.filter, args.stride, reach, width,
                       [&](int x, int c, typename X::V v) {
-                          X::store(to + static_cast<long>(x) * wide + c, X::silu(v));
+                          X::store(to + static_cast<ptrdiff_t>(x) * wide + c, X::silu(v));
                       });
     }
 
@@ -94,13 +96,15 @@ void residual(const ResidualArgs& args, Rows rows, Scratch scratch) {
     for (int y = rows.begin; y < rows.end; y++) {
         T* row = static_cast<T*>(args.out.data) + y * args.out.row_elements();
         clear_border(row, width, border, channels);
-        for (int x = 0; x < width; x++) p.places[count++] = row + static_cast<long>(x + border) * channels;
+        for (int x = 0; x < width; x++)
+            p.places[count++] = row + static_cast<ptrdiff_t>(x + border) * channels;
     }
     if (args.add) {
         const T* in = static_cast<const T*>(args.in.data) + rows.begin * args.in.row_elements();
         product<X>(p.filtered, wide, count, args.narrow, args.narrow.bias,
                    [&](int m, int c, typename X::V v) {
-                       X::store(p.places[m] + c, X::add(v, X::load(in + static_cast<long>(m) * channels + c)));
+                       X::store(p.places[m] + c,
+                                X::add(v, X::load(in + static_cast<ptrdiff_t>(m) * channels + c)));
                    });
     } else {
         product<X>(p.filtered, wide, count, args.narrow, args.narrow.bias,

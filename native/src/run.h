@@ -12,16 +12,17 @@ namespace mv2 {
 
 // Scratch memory of the threads of a team; grows when a larger team comes.
 class ScratchSet {
-   public:
+ public:
     void reserve(size_t threads, size_t bytes) {
         while (scratch_.size() < threads) {
             rings_.push_back(std::make_unique<Ring>());
             scratch_.push_back({rings_.back().get(), store_.take_array<unsigned char>(bytes)});
         }
     }
+    size_t bytes() const { return store_.bytes(); }
     Scratch operator[](int thread) const { return scratch_[thread]; }
 
-   private:
+ private:
     Store store_;
     std::vector<std::unique_ptr<Ring>> rings_;
     std::vector<Scratch> scratch_;

@@ -20,7 +20,7 @@ struct TensorView {
 };
 
 class SafeTensors {
-   public:
+ public:
     // Maps the file (or reads it, where there is no mmap). Throws Error (MV2_ERROR_FILE) for a file
     // that is missing, cut off, longer than its header says, or whose header lies: offsets beyond
     // the data, tensors that overlap or leave gaps, shapes that don't make the number of bytes,
@@ -39,7 +39,7 @@ class SafeTensors {
     // infinity.
     std::vector<float> floats(const std::string& name, const std::vector<int64_t>& shape) const;
 
-   private:
+ private:
     struct Mapping;
     std::unique_ptr<Mapping> mapping_;
     std::string name_;

@@ -7,19 +7,20 @@
 namespace mv2 {
 
 class Pieces {
-   public:
+ public:
     explicit Pieces(unsigned char* start) : start_(start) {}
 
     // Room for `count` elements, on a cache line of its own.
     template <class T>
     T* take(size_t count) {
         T* piece = start_ ? reinterpret_cast<T*>(start_ + used_) : nullptr;
-        used_ += (count * sizeof(T) + 63) / 64 * 64 + 64;  // + 64: rows of different pieces don't collide
+        used_ += (count * sizeof(T) + 63) / 64 * 64 +
+                 64;  // + 64: rows of different pieces don't collide
         return piece;
     }
     size_t used() const { return used_; }
 
-   private:
+ private:
     unsigned char* start_;
     size_t used_ = 0;
 };

@@ -20,8 +20,8 @@ struct AmxBf16 : Avx512Bf16 {
     static void leave() { Policy::release(); }  // so that a switch of threads need not save them
 
     // Of tiles as `enter` left them: zeros.
-    static double spin(long rounds) {
-        for (long i = 0; i < rounds; i++) {
+    static double spin(ptrdiff_t rounds) {
+        for (ptrdiff_t i = 0; i < rounds; i++) {
             Policy::template dot<0, 4, 6>();
             Policy::template dot<1, 4, 7>();
             Policy::template dot<2, 5, 6>();

@@ -12,11 +12,11 @@ struct Avx512 {
     using Element = float;
     static constexpr Form form = Form::registers;
     static constexpr int lanes = 16;
-    static constexpr int rows = 8;      // of a block of a product
-    static constexpr int vectors = 2;   // columns of it, in registers
-    static constexpr int pixels = 8;    // that a filter makes at a time
+    static constexpr int rows = 8;     // of a block of a product
+    static constexpr int vectors = 2;  // columns of it, in registers
+    static constexpr int pixels = 8;   // that a filter makes at a time
     static constexpr int filter_vectors = 2;
-    static constexpr int group = 1;     // values of k that one instruction takes
+    static constexpr int group = 1;  // values of k that one instruction takes
     static constexpr int channel_multiple = 16;
 
     static void enter() {}

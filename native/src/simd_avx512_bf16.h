@@ -1,4 +1,5 @@
-// AVX-512 with its bf16 products: maps and weights in bf16, sums, norms and the residual stream in fp32.
+// AVX-512 with its bf16 products: maps and weights in bf16, sums, norms and the residual stream in
+// fp32.
 #pragma once
 
 #include <cstring>

@@ -1,5 +1,5 @@
-// AVX-512 with its byte products (VNNI). Maps are bf16, rounded by integer instructions: processors that
-// have VNNI but no bf16 are many.
+// AVX-512 with its byte products (VNNI). Maps are bf16, rounded by integer instructions: processors
+// that have VNNI but no bf16 are many.
 #pragma once
 
 #include <cstring>
@@ -46,9 +46,11 @@ struct Avx512Int8 : Avx512 {
         const float from = _mm512_reduce_min_ps(low), to = _mm512_reduce_max_ps(high);
         *least = from;
         *step = (to - from) / 255;
-        const V back = set(to > from ? 255 / (to - from) : 0), shift = set(to > from ? -from * 255 / (to - from) : 0);
+        const V back = set(to > from ? 255 / (to - from) : 0),
+                shift = set(to > from ? -from * 255 / (to - from) : 0);
         for (int i = 0; i < k; i += lanes) {
-            const __m512i q = _mm512_cvtps_epi32(_mm512_max_ps(fma(load(a + i), back, shift), zero()));
+            const __m512i q =
+                _mm512_cvtps_epi32(_mm512_max_ps(fma(load(a + i), back, shift), zero()));
             _mm_storeu_si128(reinterpret_cast<__m128i*>(bytes + i), _mm512_cvtusepi32_epi8(q));
         }
     }
@@ -61,7 +63,9 @@ struct Avx512Int8 : Avx512 {
         std::memcpy(&word, a, 4);
         return _mm512_set1_epi32(word);
     }
-    static Integers dot4(Integers c, Integers a, Integers b) { return _mm512_dpbusd_epi32(c, a, b); }
+    static Integers dot4(Integers c, Integers a, Integers b) {
+        return _mm512_dpbusd_epi32(c, a, b);
+    }
     static V to_floats(Integers c) { return _mm512_cvtepi32_ps(c); }
 };
 

@@ -29,7 +29,7 @@ struct Neon {
     using Element = float;
     static constexpr Form form = Form::registers;
     static constexpr int lanes = 4;
-    static constexpr int rows = 6;     // 6 x 4 sums, 4 weights: 28 registers
+    static constexpr int rows = 6;  // 6 x 4 sums, 4 weights: 28 registers
     static constexpr int vectors = 4;
     static constexpr int pixels = 8;
     static constexpr int filter_vectors = 2;
@@ -54,7 +54,7 @@ struct Neon {
     // product's loop has too few left for the sums.
     template <size_t N>
     static const float (*terms(const float (&all)[N][4]))[4] {
-        const float(*start)[4] = all;
+        const float (*start)[4] = all;
 #if defined(__GNUC__)
         asm volatile("" : "+r"(start));
 #endif
@@ -75,7 +75,7 @@ struct Neon {
     // 2^t for t of at most 126, no less than 2^-126; a relative error of 2e-7
     static V exp2(V t) { return exp2(t, terms(neon_terms)); }
     static V silu(V x) {
-        const float(*term)[4] = terms(neon_terms);
+        const float (*term)[4] = terms(neon_terms);
         const V d = add(exp2(vminq_f32(mul(x, load(term[2])), load(term[1])), term), set(1));
         V r = vrecpeq_f32(d);  // 8 bits; each step of Newton doubles them
         r = mul(r, vrecpsq_f32(r, d));

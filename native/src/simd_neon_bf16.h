@@ -32,13 +32,11 @@ struct NeonBf16 : Neon {
     static V load(const Bf16* p) {
         return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16));
     }
-    static void store(Bf16* p, V v) {
-        vst1_u16(&p->bits, vreinterpret_u16_bf16(vcvt_bf16_f32(v)));
-    }
+    static void store(Bf16* p, V v) { vst1_u16(&p->bits, vreinterpret_u16_bf16(vcvt_bf16_f32(v))); }
 
     // As exact as bf16 needs it: 1e-4.
     static V silu(V x) {
-        const float(*term)[4] = terms(neon_bf16_terms);
+        const float (*term)[4] = terms(neon_bf16_terms);
         const V t = vminq_f32(max(mul(x, load(term[2])), load(term[0])), load(term[1]));
         const V whole = vrndmq_f32(t), f = sub(t, whole);
         V p = fma(load(term[3]), f, load(term[4]));
@@ -58,7 +56,7 @@ struct NeonBf16 : Neon {
 
 // Goes before the `block` of product.h for these operands.
 template <class X, int R, int N, class Finish>
-inline void block(const Operand<NeonBf16>* operands, int count, long stride, int k,
+inline void block(const Operand<NeonBf16>* operands, int count, ptrdiff_t stride, int k,
                   const float* bias, int row, int column, Finish&& finish) {
     using V = typename X::V;
     constexpr int pairs = (R + 1) / 2, halves = 2 * N;
@@ -71,7 +69,8 @@ inline void block(const Operand<NeonBf16>* operands, int count, long stride, int
     }
     for (int t = 0; t < count; t++) {
         const Bf16* a = operands[t].a + row * stride;
-        const Bf16* b = static_cast<const Bf16*>(operands[t].b) + static_cast<long>(column) * k;
+        const Bf16* b =
+            static_cast<const Bf16*>(operands[t].b) + static_cast<ptrdiff_t>(column) * k;
         for (int i = 0; i < k; i += X::group) {
             typename X::Wide rows[pairs];
             MV2_UNROLL

@@ -33,14 +33,28 @@ struct Portable {
         return out;
     }
     static V zero() { return set(0); }
-    static V set(float value) { return each([&](int) { return value; }); }
-    static V load(const float* p) { return each([&](int i) { return p[i]; }); }
+    static V set(float value) {
+        return each([&](int) { return value; });
+    }
+    static V load(const float* p) {
+        return each([&](int i) { return p[i]; });
+    }
     static void store(float* p, V v) { std::memcpy(p, v.x, sizeof v.x); }
-    static V add(V a, V b) { return each([&](int i) { return a.x[i] + b.x[i]; }); }
-    static V sub(V a, V b) { return each([&](int i) { return a.x[i] - b.x[i]; }); }
-    static V mul(V a, V b) { return each([&](int i) { return a.x[i] * b.x[i]; }); }
-    static V fma(V a, V b, V c) { return each([&](int i) { return a.x[i] * b.x[i] + c.x[i]; }); }
-    static V max(V a, V b) { return each([&](int i) { return a.x[i] > b.x[i] ? a.x[i] : b.x[i]; }); }
+    static V add(V a, V b) {
+        return each([&](int i) { return a.x[i] + b.x[i]; });
+    }
+    static V sub(V a, V b) {
+        return each([&](int i) { return a.x[i] - b.x[i]; });
+    }
+    static V mul(V a, V b) {
+        return each([&](int i) { return a.x[i] * b.x[i]; });
+    }
+    static V fma(V a, V b, V c) {
+        return each([&](int i) { return a.x[i] * b.x[i] + c.x[i]; });
+    }
+    static V max(V a, V b) {
+        return each([&](int i) { return a.x[i] > b.x[i] ? a.x[i] : b.x[i]; });
+    }
     static float sum(V v) { return (v.x[0] + v.x[1]) + (v.x[2] + v.x[3]); }
 
     // 2^t for t from -126 to 126, 0 below; a relative error of 2e-7

@@ -1,4 +1,5 @@
-// The first convolution: 3x3, stride 2, from planar pixels to a map; few channels in, all from fp32.
+// The first convolution: 3x3, stride 2, from planar pixels to a map; few channels in, all from
+// fp32.
 #pragma once
 
 #include <cstring>
@@ -8,10 +9,10 @@
 
 namespace mv2 {
 
-// P neighbouring pixels, N registers of channels. `lines` holds for each plane and kernel row the pixels
-// of that row with a zero in front and behind, `line` floats each.
+// P neighbouring pixels, N registers of channels. `lines` holds for each plane and kernel row the
+// pixels of that row with a zero in front and behind, `line` floats each.
 template <class X, int P, int N>
-inline void stem_pixels(const StemArgs& args, const float* lines, long line, int x,
+inline void stem_pixels(const StemArgs& args, const float* lines, ptrdiff_t line, int x,
                         typename X::Element* out) {
     using V = typename X::V;
     const int channels = args.out.channels;
@@ -25,7 +26,7 @@ inline void stem_pixels(const StemArgs& args, const float* lines, long line, int
         }
         for (int q = 0; q < args.planes * 3; q++) {
             for (int kx = 0; kx < 3; kx++) {
-                const float* w = args.weights + static_cast<long>(q * 3 + kx) * channels + c;
+                const float* w = args.weights + static_cast<ptrdiff_t>(q * 3 + kx) * channels + c;
                 const float* in = lines + q * line + 2 * x + kx;
                 V weights[N];
                 MV2_UNROLL
@@ -42,14 +43,14 @@ inline void stem_pixels(const StemArgs& args, const float* lines, long line, int
         for (int i = 0; i < P; i++) {
             MV2_UNROLL
             for (int v = 0; v < N; v++)
-                X::store(out + static_cast<long>(x + i) * channels + c + v * X::lanes,
+                X::store(out + static_cast<ptrdiff_t>(x + i) * channels + c + v * X::lanes,
                          X::silu(sum[i][v]));
         }
     }
 }
 
 template <class X, int P>
-inline void stem_channels(const StemArgs& args, const float* lines, long line, int x,
+inline void stem_channels(const StemArgs& args, const float* lines, ptrdiff_t line, int x,
                           typename X::Element* out) {
     if (args.out.channels % (2 * X::lanes) == 0)
         stem_pixels<X, P, 2>(args, lines, line, x, out);
@@ -64,7 +65,7 @@ size_t stem_scratch(const StemArgs& args) {
 
 template <class X>
 void stem(const StemArgs& args, Rows rows, Scratch scratch) {
-    const long line = args.width + 3;
+    const ptrdiff_t line = args.width + 3;
     float* lines = Pieces(scratch.data).take<float>(args.planes * 3 * line);
     for (int y = rows.begin; y < rows.end; y++) {
         for (int plane = 0; plane < args.planes; plane++) {
@@ -73,7 +74,9 @@ void stem(const StemArgs& args, Rows rows, Scratch scratch) {
                 const int from = 2 * y + ky - 1;
                 std::memset(to, 0, line * sizeof(float));
                 if (from >= 0 && from < args.height)
-                    std::memcpy(to + 1, args.pixels + (static_cast<long>(plane) * args.height + from) * args.width,
+                    std::memcpy(to + 1,
+                                args.pixels + (static_cast<ptrdiff_t>(plane) * args.height + from) *
+                                                  args.width,
                                 args.width * sizeof(float));
             }
         }

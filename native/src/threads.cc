@@ -1,7 +1,10 @@
 #include "threads.h"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <condition_variable>
+#include <fstream>
 #include <exception>
 #include <mutex>
 #include <new>
@@ -36,10 +39,10 @@ inline void pause() {
 #endif
 }
 
-// A range of items with the number of the list that it is of, in one word, so that taking an item of
-// a list that is over fails.
+// A range of items with the number of the list that it is of, in one word, so that taking an item
+// of a list that is over fails.
 struct Range {
-    uint32_t list;  // 24 bits
+    uint32_t list;   // 24 bits
     int begin, end;  // 20 bits each
 };
 constexpr int longest = (1 << 20) - 1;
@@ -62,8 +65,8 @@ struct TeamState {
     };
     Slot slots[most];
     alignas(128) std::atomic<int> finished{0};
-    // The list in work. Written before its items are, read after one has been taken: then the list can't
-    // change until that item is finished.
+    // The list in work. Written before its items are, read after one has been taken: then the list
+    // can't change until that item is finished.
     void (*function)(void*, int, int) = nullptr;
     void* context = nullptr;
     int count = 0;
@@ -226,7 +229,8 @@ void live(Worker* worker) {
     }
 }
 
-// A new worker, or nullptr where the system gives no more threads. Signals are the caller's business.
+// A new worker, or nullptr where the system gives no more threads. Signals are the caller's
+// business.
 Worker* hire() {
     auto* worker = new (std::nothrow) Worker;
     if (!worker) return nullptr;
@@ -268,12 +272,18 @@ Pool* pool() {
 }  // namespace
 
 int processors() {
+    const unsigned found = std::thread::hardware_concurrency();
+    int count = found ? static_cast<int>(found) : 1;
 #if defined(__linux__)
     cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) count = CPU_COUNT(&set);
+    // A container may have all processors for a share of the time: "200000 100000" is two of them.
+    std::ifstream file("/sys/fs/cgroup/cpu.max");
+    double quota = 0, period = 0;
+    if (file >> quota >> period && quota > 0 && period > 0)
+        count = std::min(count, std::max(1, static_cast<int>(std::ceil(quota / period))));
 #endif
-    const unsigned found = std::thread::hardware_concurrency();
-    return found ? static_cast<int>(found) : 1;
+    return count;
 }
 
 Team::Team(int wanted) {
@@ -285,8 +295,8 @@ Team::Team(int wanted) {
     {
         std::lock_guard<std::mutex> lock(all->mutex);
         while (count < wanted - 1 && all->idle.first) hired[count++] = all->idle.pop();
-        // As many threads as the largest team wants, and no more for teams that run beside each other: those
-        // do with fewer.
+        // As many threads as the largest team wants, and no more for teams that run beside each
+        // other: those do with fewer.
         while (count < wanted - 1 && all->workers < wanted - 1) {
             Worker* worker = hire();
             if (!worker) break;
@@ -341,7 +351,9 @@ void Team::run(int count, Function function, void* context) {
     s.finished.store(0, std::memory_order_relaxed);
     s.list++;
     for (int i = 0; i < size_; i++) {
-        const auto share = [&](int n) { return static_cast<int>(static_cast<int64_t>(s.count) * n / size_); };
+        const auto share = [&](int n) {
+            return static_cast<int>(static_cast<int64_t>(s.count) * n / size_);
+        };
         s.slots[i].items.store(packed({s.list, share(i), share(i + 1)}), std::memory_order_release);
     }
     s.published.fetch_add(1, std::memory_order_seq_cst);

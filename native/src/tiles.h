@@ -2,6 +2,7 @@
 // spelling, so that each template spells its tiles out.
 #pragma once
 
+#include <cstddef>
 #include <immintrin.h>
 
 #include "tile_config.h"
@@ -23,7 +24,7 @@ struct Tiles {
 
     // Rows `stride` bytes apart, to and from memory.
     template <int T>
-    static void load(const void* from, long stride) {
+    static void load(const void* from, ptrdiff_t stride) {
         static_assert(T < 8, "one of eight tiles");
         if constexpr (T == 0) _tile_loadd(0, from, stride);
         if constexpr (T == 1) _tile_loadd(1, from, stride);
@@ -35,7 +36,7 @@ struct Tiles {
         if constexpr (T == 7) _tile_loadd(7, from, stride);
     }
     template <int T>
-    static void store(void* to, long stride) {
+    static void store(void* to, ptrdiff_t stride) {
         static_assert(T < 4, "a tile of sums");
         if constexpr (T == 0) _tile_stored(0, to, stride);
         if constexpr (T == 1) _tile_stored(1, to, stride);

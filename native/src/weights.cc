@@ -11,7 +11,8 @@ namespace {
 constexpr double batch_norm_eps = 1e-5;  // PyTorch's, of every published model
 
 bool ends_with(const std::string& text, const std::string& end) {
-    return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
+    return text.size() >= end.size() &&
+           text.compare(text.size() - end.size(), end.size(), end) == 0;
 }
 
 }  // namespace
@@ -35,7 +36,8 @@ Convolution Weights::conv(const std::string& prefix, int out, int in, int taps, 
 Convolution Weights::conv_norm(const std::string& prefix, int out, int in, int taps) {
     Convolution c = conv(prefix, out, in, taps, false);
     const std::string norm = prefix + ".normalization.";
-    const std::vector<float> weight = read(norm + "weight", {out}), bias = read(norm + "bias", {out}),
+    const std::vector<float> weight = read(norm + "weight", {out}),
+                             bias = read(norm + "bias", {out}),
                              mean = read(norm + "running_mean", {out}),
                              var = read(norm + "running_var", {out});
     const size_t each = static_cast<size_t>(in) * taps;
@@ -72,8 +74,9 @@ void Weights::check_all_read() const {
         if (count++ < 3) strange += (strange.empty() ? "" : ", ") + name.substr(0, 80);
     }
     if (count)
-        fail_file(name_ + " has " + std::to_string(count) + " tensors that its config.json has no place for: " +
-                  strange + (count > 3 ? ", ..." : "") + ". Config and weights are of different models.");
+        fail_file(name_ + " has " + std::to_string(count) +
+                  " tensors that its config.json has no place for: " + strange +
+                  (count > 3 ? ", ..." : "") + ". Config and weights are of different models.");
 }
 
 }  // namespace mv2

@@ -21,10 +21,11 @@ struct Norm {
 
 // Reads by the names of transformers' layout, and remembers which were read.
 class Weights {
-   public:
+ public:
     Weights(const SafeTensors& file, std::string name) : file_(file), name_(std::move(name)) {}
 
-    // `prefix`.convolution with .normalization folded in. Of a convolution of each channel `in` is 1.
+    // `prefix`.convolution with .normalization folded in. Of a convolution of each channel `in`
+    // is 1.
     Convolution conv_norm(const std::string& prefix, int out, int in, int taps);
     // `prefix`.convolution with its bias, or without.
     Convolution conv(const std::string& prefix, int out, int in, int taps, bool bias);
@@ -38,7 +39,7 @@ class Weights {
     // reads: counters of batches, the auxiliary head.
     void check_all_read() const;
 
-   private:
+ private:
     std::vector<float> read(const std::string& name, const std::vector<int64_t>& shape);
 
     const SafeTensors& file_;

@@ -14,7 +14,7 @@
 #include "json.h"
 
 class RandomBundle {
-   public:
+ public:
     explicit RandomBundle(const std::string& config_json, unsigned seed = 1) : random_(seed) {
         using std::filesystem::path;
         std::random_device device;
@@ -40,7 +40,7 @@ class RandomBundle {
 
     std::string folder() const { return folder_.string(); }
 
-   private:
+ private:
     void list(const mv2::Config& config) {
         const std::string root = config.task == mv2::Task::backbone ? "" : "mobilevitv2.";
         const std::vector<int> stages = config.stage_channels(), dims = config.dims();

@@ -51,7 +51,7 @@ float value(uint16_t x) {
 // it.
 template <class T>
 class Array {
-   public:
+ public:
     explicit Array(size_t count)
         : count_(count), values_(static_cast<T*>(::operator new(count * sizeof(T), line))) {
         std::fill(values_, values_ + count, T());
@@ -63,7 +63,7 @@ class Array {
     T& operator[](size_t i) { return values_[i]; }
     size_t size() const { return count_; }
 
-   private:
+ private:
     static constexpr std::align_val_t line{64};
     size_t count_;
     T* values_;
@@ -86,8 +86,12 @@ struct Weights {
     Matrix matrix;
 
     Weights(const Kernels& kernels, int depth, int columns, int count, Numbers numbers)
-        : k(depth), n(columns), taps(count), plain(static_cast<size_t>(count) * depth * columns),
-          packed(plain.size()), bias(columns) {
+        : k(depth),
+          n(columns),
+          taps(count),
+          plain(static_cast<size_t>(count) * depth * columns),
+          packed(plain.size()),
+          bias(columns) {
         fill(plain, numbers);
         for (int i = 0; i < n; i++) bias[i] = static_cast<float>(any(-99, 99));
         const size_t tap = static_cast<size_t>(k) * n;

@@ -57,24 +57,42 @@ struct Case {
 };
 
 constexpr Case cases[] = {
-    {7, 5, 3, 4,
-     {0x7eb59bf9u, 0xac003b96u, 0xa2b8abc4u, 0x93619a87u,
-      0x1e06b104u, 0xf3327a98u, 0x2353fc53u, 0xcc8f368bu}},
-    {40, 60, 17, 23,
-     {0xd8104343u, 0x98c62061u, 0x5c99bb6cu, 0xab15f09bu,
-      0x0272b9deu, 0x66900076u, 0x15f19675u, 0xe92a13b0u}},
-    {90, 20, 9, 19,  // columns first
-     {0x730d7b6fu, 0xbd119ae3u, 0xe36e5741u, 0x3f701c58u,
-      0x2b92ebb8u, 0x6d961e53u, 0xe087f658u, 0x869251a1u}},
-    {5, 6, 20, 33,
-     {0xef057db9u, 0x3ae8d510u, 0xab275d79u, 0x24148918u,
-      0x9ce14131u, 0xb738b6c3u, 0x62f3e7b7u, 0x49606b75u}},
-    {33, 31, 33, 10,
-     {0xaa141c5du, 0xaf693905u, 0x770dccb0u, 0x2cb95d28u,
-      0x0841163cu, 0x03b0dc4au, 0x5b212340u, 0x0b71df4eu}},
-    {33, 31, 10, 31,
-     {0x9ac9101du, 0x10a26d9du, 0xaeed63c5u, 0x71bdce75u,
-      0x9bbad02eu, 0xee13539eu, 0xfaafa927u, 0x210590d1u}},
+    {7,
+     5,
+     3,
+     4,
+     {0x7eb59bf9u, 0xac003b96u, 0xa2b8abc4u, 0x93619a87u, 0x1e06b104u, 0xf3327a98u, 0x2353fc53u,
+      0xcc8f368bu}},
+    {40,
+     60,
+     17,
+     23,
+     {0xd8104343u, 0x98c62061u, 0x5c99bb6cu, 0xab15f09bu, 0x0272b9deu, 0x66900076u, 0x15f19675u,
+      0xe92a13b0u}},
+    {90,
+     20,
+     9,
+     19,  // columns first
+     {0x730d7b6fu, 0xbd119ae3u, 0xe36e5741u, 0x3f701c58u, 0x2b92ebb8u, 0x6d961e53u, 0xe087f658u,
+      0x869251a1u}},
+    {5,
+     6,
+     20,
+     33,
+     {0xef057db9u, 0x3ae8d510u, 0xab275d79u, 0x24148918u, 0x9ce14131u, 0xb738b6c3u, 0x62f3e7b7u,
+      0x49606b75u}},
+    {33,
+     31,
+     33,
+     10,
+     {0xaa141c5du, 0xaf693905u, 0x770dccb0u, 0x2cb95d28u, 0x0841163cu, 0x03b0dc4au, 0x5b212340u,
+      0x0b71df4eu}},
+    {33,
+     31,
+     10,
+     31,
+     {0x9ac9101du, 0x10a26d9du, 0xaeed63c5u, 0x71bdce75u, 0x9bbad02eu, 0xee13539eu, 0xfaafa927u,
+      0x210590d1u}},
 };
 
 void like_pillow() {
@@ -158,8 +176,8 @@ void sizes() {
     CHECK((prepared_size(settings, 5, 5000) == Size{256, 256}));
     for (const Size wrong : {Size{0, 5}, Size{5, -1}, Size{65536, 1}, Size{1, 65536},
                              Size{65535, 2731}, Size{1, 65535}}) {
-        const std::string message = refusal(
-            MV2_ERROR_INPUT, [&] { prepared_size(settings, wrong.height, wrong.width); });
+        const std::string message =
+            refusal(MV2_ERROR_INPUT, [&] { prepared_size(settings, wrong.height, wrong.width); });
         CHECK(!message.empty());
     }
     settings.resize = false;
@@ -185,19 +203,37 @@ void settings_of_files() {
     CHECK(read("{\"crop_size\": [7, 8]}").crop_width == 8);
     CHECK(read("{\"size\": [7, 8]}").shortest_edge == 0);
     for (const char* wrong :
-         {"\"do_resize\": 1", "\"do_rescale\": \"true\"", "\"do_reduce_labels\": 0",
-          "\"do_convert_rgb\": []", "\"size\": true", "\"size\": 0", "\"size\": 8193",
-          "\"size\": 1.5", "\"size\": [1]", "\"size\": [1, 0]", "\"size\": {}", "\"size\": \"224\"",
-          "\"size\": {\"longest_edge\": 5}", "\"size\": {\"height\": 5}",
+         {"\"do_resize\": 1",
+          "\"do_rescale\": \"true\"",
+          "\"do_reduce_labels\": 0",
+          "\"do_convert_rgb\": []",
+          "\"size\": true",
+          "\"size\": 0",
+          "\"size\": 8193",
+          "\"size\": 1.5",
+          "\"size\": [1]",
+          "\"size\": [1, 0]",
+          "\"size\": {}",
+          "\"size\": \"224\"",
+          "\"size\": {\"longest_edge\": 5}",
+          "\"size\": {\"height\": 5}",
           "\"size\": {\"height\": 5, \"width\": null}",
           "\"size\": {\"height\": 5, \"shortest_edge\": 5}",
           "\"size\": {\"shortest_edge\": 5, \"longest_edge\": 5, \"height\": 5}",
-          "\"crop_size\": false", "\"crop_size\": {\"shortest_edge\": 5}",
-          "\"crop_size\": [1, 2, 3]", "\"crop_size\": -1",
-          "\"crop_size\": {\"height\": 1, \"width\": 1, \"depth\": 1}", "\"resample\": 8",
-          "\"resample\": true", "\"resample\": \"bicubic\"", "\"rescale_factor\": 0",
-          "\"rescale_factor\": -1", "\"rescale_factor\": true", "\"rescale_factor\": 1e300",
-          "\"image_processor_type\": \"ViTImageProcessor\"", "\"feature_extractor_type\": 1"}) {
+          "\"crop_size\": false",
+          "\"crop_size\": {\"shortest_edge\": 5}",
+          "\"crop_size\": [1, 2, 3]",
+          "\"crop_size\": -1",
+          "\"crop_size\": {\"height\": 1, \"width\": 1, \"depth\": 1}",
+          "\"resample\": 8",
+          "\"resample\": true",
+          "\"resample\": \"bicubic\"",
+          "\"rescale_factor\": 0",
+          "\"rescale_factor\": -1",
+          "\"rescale_factor\": true",
+          "\"rescale_factor\": 1e300",
+          "\"image_processor_type\": \"ViTImageProcessor\"",
+          "\"feature_extractor_type\": 1"}) {
         const std::string text = std::string("{") + wrong + "}";
         CHECK(refusal(MV2_ERROR_FILE, [&] { read(text); }).find("the file: ") == 0);
     }

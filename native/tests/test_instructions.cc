@@ -72,8 +72,8 @@ Outputs run(const Model& model, const Case& c, const std::vector<float>& pixels,
             int batch) {
     mv2_output known[16];
     int count = 0;
-    CHECK(fine(mv2_outputs(model.get(), c.height, c.width, known, 16, &count, message,
-                           sizeof message)));
+    CHECK(fine(
+        mv2_outputs(model.get(), c.height, c.width, known, 16, &count, message, sizeof message)));
     Outputs outputs;
     std::vector<float*> places;
     std::vector<size_t> counts;

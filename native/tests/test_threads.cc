@@ -1,6 +1,6 @@
-// Teams of all sizes, beside each other and inside each other: each item is done once, by one thread
-// at a time of its number, and what one list wrote the next one sees. Most of it is meant for
-// ThreadSanitizer. `test_threads SECONDS` goes on for that long.
+// Teams of all sizes, beside each other and inside each other: each item is done once, by one
+// thread at a time of its number, and what one list wrote the next one sees. Most of it is meant
+// for ThreadSanitizer. `test_threads SECONDS` goes on for that long.
 #include "threads.h"
 
 #include <atomic>
@@ -43,8 +43,8 @@ void want(bool condition) {
     if (!condition) wrong++;
 }
 
-// `lists` lists, each of which reads what other items of the last one wrote. Plain numbers, not atomic
-// ones: where two threads are not in order, the sanitizer sees it.
+// `lists` lists, each of which reads what other items of the last one wrote. Plain numbers, not
+// atomic ones: where two threads are not in order, the sanitizer sees it.
 void compute(Team& team, int count, int lists) {
     std::vector<int> values[2], of_thread(most);
     for (auto& v : values) v.resize(static_cast<size_t>(count));
@@ -144,7 +144,9 @@ void stress(double seconds, unsigned threads) {
     for (unsigned seed = 0; seed < threads; seed++)
         all.emplace_back([seed, end] {
             std::mt19937 random(seed);
-            const auto below = [&](int n) { return static_cast<int>(random() % static_cast<unsigned>(n)); };
+            const auto below = [&](int n) {
+                return static_cast<int>(random() % static_cast<unsigned>(n));
+            };
             while (std::chrono::steady_clock::now() < end) {
                 Team team(1 + below(below(4) ? 5 : most));
                 const int count = counts[below(7)];
@@ -152,7 +154,8 @@ void stress(double seconds, unsigned threads) {
                     compute(team, count, 1 + below(20));
                 else
                     count_items(team, count, 1 + below(20));
-                if (below(8) == 0) std::this_thread::sleep_for(std::chrono::microseconds(below(500)));
+                if (below(8) == 0)
+                    std::this_thread::sleep_for(std::chrono::microseconds(below(500)));
             }
         });
     for (std::thread& thread : all) thread.join();
