@@ -3,9 +3,9 @@
     python -m venv core && core/bin/pip install .
     python benchmarks/first_answer.py PHOTO --command core/bin/mobilevitv2 [--width 1.0]
 
-Ours is `mobilevitv2 predict model.onnx PHOTO`, best from an environment without PyTorch, for which
-it is made; beside it stand the shortest scripts that do the same with transformers and timm, from
-files on disk.
+Ours is `mobilevitv2 predict BUNDLE PHOTO` in the native engine, and the same of an exported file in
+onnxruntime, best from an environment without PyTorch, for which both are made; beside them stand
+the shortest scripts that do the same with transformers and timm, from files on disk.
 """
 
 import argparse
@@ -59,7 +59,8 @@ def main() -> None:
         name = f"mobilevitv2_{round(100 * options.width):03d}"
         torch.save(timm.create_model(name).state_dict(), weights)
         scripts = {
-            "mobilevitv2": [options.command, "predict", str(exported), options.photo],
+            "mobilevitv2": [options.command, "predict", str(bundle), options.photo],
+            "mobilevitv2, onnxruntime": [options.command, "predict", str(exported), options.photo],
             "transformers": [
                 sys.executable,
                 "-c",

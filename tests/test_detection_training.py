@@ -273,7 +273,10 @@ def test_a_detector_is_converted_to_where_there_are_detectors(run, data, tmp_pat
     written = call("convert", run.out, "--to", "cvnets", "--out", tmp_path / "ssd.pt")
     assert written.exit_code == 0, written.output
     image = next((data / "images" / "val").iterdir())
-    one, other = (Predictor(source, threshold=0.01) for source in (run.out, tmp_path / "ssd.pt"))
+    one, other = (
+        Predictor(source, threshold=0.01, runtime="torch")
+        for source in (run.out, tmp_path / "ssd.pt")
+    )
     other.processor = one.processor  # ml-cvnets' files don't hold it
     np.testing.assert_array_equal(one(image).boxes, other(image).boxes)
     for layout, place in (("timm", "ssd.pth"), ("transformers", "folder")):
