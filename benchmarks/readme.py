@@ -47,6 +47,8 @@ def measured() -> str:
         "|---|---|---|---|",
         *(f"| {' | '.join(row)} |" for row in rows),
         "",
+        *engine(),
+        "",
         *runtimes(),
         "",
         *trained(),
@@ -59,6 +61,29 @@ def measured() -> str:
         "![Cost by image size](benchmarks/results/image_size.png)",
     ]
     return "\n".join(lines)
+
+
+def engine() -> list[str]:
+    """The native engine beside the quickest of the other runtimes."""
+    rows = load("engine")["rows"]
+    ms = {(r["width"], r["batch"], r["contender"]): r["ms"] for r in rows}
+    lines = [
+        "Bundles in the native engine, ms a call at batch 1 and images a second at batch 8 "
+        "(`benchmarks/engine.py`; [more](docs/engine.md)):",
+        "",
+        "| | width 1.0 | | width 0.5 | |",
+        "|---|---|---|---|---|",
+    ]
+    for name in dict.fromkeys(r["contender"] for r in rows):
+        if name.endswith(("avx2", "ours")):
+            continue
+        shown = name.split(" avx")[0].replace(", timm", ", timm's export")
+        cells = [
+            f"{ms[width, 1, name]:.1f} ms | {8e3 / ms[width, 8, name]:.0f}/s"
+            for width in (1.0, 0.5)
+        ]
+        lines.append(f"| {shown} | {' | '.join(cells)} |")
+    return lines
 
 
 def runtimes() -> list[str]:
