@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from measure import median, report
+from measure import median, peak_memory, report
 from networks import make
 from torch import nn
 
@@ -217,6 +217,32 @@ def any_size(threads: int, rounds: int) -> list[dict[str, Any]]:
     return rows
 
 
+def memory(threads: int) -> list[dict[str, Any]]:
+    """Width 1.0, 256 px: what opening adds to a process, and what the first run adds then."""
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as name:
+        bundle = save(1.0, Path(name))
+        weights = (bundle / "model.safetensors").stat().st_size / 2**20
+        for precision in PRECISIONS:
+            if not instructions_for(precision):
+                continue
+            kept = NativeRuntime(bundle, precision=precision).description["weights"] / 2**20
+            row = {"precision": precision, "file [MiB]": weights, "kept weights [MiB]": kept}
+            row["opening, at its peak [MiB]"] = peak_memory(_opening, bundle, precision)
+            rows.append(row | {"a run [MiB]": peak_memory(_running, bundle, precision, threads)})
+    return rows
+
+
+def _opening(bundle: Path, precision: Any) -> Callable[[], Any]:
+    return lambda: NativeRuntime(bundle, precision=precision)
+
+
+def _running(bundle: Path, precision: Any, threads: int) -> Callable[[], Any]:
+    runtime = NativeRuntime(bundle, precision=precision, threads=threads)
+    pixels = np.full((1, 3, 256, 256), 0.5, np.float32)
+    return lambda: runtime(pixels)
+
+
 def _of_size(call: Call, size: tuple[int, int], _: np.ndarray) -> Any:
     return call(np.full((1, 3, *size), 0.5, np.float32))
 
@@ -237,7 +263,7 @@ def main() -> None:
     parser.add_argument("--widths", type=float, nargs="+", default=[1.0, 0.5])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--only", choices=("speed", "crowds", "sizes"))
+    parser.add_argument("--only", choices=("speed", "crowds", "sizes", "memory"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     tables: dict[str, tuple[str, str, Callable[[], list[dict[str, Any]]]]] = {
@@ -257,6 +283,11 @@ def main() -> None:
             lambda: any_size(options.threads, max(3, options.rounds // 3)),
         ),
     }
+    tables["memory"] = (
+        "engine_memory",
+        "Native engine's memory, width 1.0, 256 px",
+        lambda: memory(options.threads),
+    )
     for key, (name, title, table) in tables.items():
         if options.only in (None, key):
             report(name, f"{title}, {options.threads} threads", table())
