@@ -106,7 +106,7 @@ def write_bundle(folder: Path) -> None:
     text = json.dumps(header).encode()
     whole = b"".join([len(text).to_bytes(8, "little"), text, *data])
     (folder / "model.safetensors").write_bytes(whole)
-    described = {"architectures": ["MobileViTV2ForImageClassification"], **config.to_dict()}
+    described = {**config.to_dict(), "architectures": ["MobileViTV2ForImageClassification"]}
     (folder / "config.json").write_text(json.dumps(described))
     processor = {"size": {"shortest_edge": SIDE}, "crop_size": {"height": SIDE, "width": SIDE}}
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))

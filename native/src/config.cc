@@ -88,10 +88,13 @@ class Fields {
 
 Task read_task(const Fields& fields) {
     const Json* names = fields.find("architectures");
-    if (!names || names->kind != Json::array || names->items.size() != 1 ||
+    if (!names)
+        fail_unsupported(fields.name() +
+                         " has no architectures, and so does not say what the model is for; "
+                         "PyTorch can tell by the weights. Add the name of the model class.");
+    if (names->kind != Json::array || names->items.size() != 1 ||
         names->items[0].kind != Json::string)
-        fail_file(fields.name() +
-                  " has no architectures, a list with the name of one model class.");
+        fail_file(fields.name() + ": architectures is no list with the name of one model class.");
     const std::string& name = names->items[0].text;
     if (name == "MobileViTV2ForImageClassification") return Task::classification;
     if (name == "MobileViTV2ForSemanticSegmentation") return Task::segmentation;
