@@ -4,35 +4,20 @@
 
 #include <cstring>
 
-#include "bf16.h"
 #include "quantised.h"
-#include "simd_avx512.h"
+#include "simd_avx512_maps.h"
 
 namespace mv2 {
 
-struct Avx512Int8 : Avx512 {
-    using Element = Bf16;
+struct Avx512Int8 : Avx512Maps {
     static constexpr Form form = Form::quantised;
     static constexpr int group = 4;
 
-    using Avx512::load;
     using Avx512::store;
-    static V load(const Bf16* p) {
-        const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-        return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
-    }
     static void store(Bf16* p, V v) {
         const __m512i rounded = _mm512_add_epi32(_mm512_castps_si512(v), _mm512_set1_epi32(0x8000));
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
                             _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
-    }
-    // As exact as bf16 needs it: 1e-4.
-    static V silu(V x) {
-        const V t = mul(x, set(-1.44269504f)), f = _mm512_reduce_ps(t, 1);
-        V p = fma(set(0.0792043f), f, set(0.2243389f));
-        p = fma(p, f, set(0.6960681f));
-        p = fma(p, f, set(0.9999252f));
-        return mul(x, _mm512_rcp14_ps(add(_mm512_scalef_ps(p, t), set(1))));
     }
 
     // Channels to bytes between the least and the largest.
