@@ -1,6 +1,5 @@
 """The engine's photos are those of MobileViTImageProcessor and of Pillow, bit for bit."""
 
-import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from engine_bundles import need_engine
 from PIL import Image, features
 
 from mobilevitv2 import MobileViTImageProcessor, MobileViTV2Config, MobileViTV2Model
 from mobilevitv2.errors import ImageError
+from mobilevitv2.runtime.native import NativeRuntime
 
 FILTERS = list(Image.Resampling)
 COLUMNS_FIRST = int(str(features.version("pil")).split(".")[0]) >= 13  # Pillow's rule since 13.0
@@ -54,19 +55,14 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def prepare(weights: Path) -> Prepare:
     """What the engine makes of a photo with the settings of a processor."""
-    native = pytest.importorskip("mobilevitv2.runtime.native", reason="there is no engine here")
-    if (reason := native.missing()) is not None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
+    need_engine()
     opened: dict[str, Any] = {}
 
     def prepared(processor: MobileViTImageProcessor, photo: np.ndarray) -> np.ndarray:
         settings = processor.to_json_string()
         if settings not in opened:
             processor.save_pretrained(weights)
-            opened[settings] = native.NativeRuntime(weights)
+            opened[settings] = NativeRuntime(weights)
         return opened[settings].prepare(photo)
 
     return prepared

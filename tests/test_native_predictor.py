@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from engine_bundles import need_engine
 from fake_engine import fake_engine
 from tiny import CLASSES, colour_model, picture, processor, save_bundle, save_images, save_trained
 from typer.testing import CliRunner
@@ -34,7 +35,7 @@ from mobilevitv2.live import LiveNetwork
 from mobilevitv2.native import NativeNetwork
 from mobilevitv2.precision_choice import choose_precision
 from mobilevitv2.predictor import Prepared
-from mobilevitv2.runtime.native import PRECISIONS, available, instructions_for, missing
+from mobilevitv2.runtime.native import PRECISIONS, instructions_for
 
 HEADS = {
     "classifier": MobileViTV2ForImageClassification,
@@ -63,10 +64,7 @@ def fake(monkeypatch) -> None:
 @pytest.fixture
 def engine() -> None:
     """The real one; absent, the test skips, but in CI it fails."""
-    if not available():
-        if os.environ.get("CI") == "true":
-            pytest.fail(str(missing()))
-        pytest.skip(str(missing()))
+    need_engine()
 
 
 def save_random(folder: Path, head: str, **config: Any) -> Path:
