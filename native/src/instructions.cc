@@ -29,10 +29,14 @@ Kernels avx2_kernels();
 Kernels avx512_kernels();
 Kernels avx512_bf16_kernels();
 Kernels avx512_int8_kernels();
+Kernels avx_vnni_int8_kernels();
+Kernels avx_vnni_emulated_kernels();
+Kernels avx2_int8_kernels();
 Kernels amx_bf16_kernels();
 Kernels amx_emulated_kernels();
 Kernels neon_kernels();
 Kernels neon_bf16_kernels();
+Kernels neon_int8_kernels();
 
 namespace {
 
@@ -85,6 +89,8 @@ bool has_avx512() {  // F, DQ, BW, VL
 
 [[maybe_unused]] bool has_avx512_int8() { return has_avx512() && bits(cpuid(7, 0).c, {11}); }
 
+[[maybe_unused]] bool has_avx_vnni() { return has_avx2() && bits(cpuid(7, 1).a, {4}); }
+
 [[maybe_unused]] bool has_avx512_bf16() { return has_avx512() && bits(cpuid(7, 1).a, {5}); }
 
 [[maybe_unused]] bool has_amx_bf16() {
@@ -102,17 +108,26 @@ bool has_avx512() {  // F, DQ, BW, VL
 #endif
 
 #if defined(__aarch64__) || defined(_M_ARM64)
-bool has_neon_bf16() {
+// Whether Linux's word of capabilities has that bit, or macOS knows the feature by that name.
+bool has([[maybe_unused]] int word, [[maybe_unused]] int bit, [[maybe_unused]] const char* name) {
 #if defined(__linux__)
-    return getauxval(AT_HWCAP2) >> 14 & 1;
+    return getauxval(word) >> bit & 1;
 #elif defined(__APPLE__)
     int found = 0;
     size_t size = sizeof found;
-    return sysctlbyname("hw.optional.arm.FEAT_BF16", &found, &size, nullptr, 0) == 0 && found;
+    return sysctlbyname(name, &found, &size, nullptr, 0) == 0 && found;
 #else
     return false;
 #endif
 }
+
+#if !defined(__linux__)
+constexpr int AT_HWCAP = 0, AT_HWCAP2 = 0;
+#endif
+
+[[maybe_unused]] bool has_neon_bf16() { return has(AT_HWCAP2, 14, "hw.optional.arm.FEAT_BF16"); }
+
+[[maybe_unused]] bool has_neon_int8() { return has(AT_HWCAP, 20, "hw.optional.arm.FEAT_DotProd"); }
 #endif
 
 [[maybe_unused]] bool always() { return true; }
@@ -147,6 +162,18 @@ const Choice choices[] = {
 #endif
 #if defined(MV2_HAS_AVX512_INT8)
     {"avx512-int8", MV2_INT8, has_avx512_int8, avx512_int8_kernels},
+#endif
+#if defined(MV2_HAS_AVX_VNNI_INT8)
+    {"avx-vnni-int8", MV2_INT8, has_avx_vnni, avx_vnni_int8_kernels},
+#endif
+#if defined(MV2_HAS_AVX_VNNI_EMULATED)  // for tests: never the best, as avx512-int8 runs there
+    {"avx-vnni-int8-emulated", MV2_INT8, has_avx512_int8, avx_vnni_emulated_kernels},
+#endif
+#if defined(MV2_HAS_AVX2_INT8)
+    {"avx2-int8", MV2_INT8, has_avx2, avx2_int8_kernels},
+#endif
+#if defined(MV2_HAS_NEON_INT8)
+    {"neon-int8", MV2_INT8, has_neon_int8, neon_int8_kernels},
 #endif
 #if defined(MV2_HAS_NEON_BF16)
     {"neon-bf16", MV2_BF16, has_neon_bf16, neon_bf16_kernels},

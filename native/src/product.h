@@ -138,7 +138,7 @@ double spin(ptrdiff_t rounds) {
         MV2_UNROLL
         for (int i = 0; i < sums; i++) {
             const unsigned char start[4] = {static_cast<unsigned char>(i)};
-            c[i] = X::four(start);
+            c[i] = X::dot4(X::no_integers(), X::four(start), X::four(start));
         }
         for (ptrdiff_t round = 0; round < rounds; round++) {
             MV2_UNROLL

@@ -2,9 +2,9 @@
 // pixel.
 //
 // A pixel's channels become bytes between its own least and largest, so nothing has to be
-// calibrated and no pixel suffers from another's range. With bytes q: value = least + q * step, and
-// a product is step * sum(q * w) + least * sum(w): one sum in integers, and the other known
-// beforehand.
+// calibrated and no pixel suffers from another's range. With bytes q: value = zero + q * step, and
+// a product is step * sum(q * w) + zero * sum(w): one sum in integers, and the other known
+// beforehand. How many bits q has, and whether it has a sign, is the instruction set's choice.
 #pragma once
 
 #include "product.h"
@@ -16,7 +16,7 @@ constexpr int quantised_depth = 4096;  // channels of a row at most
 
 struct QuantisedRows {
     alignas(64) uint8_t bytes[quantised_rows * quantised_depth];
-    float least[quantised_rows], step[quantised_rows];
+    float zero[quantised_rows], step[quantised_rows];
 };
 
 // R rows, N registers of columns of one operand, added to `sum`.
@@ -32,7 +32,7 @@ inline void quantised_block(const QuantisedRows& q, int row, int k, const Operan
     const uint8_t* a = q.bytes + row * k;
     const auto* b = static_cast<const int8_t*>(operand.b) + static_cast<ptrdiff_t>(column) * k;
     for (int i = 0; i < k; i += 4) {
-        typename X::Integers w[N];
+        typename X::Bytes w[N];
         MV2_UNROLL
         for (int v = 0; v < N; v++) w[v] = X::bytes(b + v * X::lanes * 4);
         MV2_UNROLL
@@ -49,7 +49,7 @@ inline void quantised_block(const QuantisedRows& q, int row, int k, const Operan
         const auto sums = X::load(operand.sums + column + v * X::lanes);
         MV2_UNROLL
         for (int r = 0; r < R; r++) {
-            sum[r][v] = X::fma(X::set(q.least[row + r]), sums, sum[r][v]);
+            sum[r][v] = X::fma(X::set(q.zero[row + r]), sums, sum[r][v]);
             sum[r][v] =
                 X::fma(X::to_floats(c[r][v]), X::mul(X::set(q.step[row + r]), scale), sum[r][v]);
         }
@@ -80,8 +80,8 @@ inline void quantised_panel(const QuantisedRows& q, int first, int rows, int k,
                             const Operand<X>& operand, const Matrix& matrix, int column,
                             const float* bias, Finish&& finish) {
     int row = 0;
-    for (; row + 8 <= rows; row += 8)
-        quantised_finish<X, 8, N>(q, first, row, k, operand, matrix, column, bias, finish);
+    for (; row + X::rows <= rows; row += X::rows)
+        quantised_finish<X, X::rows, N>(q, first, row, k, operand, matrix, column, bias, finish);
     for (; row + 4 <= rows; row += 4)
         quantised_finish<X, 4, N>(q, first, row, k, operand, matrix, column, bias, finish);
     for (; row < rows; row++)
@@ -103,7 +103,7 @@ inline void quantised_sum(const Operand<X>* operands, int count, ptrdiff_t strid
         for (int t = 0; t < count; t++) {
             for (int r = 0; r < 4; r++)
                 X::quantise(operands[t].a + (first + (r < here ? r : 0)) * stride, matrix.k,
-                            q.bytes + r * matrix.k, &q.least[r], &q.step[r]);
+                            q.bytes + r * matrix.k, &q.zero[r], &q.step[r]);
             quantised_block<X, 4, N>(q, 0, matrix.k, operands[t], matrix, column, sum);
         }
         for (int r = 0; r < here; r++)
@@ -129,7 +129,7 @@ void quantised_products(const Operand<X>* operands, int count, ptrdiff_t stride,
     for (int first = 0; first < rows; first += quantised_rows) {
         const int here = rows - first < quantised_rows ? rows - first : quantised_rows;
         for (int r = 0; r < here; r++)
-            X::quantise(operands[0].a + (first + r) * stride, k, q.bytes + r * k, &q.least[r],
+            X::quantise(operands[0].a + (first + r) * stride, k, q.bytes + r * k, &q.zero[r],
                         &q.step[r]);
         int column = columns.begin;
         for (; column + width <= columns.end; column += width)

@@ -20,8 +20,8 @@ struct Avx512Int8 : Avx512Maps {
                             _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
     }
 
-    // Channels to bytes between the least and the largest.
-    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* least, float* step) {
+    // Channels to bytes without a sign: the least is 0, the largest 255.
+    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* zero_at, float* step) {
         V low = load(a), high = low;
         for (int i = lanes; i < k; i += lanes) {
             const V v = load(a + i);
@@ -29,7 +29,7 @@ struct Avx512Int8 : Avx512Maps {
             high = _mm512_max_ps(high, v);
         }
         const float from = _mm512_reduce_min_ps(low), to = _mm512_reduce_max_ps(high);
-        *least = from;
+        *zero_at = from;
         *step = (to - from) / 255;
         const V back = set(to > from ? 255 / (to - from) : 0),
                 shift = set(to > from ? -from * 255 / (to - from) : 0);
@@ -41,16 +41,15 @@ struct Avx512Int8 : Avx512Maps {
     }
 
     using Integers = __m512i;
+    using Bytes = __m512i;
     static Integers no_integers() { return _mm512_setzero_si512(); }
-    static Integers bytes(const int8_t* b) { return _mm512_loadu_si512(b); }
-    static Integers four(const uint8_t* a) {
+    static Bytes bytes(const int8_t* b) { return _mm512_loadu_si512(b); }
+    static Bytes four(const uint8_t* a) {
         int word;
         std::memcpy(&word, a, 4);
         return _mm512_set1_epi32(word);
     }
-    static Integers dot4(Integers c, Integers a, Integers b) {
-        return _mm512_dpbusd_epi32(c, a, b);
-    }
+    static Integers dot4(Integers c, Bytes a, Bytes b) { return _mm512_dpbusd_epi32(c, a, b); }
     static V to_floats(Integers c) { return _mm512_cvtepi32_ps(c); }
 };
 

@@ -1,5 +1,5 @@
 // Products by tiles against plain loops, of those kernels with tiles that run here: AMX's, and the
-// emulated ones of a build with MV2_EMULATE_AMX.
+// emulated ones of a build with MV2_EMULATE.
 //
 // On a processor without AMX this shows that a product's blocks, packing and last rows are right
 // if the tiles do what Intel's manual says. That the real ones do so it cannot show, nor how fast
@@ -301,7 +301,7 @@ int main() {
     CHECK(mv2::instructions(MV2_BF16).empty() ||
           mv2::instructions(MV2_BF16).front() != "amx-bf16-emulated");
     if (found.empty()) {
-        std::printf("no tiles: needs MV2_EMULATE_AMX, and a processor with AVX-512 bf16\n");
+        std::printf("no tiles: needs MV2_EMULATE, and a processor with AVX-512 bf16\n");
         return failures() ? failures() : skipped;
     }
     return failures();

@@ -43,6 +43,10 @@ const Case cases[] = {
 // Largest difference from plain C++ in fp32, bf16 and int8, in parts of an output's largest number.
 constexpr double tolerances[] = {1e-5, 3e-2, 1e-1};
 
+double tolerance(int precision, const std::string& name) {
+    return tolerances[precision] * (name == "avx2-int8" ? 2 : 1);  // a bit less of each value
+}
+
 constexpr int images = 3;
 
 using Outputs = std::vector<std::vector<float>>;
@@ -144,7 +148,7 @@ void compare(const Case& c) {
             const double apart = difference(plain, alone);
             std::printf("%s, %s: %.1e\n", c.name, name.c_str(), apart);
             std::fflush(stdout);
-            CHECK(apart <= tolerances[precision]);
+            CHECK(apart <= tolerance(precision, name));
             for (int threads = 1; threads <= 3; threads++) {
                 const Model model = open(bundle, precision, name, threads);
                 CHECK(same_bits(alone, run(model, c, pixels, 0, images)));

@@ -1,0 +1,13 @@
+// int8 with NEON.
+#if defined(__GNUC__) && !defined(__clang__)
+// GCC would load so far ahead of the arithmetic that sums are pushed out of the registers.
+#pragma GCC optimize("no-schedule-insns")
+#endif
+#include "kernels_of.h"
+#include "simd_neon_int8.h"
+
+namespace mv2 {
+
+Kernels neon_int8_kernels() { return kernels_of<NeonInt8>("neon-int8"); }
+
+}  // namespace mv2
