@@ -4,6 +4,8 @@ import csv
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -291,6 +293,20 @@ def test_importing_training_loads_neither_torch_nor_lightning():
     code = "import mobilevitv2.training, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not {"torch", "lightning", "torchvision"} & set(done.stdout.split())
+
+
+def test_a_run_keeps_its_memory_while_it_trains(photos, tmp_path, monkeypatch):
+    said: list[str] = []
+
+    @contextmanager
+    def noted() -> Iterator[None]:
+        said.append("kept")
+        yield
+        said.append("given back")
+
+    monkeypatch.setattr("mobilevitv2.training.memory.kept_memory", noted)
+    quick(photos, tmp_path / "run")
+    assert said == ["kept", "given back"]
 
 
 @pytest.mark.slow

@@ -163,6 +163,7 @@ def fit(
     from mobilevitv2.training import assembly, checkpoints, networks
     from mobilevitv2.training.keeper import Keeper, StopRequest
     from mobilevitv2.training.loaders import order_of
+    from mobilevitv2.training.memory import kept_memory
     from mobilevitv2.training.narrator import Narrator
     from mobilevitv2.training.task import task_for
 
@@ -202,7 +203,7 @@ def fit(
     try:
         if not keeper.stopped_early and keeper.position[0] < recipe.epochs:
             step = int(module.history[-1]["step"]) if module.history else 0
-            with assembly.without_chatter(), keeper.listening():
+            with assembly.without_chatter(), kept_memory(), keeper.listening():
                 trainer = assembly.make_trainer(
                     recipe, out, [narrator, keeper], metric=goal.metric, first_step=step
                 )
