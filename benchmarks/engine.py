@@ -26,7 +26,12 @@ from mobilevitv2 import MobileViTImageProcessor
 from mobilevitv2.deploy import export
 from mobilevitv2.errors import require
 from mobilevitv2.runtime import open_runtime
-from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, instructions_for
+from mobilevitv2.runtime.native import (
+    PRECISIONS,
+    NativePrecision,
+    NativeRuntime,
+    instructions_for,
+)
 
 Call = Callable[[np.ndarray], Any]
 IN_A_ROW = 5  # calls of a contender in a round
@@ -192,29 +197,44 @@ def rests_and_crowds(threads: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def any_size(threads: int, rounds: int) -> list[dict[str, Any]]:
-    """Every width and several sizes: time for each multiply-add, against width 1.0 at 256 px."""
+    """Every width and several sizes: time for each multiply-add, against width 1.0 at 256 px.
+
+    That one is timed anew beside each width, in turn with its sizes: what a shared machine has to
+    give changes from minute to minute.
+    """
     rows: list[dict[str, Any]] = []
     for precision in PRECISIONS:
         if not instructions_for(precision):
             continue
-        each: dict[tuple[float, tuple[int, int]], float] = {}
         for width in WIDTHS:
-            with tempfile.TemporaryDirectory() as name:
-                runtime = NativeRuntime(
-                    save(width, Path(name)), threads=threads, precision=precision
-                )
-                logits = _logits(runtime)
-                calls: dict[str, Call] = {
-                    str(size): partial(_of_size, logits, size) for size in SIZES
-                }
-                took = steady(calls, np.empty(0), rounds)
-                for size in SIZES:
-                    each[width, size] = took[str(size)] / multiply_adds(width, size)
-        for (width, size), ms in each.items():
-            slower = ms / each[1.0, (256, 256)]
-            row = {"precision": precision, "width": width, "size": f"{size[0]}x{size[1]}"}
-            rows.append(row | {"ms per GMAC": ms, "against 1.0 at 256": slower})
+            took = _sizes_of(width, precision, threads, rounds)
+            usual = took[1.0, 256, 256]
+            for (each, height, wide), ms in took.items():
+                if each != width:
+                    continue
+                row = {"precision": precision, "width": width, "size": f"{height}x{wide}"}
+                rows.append(row | {"ms per GMAC": ms, "against 1.0 at 256": ms / usual})
     return rows
+
+
+def _sizes_of(
+    width: float, precision: NativePrecision, threads: int, rounds: int
+) -> dict[tuple[float, int, int], float]:
+    """Milliseconds for 10^9 multiply-adds by width and size; of width 1.0 at 256 px too."""
+    calls: dict[str, Call] = {}
+    wanted: dict[str, tuple[float, int, int]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for each, sizes in ((1.0, [(256, 256)]), (width, SIZES)):
+            runtime = NativeRuntime(
+                save(each, folder / f"{each}"), threads=threads, precision=precision
+            )
+            for size in sizes:
+                pixels = np.full((1, 3, *size), 0.5, np.float32)
+                calls[f"{each} {size}"] = partial(_of_size, _logits(runtime), pixels)
+                wanted[f"{each} {size}"] = (each, *size)
+        took = steady(calls, np.empty(0), rounds)
+    return {wanted[name]: ms / multiply_adds(*wanted[name]) for name, ms in took.items()}
 
 
 def memory(threads: int) -> list[dict[str, Any]]:
@@ -243,17 +263,17 @@ def _running(bundle: Path, precision: Any, threads: int) -> Callable[[], Any]:
     return lambda: runtime(pixels)
 
 
-def _of_size(call: Call, size: tuple[int, int], _: np.ndarray) -> Any:
-    return call(np.full((1, 3, *size), 0.5, np.float32))
+def _of_size(call: Call, pixels: np.ndarray, _: np.ndarray) -> Any:
+    return call(pixels)
 
 
-def multiply_adds(width: float, size: tuple[int, int]) -> float:
+def multiply_adds(width: float, height: int, wide: int) -> float:
     """Of the network in 10^9, as PyTorch counts them."""
     counter = require("torch.utils.flop_counter", extra="torch").FlopCounterMode(display=False)
     with torch.device("meta"):
         network = make("mobilevitv2", width)
         with counter:
-            network.eval()(torch.rand(1, 3, *size))
+            network.eval()(torch.rand(1, 3, height, wide))
     return counter.get_total_flops() / 2e9
 
 
