@@ -36,11 +36,11 @@ def measured() -> str:
             *compared([r for r in inference["rows"] if r["batch"] == 16], "median ms", "ms"),
         ),
         ("training step, batch 16", *compared(step["rows"], "median ms", "ms")),
+        ("memory of that step", *compared(step["rows"], "peak MiB", "MiB")),
         (
-            "the same, freed memory kept, as `train` does",
+            "that step, freed memory kept, as `train` does",
             *compared(step["rows"], "memory kept, median ms", "ms"),
         ),
-        ("memory of that step", *compared(step["rows"], "peak MiB", "MiB")),
     ]
     lines = [
         f"Width 1.0, 256 px, fp32, eager PyTorch, {about['threads']} threads of {about['cpu']}; "

@@ -2,8 +2,8 @@
 
     python benchmarks/training_step.py [--width 1.0] [--batch 16] [--threads 2] [--rounds 5]
 
-Time is measured interleaved in one process, as it is and with freed memory kept, as `train` does;
-memory is the peak that a step adds to a fresh process.
+Time is measured interleaved in one process: first as it is, then with freed memory kept, as `train`
+does. Memory is the peak that a step adds to a fresh process, where nothing is kept.
 """
 
 import argparse

@@ -314,11 +314,12 @@ def test_what_is_wanted_and_what_was_before_change_no_bit(tmp_path):
 
 def test_an_image_of_no_numbers_gives_no_numbers(tmp_path):
     folder = tiny_bundle(tmp_path)
-    runtimes = [NativeRuntime(folder, instructions=i) for i in FP32]
     pixels = images(1, 3, 64, 64)
     pixels[0, 1, 20, 30] = np.nan
-    for runtime in runtimes:
-        assert not np.isfinite(runtime(pixels)["logits"]).any()
+    for precision in PRECISIONS:
+        for instructions in instructions_for(precision):
+            runtime = NativeRuntime(folder, precision=precision, instructions=instructions)
+            assert not np.isfinite(runtime(pixels)["logits"]).any(), instructions
 
 
 def test_calls_at_the_same_time_change_no_bit(tmp_path):

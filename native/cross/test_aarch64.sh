@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds for 64-bit ARM and runs the tests under qemu: as the newest processor, which has bf16, and
-# as a Cortex-A57, which has not. test_aarch64.sh [FOLDER] keeps the build in FOLDER.
+# Builds for 64-bit ARM and runs the tests under qemu: as the newest processor, which has bf16 and dot
+# products, as a Neoverse N1, which has only these, and as a Cortex-A57, which has neither. test_aarch64.sh [FOLDER] keeps the build in FOLDER.
 set -euo pipefail
 native=$(cd "$(dirname "$0")/.." && pwd)
 for program in cmake aarch64-linux-gnu-g++ qemu-aarch64-static; do
@@ -16,7 +16,7 @@ else
     build=$(mktemp -d)
     trap 'rm -rf "$build"' EXIT
 fi
-for cpu in max cortex-a57; do
+for cpu in max neoverse-n1 cortex-a57; do
     MV2_QEMU_CPU=$cpu cmake -S "$native" -B "$build" \
         -DCMAKE_TOOLCHAIN_FILE="$native/cross/aarch64-linux-gnu.cmake" >/dev/null
     cmake --build "$build" --parallel "${JOBS:-1}"

@@ -108,8 +108,14 @@ bool has_avx512() {  // F, DQ, BW, VL
 #endif
 
 #if defined(__aarch64__) || defined(_M_ARM64)
+#if !defined(__linux__)
+constexpr int AT_HWCAP = 0, AT_HWCAP2 = 0;  // for the calls below, which are the same everywhere
+#endif
+
 // Whether Linux's word of capabilities has that bit, or macOS knows the feature by that name.
-bool has([[maybe_unused]] int word, [[maybe_unused]] int bit, [[maybe_unused]] const char* name) {
+// Windows is not asked.
+bool reports([[maybe_unused]] int word, [[maybe_unused]] int bit,
+             [[maybe_unused]] const char* name) {
 #if defined(__linux__)
     return getauxval(word) >> bit & 1;
 #elif defined(__APPLE__)
@@ -121,13 +127,15 @@ bool has([[maybe_unused]] int word, [[maybe_unused]] int bit, [[maybe_unused]] c
 #endif
 }
 
-#if !defined(__linux__)
-constexpr int AT_HWCAP = 0, AT_HWCAP2 = 0;
-#endif
+[[maybe_unused]] bool has_neon_bf16() {
+    constexpr int bf16 = 14;
+    return reports(AT_HWCAP2, bf16, "hw.optional.arm.FEAT_BF16");
+}
 
-[[maybe_unused]] bool has_neon_bf16() { return has(AT_HWCAP2, 14, "hw.optional.arm.FEAT_BF16"); }
-
-[[maybe_unused]] bool has_neon_int8() { return has(AT_HWCAP, 20, "hw.optional.arm.FEAT_DotProd"); }
+[[maybe_unused]] bool has_neon_int8() {
+    constexpr int dot_product = 20;
+    return reports(AT_HWCAP, dot_product, "hw.optional.arm.FEAT_DotProd");
+}
 #endif
 
 [[maybe_unused]] bool always() { return true; }

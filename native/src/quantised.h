@@ -2,8 +2,8 @@
 // pixel.
 //
 // A pixel's channels become bytes between its own least and largest, so nothing has to be
-// calibrated and no pixel suffers from another's range. With bytes q: value = zero + q * step, and
-// a product is step * sum(q * w) + zero * sum(w): one sum in integers, and the other known
+// calibrated and no pixel suffers from another's range. With bytes q: value = offset + q * step,
+// and a product is step * sum(q * w) + offset * sum(w): one sum in integers, and the other known
 // beforehand. How many bits q has, and whether it has a sign, is the instruction set's choice.
 #pragma once
 
@@ -16,7 +16,7 @@ constexpr int quantised_depth = 4096;  // channels of a row at most
 
 struct QuantisedRows {
     alignas(64) uint8_t bytes[quantised_rows * quantised_depth];
-    float zero[quantised_rows], step[quantised_rows];
+    float offset[quantised_rows], step[quantised_rows];
 };
 
 // R rows, N registers of columns of one operand, added to `sum`.
@@ -49,7 +49,7 @@ inline void quantised_block(const QuantisedRows& q, int row, int k, const Operan
         const auto sums = X::load(operand.sums + column + v * X::lanes);
         MV2_UNROLL
         for (int r = 0; r < R; r++) {
-            sum[r][v] = X::fma(X::set(q.zero[row + r]), sums, sum[r][v]);
+            sum[r][v] = X::fma(X::set(q.offset[row + r]), sums, sum[r][v]);
             sum[r][v] =
                 X::fma(X::to_floats(c[r][v]), X::mul(X::set(q.step[row + r]), scale), sum[r][v]);
         }
@@ -103,7 +103,7 @@ inline void quantised_sum(const Operand<X>* operands, int count, ptrdiff_t strid
         for (int t = 0; t < count; t++) {
             for (int r = 0; r < 4; r++)
                 X::quantise(operands[t].a + (first + (r < here ? r : 0)) * stride, matrix.k,
-                            q.bytes + r * matrix.k, &q.zero[r], &q.step[r]);
+                            q.bytes + r * matrix.k, &q.offset[r], &q.step[r]);
             quantised_block<X, 4, N>(q, 0, matrix.k, operands[t], matrix, column, sum);
         }
         for (int r = 0; r < here; r++)
@@ -129,7 +129,7 @@ void quantised_products(const Operand<X>* operands, int count, ptrdiff_t stride,
     for (int first = 0; first < rows; first += quantised_rows) {
         const int here = rows - first < quantised_rows ? rows - first : quantised_rows;
         for (int r = 0; r < here; r++)
-            X::quantise(operands[0].a + (first + r) * stride, k, q.bytes + r * k, &q.zero[r],
+            X::quantise(operands[0].a + (first + r) * stride, k, q.bytes + r * k, &q.offset[r],
                         &q.step[r]);
         int column = columns.begin;
         for (; column + width <= columns.end; column += width)

@@ -21,7 +21,7 @@ struct Avx512Int8 : Avx512Maps {
     }
 
     // Channels to bytes without a sign: the least is 0, the largest 255.
-    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* zero_at, float* step) {
+    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
         V low = load(a), high = low;
         for (int i = lanes; i < k; i += lanes) {
             const V v = load(a + i);
@@ -29,10 +29,10 @@ struct Avx512Int8 : Avx512Maps {
             high = _mm512_max_ps(high, v);
         }
         const float from = _mm512_reduce_min_ps(low), to = _mm512_reduce_max_ps(high);
-        *zero_at = from;
+        *offset = from;
         *step = (to - from) / 255;
-        const V back = set(to > from ? 255 / (to - from) : 0),
-                shift = set(to > from ? -from * 255 / (to - from) : 0);
+        const float per_step = to > from ? 255 / (to - from) : 0;
+        const V back = set(per_step), shift = set(-from * per_step);
         for (int i = 0; i < k; i += lanes) {
             const __m512i q =
                 _mm512_cvtps_epi32(_mm512_max_ps(fma(load(a + i), back, shift), zero()));

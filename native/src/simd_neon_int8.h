@@ -22,7 +22,7 @@ struct NeonInt8 : NeonMaps {
     }
 
     // Channels to bytes with a sign: the least is -128, the largest 127.
-    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* zero_at, float* step) {
+    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
         V low = load(a), high = low;
         for (int i = lanes; i < k; i += lanes) {
             const V v = load(a + i);
@@ -31,17 +31,17 @@ struct NeonInt8 : NeonMaps {
         }
         const float from = vminvq_f32(low), to = vmaxvq_f32(high);
         *step = (to - from) / 255;
-        *zero_at = from + 128 * *step;
-        const V back = set(to > from ? 255 / (to - from) : 0),
-                shift = set(to > from ? -from * 255 / (to - from) - 128 : 0);
+        *offset = from + 128 * *step;
+        const float per_step = to > from ? 255 / (to - from) : 0;
+        const V back = set(per_step), shift = set(-from * per_step - 128);
         for (int i = 0; i < k; i += 4 * lanes) {
-            const int16x8_t left = rounded(a + i, back, shift),
-                            right = rounded(a + i + 2 * lanes, back, shift);
+            const int16x8_t left = integers(a + i, back, shift),
+                            right = integers(a + i + 2 * lanes, back, shift);
             vst1q_s8(reinterpret_cast<int8_t*>(bytes + i),
                      vcombine_s8(vqmovn_s16(left), vqmovn_s16(right)));
         }
     }
-    static int16x8_t rounded(const Bf16* a, V back, V shift) {
+    static int16x8_t integers(const Bf16* a, V back, V shift) {
         return vcombine_s16(vqmovn_s32(vcvtnq_s32_f32(fma(load(a), back, shift))),
                             vqmovn_s32(vcvtnq_s32_f32(fma(load(a + lanes), back, shift))));
     }

@@ -1,4 +1,4 @@
-"""Keeps freed memory in the process for the time of a training, which on a CPU saves up to half."""
+"""Keeps freed memory in the process while it trains: on a CPU a step takes up to half as long."""
 
 import ctypes
 import os
@@ -9,10 +9,15 @@ from contextlib import contextmanager
 # glibc's malloc.h
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, MMAP_MAX = -1, -2, -3, -4
 KEEP = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**26}
-# What glibc starts with. Its thresholds grow by themselves, but not once they have been set, so
-# these are set to where they grow to.
+# Afterwards: glibc's own numbers, but thresholds at the most that they grow to by themselves; once
+# set, they no longer grow.
 USUAL = {MMAP_MAX: 65536, MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26, TOP_PAD: 2**17}
-OWN_CHOICE = "MALLOC_", "GLIBC_TUNABLES"  # how variables begin by which somebody has set malloc
+OWN_CHOICE = {  # variables by which somebody has set what is set here
+    "MALLOC_MMAP_MAX_",
+    "MALLOC_MMAP_THRESHOLD_",
+    "MALLOC_TOP_PAD_",
+    "MALLOC_TRIM_THRESHOLD_",
+}
 
 
 @contextmanager
@@ -23,7 +28,7 @@ def kept_memory() -> Iterator[None]:
     map of each step is made of new pages, filled with zeros one by one: in a virtual machine that
     takes several times as long as what is then computed. Here blocks stay on the heap.
 
-    Does nothing where malloc isn't glibc's, or is set by the environment.
+    Has no effect where malloc isn't glibc's, or where the environment sets it.
     """
     malloc = _glibc()
     if malloc is None:
@@ -40,7 +45,10 @@ def kept_memory() -> Iterator[None]:
 
 
 def _glibc() -> ctypes.CDLL | None:
-    if not sys.platform.startswith("linux") or any(v.startswith(OWN_CHOICE) for v in os.environ):
+    tunables = os.environ.get("GLIBC_TUNABLES", "")
+    if OWN_CHOICE & os.environ.keys() or "glibc.malloc." in tunables:
+        return None
+    if not sys.platform.startswith("linux"):
         return None
     library = ctypes.CDLL(None)
     return library if hasattr(library, "gnu_get_libc_version") else None
