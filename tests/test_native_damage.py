@@ -5,8 +5,6 @@ import json
 import os
 import shutil
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,8 +25,7 @@ from mobilevitv2 import MobileViTImageProcessor
 from mobilevitv2.errors import CheckpointError, ConfigError, ImageError, UnsupportedError
 from mobilevitv2.runtime.native import NativeRuntime, _library
 
-TESTS = Path(__file__).parent
-POSIX = pytest.mark.skipif(os.name != "posix", reason="needs fork, signals and limits of POSIX")
+POSIX = pytest.mark.skipif(os.name != "posix", reason="needs named pipes and permissions of POSIX")
 
 
 @pytest.fixture(autouse=True)
@@ -46,22 +43,6 @@ def whole(tmp_path_factory) -> Path:
 def bundle(whole, tmp_path) -> Path:
     """A copy to be damaged."""
     return Path(shutil.copytree(whole, tmp_path / "bundle"))
-
-
-def python(script: str, *arguments: object, timeout: float = 120, **more: Any) -> str:
-    """What a script prints in a process of its own, which must end well."""
-    head = f"""
-import os, signal, sys, threading, time
-sys.path.insert(0, {str(TESTS)!r})
-import numpy as np
-from mobilevitv2.runtime.native import NativeRuntime
-folder = sys.argv[1]
-pixels = np.random.default_rng(1).random((1, 3, 64, 64), np.float32)
-"""
-    command = [sys.executable, "-W", "ignore", "-c", head + script, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, **more)
-    assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
-    return done.stdout
 
 
 # Weights

@@ -2,7 +2,6 @@
 
 import gc
 import os
-import shutil
 import subprocess
 import sys
 import threading
@@ -26,6 +25,9 @@ from mobilevitv2.runtime.native import NativeRuntime
 
 TESTS = Path(__file__).parent
 POSIX = pytest.mark.skipif(os.name != "posix", reason="needs fork, signals and limits of POSIX")
+PROC = pytest.mark.skipif(
+    not Path("/proc/self/statm").exists(), reason="a process's memory is read from Linux's /proc"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -37,12 +39,6 @@ def engine() -> None:
 def whole(tmp_path_factory) -> Path:
     need_engine()
     return tiny_bundle(tmp_path_factory.mktemp("whole"))
-
-
-@pytest.fixture
-def bundle(whole, tmp_path) -> Path:
-    """A copy to be damaged."""
-    return Path(shutil.copytree(whole, tmp_path / "bundle"))
 
 
 def python(script: str, *arguments: object, timeout: float = 120, **more: Any) -> str:
@@ -196,6 +192,7 @@ assert (runtime(big)["logits"] == wanted).all()
 
 
 @POSIX
+@PROC
 def test_where_memory_ends_there_is_an_error_and_the_process_goes_on(whole, tmp_path):
     script = """
 import resource, shutil
@@ -225,8 +222,6 @@ resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
 assert (runtime(many)["logits"] == wanted).all()
 assert short > 20 and fine > 20, (short, fine)
 """
-    if not Path("/proc/self/statm").exists():
-        pytest.skip("how much memory a process has is read from Linux's /proc")
     for threads in (1, 4):
         python(script, whole, threads)
 
@@ -254,7 +249,7 @@ print(resident() - before)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+@PROC
 @pytest.mark.parametrize("runs", [2000, pytest.param(20_000, marks=pytest.mark.slow)])
 def test_runs_take_no_memory_that_they_do_not_give_back(runs, whole):
     assert int(python(GROWTH, whole, runs, timeout=600)) < 2 << 20

@@ -7,15 +7,14 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <limits>
 #include <new>
-#include <random>
 #include <vector>
 
 #include "check.h"
 #include "instructions.h"
 #include "mobilevitv2.h"
+#include "numbers.h"
 
 namespace {
 
@@ -27,25 +26,6 @@ constexpr int skipped = 77;  // what CTest takes for "not run"
 constexpr float none = -std::numeric_limits<float>::infinity();
 constexpr float untouched = 12345;
 constexpr int margin = 16;  // rows behind an output that nobody may write
-
-std::mt19937 bits(1);
-
-int any(int low, int high) {
-    return low + static_cast<int>(bits() % static_cast<unsigned>(high - low + 1));
-}
-
-uint16_t cut(float x) {  // to bf16, exactly where bf16 can hold x
-    uint32_t word;
-    std::memcpy(&word, &x, 4);
-    return static_cast<uint16_t>(word >> 16);
-}
-
-float value(uint16_t x) {
-    const uint32_t word = static_cast<uint32_t>(x) << 16;
-    float out;
-    std::memcpy(&out, &word, 4);
-    return out;
-}
 
 // Begins a cache line and ends with its last element: a sanitizer sees the first byte read behind
 // it.

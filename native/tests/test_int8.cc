@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
-#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -12,6 +10,7 @@
 #include "check.h"
 #include "instructions.h"
 #include "mobilevitv2.h"
+#include "numbers.h"
 #include "packing.h"
 
 namespace {
@@ -20,26 +19,6 @@ using mv2::Kernels;
 
 constexpr int skipped = 77;  // what CTest takes for "not run"
 constexpr float none = -INFINITY;
-
-std::mt19937 bits(1);
-
-int any(int low, int high) {
-    return low + static_cast<int>(bits() % static_cast<unsigned>(high - low + 1));
-}
-
-// Values that bf16 holds.
-uint16_t cut(float x) {
-    uint32_t word;
-    std::memcpy(&word, &x, 4);
-    return static_cast<uint16_t>(word >> 16);
-}
-
-float value(uint16_t x) {
-    const uint32_t word = static_cast<uint32_t>(x) << 16;
-    float out;
-    std::memcpy(&out, &word, 4);
-    return out;
-}
 
 // How many steps a row's values are rounded to.
 int steps(const Kernels& kernels) { return std::string(kernels.name) == "avx2-int8" ? 127 : 255; }
