@@ -7,18 +7,24 @@ import numpy as np
 
 from mobilevitv2.errors import CheckpointError, require
 from mobilevitv2.runtime.opening import only_fp32
+from mobilevitv2.runtime.pt2_archive import without_code
 from mobilevitv2.runtime.record import NAME, Record
 
 
 class Pt2Runtime:
-    """The graph in PyTorch, on the CPU; `threads` is that of the whole process."""
+    """The graph in PyTorch, on the CPU; `threads` is that of the whole process.
+
+    No code of the file runs: anything but tensors and ATen's operators is a CheckpointError.
+    """
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
         self.precision = only_fp32(precision, "torch.export")
         torch: Any = require("torch", extra="torch")
         extra = {f"{NAME}.json": ""}
         try:
-            program = torch.export.load(path, extra_files=extra)
+            program = torch.export.load(without_code(path), extra_files=extra)
+        except CheckpointError:
+            raise
         except Exception as error:  # a damaged archive fails in many ways
             raise CheckpointError(f"{path} is damaged or no program of torch.export.") from error
         found = extra[f"{NAME}.json"]
