@@ -273,3 +273,9 @@ def test_maps_of_whole_floats_truth_values_and_palettes_hold_their_class_numbers
     tensor = torch.from_numpy(numbers)
     for source in (numbers.astype(float), numbers.astype(bool), tensor, palette, bits):
         np.testing.assert_array_equal(load_segmentation_map(source), numbers)
+
+
+def test_postscript_is_not_run():
+    """Pillow would give it to Ghostscript, where that is installed."""
+    with pytest.raises(ImageError, match="is PostScript, a program"):
+        load_image(encoded(PICTURE, "EPS"))

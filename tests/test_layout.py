@@ -8,6 +8,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 import mobilevitv2
 
@@ -145,6 +146,16 @@ def test_the_changelogs_top_entry_is_this_version():
     entry = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
     assert entry is not None
     assert entry[1] == version == mobilevitv2.__version__
+
+
+def test_malicious_releases_are_not_installed():
+    """lightning 2.6.2 and 2.6.3 steal credentials (GHSA-w37p-236h-pfx3)."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"].values()
+    asked = [Requirement(line) for lines in extras for line in lines]
+    (lightning,) = [requirement for requirement in asked if requirement.name == "lightning"]
+    releases = ["2.5.0", "2.6.1", "2.6.2", "2.6.3", "2.6.4"]
+    assert list(lightning.specifier.filter(releases)) == ["2.5.0", "2.6.1", "2.6.4"]
 
 
 def test_ci_runs_the_readmes_test_command():

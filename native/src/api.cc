@@ -157,10 +157,13 @@ std::unique_ptr<mv2_model> open(const std::string& folder, const mv2_options& op
     model->threads = options.threads ? options.threads : std::min(mv2::processors(), most_threads);
     const std::string config = folder + "/config.json", weights = folder + "/model.safetensors",
                       processor = folder + "/preprocessor_config.json";
-    model->config = mv2::read_config(mv2::parse_json(read_text(config), config), config);
+    const mv2::Json fields = mv2::parse_json(read_text(config), config);
+    model->config = mv2::read_config(fields, config);
     mv2::Json settings;
     settings.kind = mv2::Json::object;
+    const mv2::Json* noted = fields.find("preprocessor_config");
     if (exists(processor)) settings = mv2::parse_json(read_text(processor), processor);
+    else if (noted && noted->kind == mv2::Json::object) settings = *noted;
     model->images = mv2::image_settings(settings, processor.c_str());
     const mv2::SafeTensors file(weights);
     model->network = std::make_unique<mv2::Network>(model->config, file, weights, kernels);

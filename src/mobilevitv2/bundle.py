@@ -13,7 +13,7 @@ from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config
 from mobilevitv2.errors import CheckpointError
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import FILE_NAME
-from mobilevitv2.source import FOLDER_NAMES, WEIGHTS_NAME, is_hub_id, read_json, resolve_file
+from mobilevitv2.source import WEIGHTS_NAME, is_hub_id, is_loose, read_json, resolve_file
 from mobilevitv2.views import stretched
 
 logger = logging.getLogger(__name__)
@@ -69,14 +69,14 @@ def check_names(config: MobileViTV2Config) -> None:
 
 
 def processor_of(
-    source: str | Path, *, task: str, image_size: Any, layout: str = "transformers"
+    source: str | Path, *, task: str, config: MobileViTV2Config, layout: str = "transformers"
 ) -> MobileViTImageProcessor:
-    """The processor that belongs to a checkpoint: its file's, or else that of its layout.
+    """The processor that belongs to a checkpoint: its file's, its config's, or its layout's.
 
     For a segmenter and a detector it cuts nothing off, whatever the file says: every pixel is to
     get a class, every thing a box. For a detector images are stretched to where the crop was.
     """
-    processor = _stored_processor(source, image_size, layout)
+    processor = stored_processor(source, config) or _usual_processor(source, config, layout)
     if task == "detection" and processor.do_center_crop:
         return stretched(processor, **processor.crop_size)
     if task == "segmentation" and processor.do_center_crop:
@@ -85,13 +85,23 @@ def processor_of(
     return processor
 
 
-def _stored_processor(source: str | Path, image_size: Any, layout: Any) -> MobileViTImageProcessor:
-    path = Path(source).expanduser()
-    if not path.is_file() or path.name in FOLDER_NAMES:  # else what lies beside it is another's
+def stored_processor(
+    source: str | Path, config: MobileViTV2Config | None
+) -> MobileViTImageProcessor | None:
+    """The processor of the file beside the weights, or else what their config noted of it."""
+    if not is_loose(source):
         try:
             return MobileViTImageProcessor.from_pretrained(source)
         except FileNotFoundError:
             pass
+    noted = None if config is None else config.preprocessor_config
+    return None if noted is None else MobileViTImageProcessor.from_dict(noted)
+
+
+def _usual_processor(
+    source: str | Path, config: MobileViTV2Config, layout: Any
+) -> MobileViTImageProcessor:
+    image_size = config.image_size
     processor = MobileViTImageProcessor.for_checkpoint(
         layout, image_size if isinstance(image_size, int) else image_size[0]
     )

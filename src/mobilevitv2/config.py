@@ -96,6 +96,7 @@ class MobileViTV2Config:
     output_hidden_states: bool = False
     return_dict: bool = True
     architectures: list[str] | None = None
+    preprocessor_config: dict[str, Any] | None = None  # how the weights want images, if it is known
     unknown: dict[str, Any] = field(default_factory=dict)  # fields of a file that are not ours
 
     def __post_init__(self) -> None:
@@ -178,6 +179,8 @@ class MobileViTV2Config:
         """What `config.json` holds, in plain types; integer keys in `id2label`."""
         values = asdict(self)
         unknown = values.pop("unknown")
+        if self.preprocessor_config is None:
+            del values["preprocessor_config"]
         return {**unknown, "model_type": self.model_type, **values}
 
     @classmethod
@@ -266,6 +269,11 @@ class MobileViTV2Config:
             raise ConfigError(f"conv_kernel_size is {self.conv_kernel_size}; it must be odd.")
         if self.num_labels is not None:
             _wanted_number("num_labels", self.num_labels, int, 0, 10_000_000)
+        if not isinstance(self.preprocessor_config, dict | None):
+            raise ConfigError(
+                f"preprocessor_config is {self.preprocessor_config!r:.80}; the fields of "
+                "preprocessor_config.json are expected."
+            )
         if self.class_colors is not None:
             self.class_colors = _checked_colors(self.class_colors)
 

@@ -25,9 +25,9 @@ def convert(
 ) -> Path:
     """Write a model to `out`: for transformers a bundle's folder, else one weights file.
 
-    A folder holds the class names and how images are prepared; timm and ml-cvnets keep neither in
-    their files. Raises FileExistsError where `out` exists, unless `overwrite`, and CheckpointError
-    for what can't be opened or named so.
+    A folder holds the class names and how images are prepared; a file for timm or ml-cvnets has
+    both as metadata, which is read here but not by them. Raises FileExistsError where `out` exists,
+    unless `overwrite`, and CheckpointError for what can't be opened or named so.
     """
     source, out = bundle_of(source), Path(out).expanduser()
     _check(out, layout, overwrite=overwrite)

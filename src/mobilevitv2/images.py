@@ -197,6 +197,10 @@ def _read_file(file: BinaryIO, name: str) -> Image.Image:
         raise
     except Exception as error:  # parsers of damaged headers raise almost anything
         raise _damaged(name, error) from error
+    if image.format == "EPS":
+        raise ImageError(
+            f"{name} is PostScript, a program that Ghostscript would run. Save it as JPEG or PNG."
+        )
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise _too_many_pixels(name)

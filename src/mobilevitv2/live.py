@@ -86,6 +86,6 @@ def open_processor(source: str | Path, model: TaskModel) -> MobileViTImageProces
     return processor_of(
         source,
         task=task_of_model(model),
-        image_size=model.config.image_size,
+        config=model.config,
         layout=model.checkpoint_layout or "transformers",
     )

@@ -52,7 +52,7 @@ class NativeNetwork:
 
     def open_processor(self, source: str | Path) -> MobileViTImageProcessor:
         """How images are prepared for `__call__`; `source` is what messages call the bundle."""
-        return processor_of(source, task=self.task, image_size=self.config.image_size)
+        return processor_of(source, task=self.task, config=self.config)
 
     def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
         """Whether `prepare` makes what this processor makes."""

@@ -1,6 +1,7 @@
 """Where a model computes: in the package's engine, in PyTorch, or in its file's own runtime."""
 
 import logging
+from copy import deepcopy
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
 
@@ -114,8 +115,10 @@ def _open_in_memory(
             "a model in memory runs in PyTorch; the engine opens bundles. Save it with "
             "save_pretrained, and its processor too, and give the folder."
         )
-    if device is not None:
-        model = model.to(device)
+    here = next(model.parameters())
+    there = here.new_empty(0).to(device).to(_dtype(precision) or here.dtype)
+    if model.training or (here.device, here.dtype) != (there.device, there.dtype):
+        model = deepcopy(model).to(there.device)  # the caller's stays as it is
     return Opened(_live(model, threads, precision), processor, None)
 
 
@@ -125,10 +128,13 @@ def _live(model: "TaskModel", threads: int | None, precision: Precision) -> "Liv
 
     if threads is not None:
         torch.set_num_threads(threads)
-    if precision != "auto":
-        types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-        model = model.to(types[precision])
-    return LiveNetwork(model)
+    return LiveNetwork(model.to(_dtype(precision)))
+
+
+def _dtype(precision: Precision) -> "torch.dtype | None":
+    torch = require("torch", extra="torch")
+    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    return types.get(precision)
 
 
 def _check_asked(

@@ -4,7 +4,7 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -98,6 +98,9 @@ class Predictor:
         bf16 or int8, and no torch is imported. What the engine has no form of, and all other
         checkpoints, run in PyTorch. `runtime` insists on the one (native) or the other (torch).
 
+        A model in memory is used as it is, and copied where it is in training mode, on another
+        device or of another precision. In PyTorch `threads` is the whole process's number.
+
         Without a `processor`, images are prepared as the file or the checkpoint says, or, if that
         says nothing, as is usual where weights of this layout come from; `channel_order` overrules
         either. `requests` batches are computed at a time, where the runtime takes several.
@@ -125,7 +128,7 @@ class Predictor:
             precision=precision,
         )
         if channel_order is not None:
-            processor.do_flip_channel_order = channel_order == "bgr"
+            processor = replace(processor, do_flip_channel_order=channel_order == "bgr")
         self.views = None
         if self.task == "segmentation":
             self.views = Views(flip=flip, window=window)

@@ -68,6 +68,12 @@ def is_hub_id(source: str | Path) -> bool:
     return isinstance(source, str) and HUB_ID.fullmatch(source) is not None
 
 
+def is_loose(source: str | Path) -> bool:
+    """Whether this is a weights file of a name of its own: what lies beside it is another's."""
+    path = Path(source).expanduser()
+    return path.is_file() and path.name not in FOLDER_NAMES
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """The fields of a JSON file. Raises ConfigError where it holds anything else."""
     try:

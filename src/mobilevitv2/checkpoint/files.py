@@ -7,10 +7,12 @@ it, a dict around it; of several state dicts the plain one is taken and not the 
 
 import argparse
 import io
+import json
 import logging
 import pickle
 import re
 import warnings
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -36,15 +38,18 @@ PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 PLAIN_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema_model_state_dict", "ema_state_dict", "ema")
 LABEL_KEYS = ("class_names", "classes")
+NOTE = "mobilevitv2"  # under which the config stands in metadata
 # What training scripts put beside the weights and what runs no code when it is unpickled.
 HARMLESS: list[Any] = [argparse.Namespace]
 
 
 class Weights(NamedTuple):
-    """A file's tensors under the file's own names, and the class names that came with them."""
+    """A file's tensors under the file's own names, and what came with them."""
 
     state: dict[str, Tensor]
     labels: list[str] | None = None
+    config: dict[str, Any] | None = None
+    """What our own models note in their state dicts and files."""
 
 
 def find_weights(source: str | Path, **hub: Any) -> Path:
@@ -88,7 +93,9 @@ def read_weights(path: str | Path) -> Weights:
     if path.name.endswith(INDEX_SUFFIX):
         weights = _read_parts(path)
     elif path.suffix == ".safetensors":
-        weights = Weights(_read_safetensors(path))
+        state = _read_safetensors(path)
+        with safetensors.safe_open(path, "pt") as file:
+            weights = Weights(state, config=_noted(file.metadata()))
     elif path.suffix in PICKLE_SUFFIXES:
         weights = _state_in(_unpickle(path), path)
     else:
@@ -103,15 +110,16 @@ def write_weights(
 ) -> None:
     """Write tensors to a .safetensors, .pt or .pth file; on an error the old file stays.
 
-    `metadata` goes into the header of a safetensors file.
+    `metadata` goes into the header of a safetensors file, and among what torch notes of modules.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".safetensors":
         write_atomic(path, safetensors_bytes(state, metadata))
     elif path.suffix in (".pt", ".pth"):
-        buffer = io.BytesIO()
-        torch.save(_packed(state), buffer)
+        buffer, named = io.BytesIO(), OrderedDict(_packed(state))
+        named.__dict__["_metadata"] = OrderedDict({"": dict(metadata or {})})
+        torch.save(named, buffer)
         write_atomic(path, buffer.getvalue())
     else:
         raise ValueError(f"{path} needs the suffix .safetensors, .pt or .pth.")
@@ -230,7 +238,19 @@ def _state_in(content: Any, path: Path) -> Weights:
         raise CheckpointError(f"{path} holds no state dict, but {seen}. Save model.state_dict().")
     if others := [str(key) for key in inside if key not in tensors]:
         logger.info("%s: beside the weights, and not used: %s", path, ", ".join(others))
-    return Weights(tensors, labels)
+    notes = getattr(inside, "_metadata", None)
+    notes = notes.values() if isinstance(notes, dict) else ()
+    return Weights(tensors, labels, next(filter(None, map(_noted, notes)), None))
+
+
+def _noted(metadata: Any) -> dict[str, Any] | None:
+    """The config among a file's or a module's metadata."""
+    text = metadata.get(NOTE) if isinstance(metadata, dict) else None
+    try:
+        found = json.loads(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def _may_hold(value: Any) -> bool:

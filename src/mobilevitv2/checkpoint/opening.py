@@ -8,11 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mobilevitv2.checkpoint.files import FOLDER_NAMES, check_finite, find_weights, read_weights
+from mobilevitv2.checkpoint.files import check_finite, find_weights, read_weights
 from mobilevitv2.checkpoint.layouts import recognise, rename, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.class_names import ADE20K, COCO, VOC, palette
-from mobilevitv2.source import read_json, resolve_file
+from mobilevitv2.errors import ConfigError
+from mobilevitv2.processor_settings import FILE_NAME
+from mobilevitv2.source import is_loose, read_json, resolve_file
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def open_checkpoint(
     single file, too, if that has a bundle's file name; or else what the tensors' shapes say.
     Raises CheckpointError, ConfigError or FileNotFoundError.
     """
-    labels = None
+    labels = noted = None
     if isinstance(source, nn.Module):
         name = f"a live {type(source).__name__}"
         state = dict(source.state_dict())
@@ -55,10 +57,12 @@ def open_checkpoint(
     else:
         name = str(source)
         path = find_weights(source, **hub)
-        fields = config or _config_beside(source, path, **hub)
-        state, labels = read_weights(path)
+        fields = config or _config_beside(source, **hub)
+        state, labels, noted = read_weights(path)
     layout = recognise(state)
     renamed, unknown = rename(state, layout)
+    if fields is None and noted and _is_of(noted, renamed):
+        fields = noted
     if fields is None or ("architecture" in fields and "model_type" not in fields):  # timm's own
         theirs = (
             (fields or {}).get("pretrained_cfg") or getattr(source, "pretrained_cfg", None) or {}
@@ -68,7 +72,14 @@ def open_checkpoint(
             **_stride_of(source),
             **_timm_size(theirs),
         }
-    return Checkpoint(name, layout, task_of(state), renamed, unknown, dict(fields))
+    fields = {**fields, **_images_beside(source, **hub)}
+    return Checkpoint(name, layout, task_of(state), renamed, unknown, fields)
+
+
+def _is_of(config: Mapping[str, Any], state: dict[str, Tensor]) -> bool:
+    """Whether the weights still have the head that they had when the config was noted."""
+    classes = infer_config(state).get("num_labels")
+    return classes is None or classes == len(config.get("id2label") or ())
 
 
 def _read_off(name: str, state: dict[str, Tensor], labels: list[str] | None) -> dict[str, Any]:
@@ -115,14 +126,24 @@ def _published_detector(classes: int | None) -> dict[str, Any]:
     return {"image_size": DETECTED_AT, **names}
 
 
-def _config_beside(source: str | Path, weights: Path, **hub: Any) -> dict[str, Any] | None:
-    if Path(source).expanduser().is_file() and weights.name not in FOLDER_NAMES:
+def _config_beside(source: str | Path, **hub: Any) -> dict[str, Any] | None:
+    if is_loose(source):
         return None
     try:
         return read_json(resolve_file(source, "config.json", **hub))
     except FileNotFoundError:
         logger.warning("%s has no config.json; the config is read off the weights", source)
         return None
+
+
+def _images_beside(source: Any, **hub: Any) -> dict[str, Any]:
+    """How images are prepared, so that it stays with a model that is saved again."""
+    if isinstance(source, nn.Module) or is_loose(source):
+        return {}
+    try:
+        return {"preprocessor_config": read_json(resolve_file(source, FILE_NAME, **hub))}
+    except (FileNotFoundError, ConfigError):  # whoever prepares images says what is wrong
+        return {}
 
 
 def _fields_of(module: nn.Module) -> dict[str, Any] | None:

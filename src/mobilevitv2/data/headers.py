@@ -22,6 +22,8 @@ def _read_header(path: Path) -> tuple[int, int] | str:
     try:
         with Image.open(path) as image:
             size = image.size
+            if image.format == "EPS":
+                return "is PostScript, a program, and isn't run"
             image.verify()
     except UnidentifiedImageError:
         empty = path.stat().st_size == 0

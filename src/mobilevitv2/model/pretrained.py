@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from mobilevitv2.checkpoint.files import safetensors_bytes, write_weights
+from mobilevitv2.checkpoint.files import NOTE, safetensors_bytes, write_weights
 from mobilevitv2.checkpoint.layouts import LAYOUTS, check, from_ours, task_of
 from mobilevitv2.checkpoint.opening import Checkpoint, open_checkpoint
 from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config, checked_labels
 from mobilevitv2.errors import CheckpointError, require
+from mobilevitv2.processor_settings import FILE_NAME
 from mobilevitv2.source import WEIGHTS_NAME, write_together
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ class MobileViTV2PreTrainedModel(nn.Module):
     ) -> None:
         """Write config.json and model.safetensors, which transformers opens too; both or neither.
 
+        Where it is known how images are prepared, preprocessor_config.json too, unless there is
+        one. Metadata in the weights, as in those of `state_dict`, repeats the config.
         `state_dict` are other weights of this model, such as a moving average. With `push_to_hub`
         they also go to the hub, as `repo_id` or under the folder's name.
         """
@@ -174,24 +177,39 @@ class MobileViTV2PreTrainedModel(nn.Module):
         text = json.dumps(config, indent=2, sort_keys=True) + "\n"
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_together(
-            {folder / WEIGHTS_NAME: safetensors_bytes(state), folder / CONFIG_NAME: text.encode()}
-        )
+        files = {
+            folder / WEIGHTS_NAME: safetensors_bytes(state, self._note()),
+            folder / CONFIG_NAME: text.encode(),
+        }
+        if self.config.preprocessor_config and not (folder / FILE_NAME).exists():
+            settings = json.dumps(self.config.preprocessor_config, indent=2, sort_keys=True) + "\n"
+            files[folder / FILE_NAME] = settings.encode()
+        write_together(files)
         if push_to_hub:
             self.push_to_hub(repo_id or folder.name)
 
     def save_as(self, path: str | Path, *, layout: str) -> None:
         """Save in a published layout: a folder for "transformers", one file for the others.
 
-        timm and ml-cvnets open .pth and .pt; timm .safetensors too. No config and no class names
-        are in such a file.
+        timm and ml-cvnets open .pth and .pt; timm .safetensors too. The config and class names are
+        in such a file only as metadata, which those two pass over.
         """
         if layout not in LAYOUTS:
             raise ValueError(f"layout is {layout!r}; one of {', '.join(LAYOUTS)} is wanted.")
         if layout == "transformers":
             self.save_pretrained(path)
         else:
-            write_weights(from_ours(self.state_dict(), layout), path)
+            write_weights(from_ours(self.state_dict(), layout), path, self._note())
+
+    def _note(self) -> dict[str, str]:
+        """The config as metadata of weights, for where they travel alone."""
+        return {NOTE: json.dumps(self.config.to_dict())}
+
+    def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        metadata = getattr(destination, "_metadata", {}).get(prefix[:-1])
+        if metadata is not None and not prefix.endswith(f"{self.base_model_prefix}."):
+            metadata.update(self._note())
 
     def push_to_hub(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mobilevitv2.bundle import stored_processor
 from mobilevitv2.checkpoint.files import write_weights
 from mobilevitv2.checkpoint.opening import open_checkpoint
 from mobilevitv2.config import MobileViTV2Config
@@ -71,10 +72,9 @@ def processor_of(
 ) -> MobileViTImageProcessor:
     """The checkpoint's own settings at another size; without any, those of its layout."""
     if isinstance(source, str | Path):
-        try:
-            return task.sized(MobileViTImageProcessor.from_pretrained(source), image_size)
-        except FileNotFoundError:
-            pass
+        stored = stored_processor(source, getattr(network, "config", None))
+        if stored is not None:
+            return task.sized(stored, image_size)
     layout: Any = getattr(network, "checkpoint_layout", None) or "cvnets"
     return task.sized(MobileViTImageProcessor.for_checkpoint(layout), image_size)
 
@@ -96,6 +96,7 @@ def save_bundle(
     folder.mkdir(parents=True, exist_ok=True)
     processor.save_pretrained(folder)
     if isinstance(network, MobileViTV2PreTrainedModel):
+        network.config.preprocessor_config = processor.to_dict()
         network.save_pretrained(folder, state_dict=state)
     else:
         write_weights(state, folder / WEIGHTS_NAME, {"classes": json.dumps(classes)})
