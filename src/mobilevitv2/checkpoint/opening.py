@@ -62,7 +62,7 @@ def open_checkpoint(
     layout = recognise(state)
     renamed, unknown = rename(state, layout)
     if fields is None and noted and _is_of(noted, renamed):
-        fields = noted
+        fields = noted | _names(name, noted, labels)
     if fields is None or ("architecture" in fields and "model_type" not in fields):  # timm's own
         theirs = (
             (fields or {}).get("pretrained_cfg") or getattr(source, "pretrained_cfg", None) or {}
@@ -88,13 +88,18 @@ def _read_off(name: str, state: dict[str, Tensor], labels: list[str] | None) -> 
         fields |= _published_segmenter(name, fields["num_labels"])
     elif task_of(state) == "detection":
         fields |= _published_detector(fields.get("num_labels"))
+    return fields | _names(name, fields, labels)
+
+
+def _names(name: str, fields: Mapping[str, Any], labels: list[str] | None) -> dict[str, Any]:
+    """The class names that came with the weights, if they are those of its head."""
     if labels and len(labels) == fields.get("num_labels"):
-        fields["id2label"] = dict(enumerate(labels))
-    elif labels:
+        return {"id2label": dict(enumerate(labels))}
+    if labels:
         logger.warning(
             "%s: the %d class names in it are not those of its head; not used", name, len(labels)
         )
-    return fields
+    return {}
 
 
 def _published_segmenter(name: str, classes: int) -> dict[str, Any]:
