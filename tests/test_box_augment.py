@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mobilevitv2.annotations import Boxes
 from mobilevitv2.errors import ConfigError
+from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training import Recipe
 from mobilevitv2.training.augment_boxes import BoxAugment, label_of
 

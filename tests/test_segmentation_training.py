@@ -21,7 +21,7 @@ from mobilevitv2 import (
 )
 from mobilevitv2.data import open_segmentation
 from mobilevitv2.errors import ConfigError, DataError
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.training import Recipe, train
 from mobilevitv2.training.schedule import make_optimizer
 from mobilevitv2.training.segmentation import SegmentationTask, class_weights

@@ -17,7 +17,7 @@ from mobilevitv2.data import open_segmentation
 from mobilevitv2.deploy import export
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.label_maps import label_map, nearest
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.views import Views, starts
 
 

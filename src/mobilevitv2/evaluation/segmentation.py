@@ -15,7 +15,7 @@ from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
 from mobilevitv2.images import load_image
 from mobilevitv2.predictions import Segmentation
 from mobilevitv2.predictor import Predictor, Unreadable
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 
 if TYPE_CHECKING:
     from mobilevitv2.class_names import Colour

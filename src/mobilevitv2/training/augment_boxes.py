@@ -9,8 +9,8 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from mobilevitv2.annotations import Boxes
 from mobilevitv2.errors import ConfigError
+from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training.augment import happens, seeded, to_tensor
 from mobilevitv2.training.recipe import Recipe, changed
 

@@ -12,15 +12,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mobilevitv2.annotations import Boxes
 from mobilevitv2.data.boxed_images import BoxedImages
 from mobilevitv2.data.detection import DetectionData
-from mobilevitv2.detection_scores import DetectionScores
 from mobilevitv2.detections import Detections, detect
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 from mobilevitv2.predictions import distinct_colours
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.scores.detection import DetectionScores
+from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training.augment_boxes import BoxAugment, Label, label_of
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training

@@ -21,7 +21,7 @@ from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.label_maps import label_map
 from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation, segmentation_loss
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.training.augment_masks import MaskAugment
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
