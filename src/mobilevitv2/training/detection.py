@@ -53,7 +53,7 @@ class DetectorTraining(Training):
 
     def validate_batch(self, images: Tensor, targets: list[dict[str, Any]]) -> None:
         output = self.averaged(images, targets)
-        self.val_loss.update(output.loss.float(), len(targets))
+        self.count_loss(output.loss, len(targets))
         for found, target in zip(detected(output, targets), targets, strict=True):
             self.scores.update(found, target["truth"])
 

@@ -70,9 +70,9 @@ class SegmenterTraining(Training):
         logits = maps_of(self.averaged(images)).float()
         size = images.shape[-2:]  # photos may be far larger, and so would all their scores be
         reduced = F.interpolate(targets[:, None].float(), size, mode="nearest-exact")[:, 0].long()
-        counted = (reduced != IGNORED).sum()
+        counted = int((reduced != IGNORED).sum())
         if counted:
-            self.val_loss.update(segmentation_loss(logits, reduced, IGNORED), counted)
+            self.count_loss(segmentation_loss(logits, reduced, IGNORED), counted)
         for scores, truth in zip(logits.cpu().numpy(), targets.cpu().numpy(), strict=True):
             self.scores.update(label_map(scores, truth.shape)[0], truth)
 
