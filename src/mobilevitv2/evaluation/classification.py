@@ -135,8 +135,8 @@ def evaluate_classifier(
     if not kept:
         raise DataError(f"no image of the {chosen.split} split of {opened.name} can be read.")
     first = scores[orders[0]]
-    columns = (first.precision, first.recall, first.f1)
-    rows = zip(*(np.nan_to_num(column).tolist() for column in columns), strict=True)
+    columns = [np.nan_to_num(values) for values in (first.precision, first.recall, first.f1)]
+    rows = zip(predictor.classes, *(c.tolist() for c in (*columns, first.support)), strict=True)
     result = Evaluation(
         model=str(predictor.source or type(predictor.network).__name__),
         data=opened.name,
@@ -146,12 +146,7 @@ def evaluate_classifier(
         interval=first.interval,
         top5=first.top5,
         macro_f1=first.macro_f1,
-        classes=[
-            ClassScore(name, *row, support)
-            for name, row, support in zip(
-                predictor.classes, rows, first.support.tolist(), strict=True
-            )
-        ],
+        classes=[ClassScore(*row) for row in rows],
         confusion=first.confusion.tolist(),
         channel_order=orders[0],
         images_per_second=len(kept) / seconds,

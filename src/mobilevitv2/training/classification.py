@@ -15,7 +15,6 @@ from torch.utils.data import DataLoader
 
 from mobilevitv2.data import ClassificationData, Sample
 from mobilevitv2.data.images import ImageSet
-from mobilevitv2.errors import ConfigError
 from mobilevitv2.images import load_image
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.processor import MobileViTImageProcessor
@@ -24,17 +23,9 @@ from mobilevitv2.training.augment import Augment, Mix
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
 from mobilevitv2.training.networks import margin_processor
-from mobilevitv2.training.recipe import Recipe, changed
+from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.task import Conclusion, Task
 
-NOT_FOR_CLASSES = (
-    "resize_range",
-    "class_share",
-    "class_balance",
-    "box_crop",
-    "photometric",
-    "blur",
-)
 LARGEST = 256  # px, unless a recipe asks for more
 
 
@@ -68,13 +59,6 @@ class ClassificationTask(Task[ClassificationData]):
     name = "classification"
     metric = "accuracy"
     model_class = MobileViTV2ForImageClassification
-
-    def check(self, recipe: Recipe) -> None:
-        if wrong := changed(recipe, NOT_FOR_CLASSES):
-            raise ConfigError(
-                f"{wrong[0]} is {getattr(recipe, wrong[0])}, which is for data with masks or "
-                "boxes. Leave it out for folders of classes."
-            )
 
     def image_size(self, recipe: Recipe) -> int:
         """The recipe's, or that of the median image as a multiple of 32, from 32 to 256 [px]."""

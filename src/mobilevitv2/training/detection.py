@@ -2,7 +2,7 @@
 
 # B batch, C channels, H W height and width, N classes, a anchors, n boxes
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,7 +70,8 @@ class DetectionTask(Task[DetectionData]):
     metric = "map"
     model_class = MobileViTV2ForObjectDetection
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, recipe: Recipe, asked: Iterable[str] = ()) -> None:
+        super().check(recipe, asked)
         alone = min(recipe.batch_size, len(self.data.train)) == 1
         if alone and (size := self.image_size(recipe)) <= COARSEST:
             raise ConfigError(

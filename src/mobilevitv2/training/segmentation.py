@@ -2,7 +2,7 @@
 
 # B batch, C channels, H W height and width, N classes
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,7 +90,8 @@ class SegmentationTask(Task[SegmentationData]):
     eval_batch = 1  # images keep their shapes
     model_class = MobileViTV2ForSemanticSegmentation
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, recipe: Recipe, asked: Iterable[str] = ()) -> None:
+        super().check(recipe, asked)
         if recipe.batch_size < 2:
             raise ConfigError(
                 "batch_size is 1, and a segmentation head normalises means over whole maps, of "
