@@ -222,6 +222,8 @@ def test_what_exists_is_not_overwritten(bundle, tmp_path):
         ({"to": "onnx", "image_size": 16}, "needs at least 32 px"),
         ({"to": "onnx", "batch": 0}, "batch is 0"),
         ({"to": "onnx", "opset": 9}, "opset is 9"),
+        ({"to": "torch", "opset": 17, "out": "model.pt2"}, "torch.export has no opset"),
+        ({"to": "onnx", "top_k": 3}, "top_k is for output top_k, and this one is logits"),
         ({"to": "onnx", "out": "model.bin"}, "ends in .onnx"),
     ],
     ids=str,

@@ -68,6 +68,7 @@ def evaluate_detector(
     predictor: Predictor,
     chosen: Chosen,
     *,
+    batch_size: int | None = None,
     report: str | Path | None = None,
     coco: str | Path | None = None,
     progress: Progress | None = None,
@@ -83,7 +84,9 @@ def evaluate_detector(
     image_ids = _image_ids(data, samples)
     rows: list[dict[str, Any]] = []
     started = time.perf_counter()
-    results = predictor.stream((sample.image for sample in samples), threshold=LEAST_SCORE)
+    results = predictor.stream(
+        (sample.image for sample in samples), threshold=LEAST_SCORE, batch_size=batch_size
+    )
     for index, result in enumerate(results):
         if isinstance(result, Unreadable):
             unreadable[result.source] = result.reason
