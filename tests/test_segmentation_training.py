@@ -143,8 +143,6 @@ def test_settings_of_a_head_are_refused_where_the_models_own_is_kept(run, data, 
     for setting in ({"head_channels": 24}, {"output_stride": 8}, {"segmentation_head": "pspnet"}):
         with pytest.raises(ConfigError, match="keeps its own head"):
             train(data, **how, **quick(**setting))
-    with pytest.raises(ConfigError, match="width is for training from scratch"):
-        train(data, **how, width=0.5)
 
 
 def test_a_run_goes_on_with_its_own_classes_only(run, data, tmp_path):

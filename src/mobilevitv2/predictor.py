@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.detections import detect
+from mobilevitv2.detections import OVERLAP, detect
 from mobilevitv2.download import download, is_address
 from mobilevitv2.errors import ConfigError, ImageError
 from mobilevitv2.exported import ExportedNetwork
@@ -237,8 +237,17 @@ class Predictor:
         threshold: float,
     ) -> Result:
         if self.task == "detection":
+            overlap = OVERLAP
+            if isinstance(self.network, ExportedNetwork):
+                overlap = self.network.overlap
             return Detection.of(
-                detect(logits[:, 4:], logits[:, :4], item.size, threshold=threshold),
+                detect(
+                    logits[:, 4:],
+                    logits[:, :4],
+                    item.size,
+                    threshold=threshold,
+                    nms_threshold=overlap,
+                ),
                 classes=list(id2label.values()),
                 size=item.size,
                 colours=self.colours,

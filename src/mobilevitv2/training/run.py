@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mobilevitv2.data import Data, TaskName, kind_of, open_data
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.opening import check_given, says_something
-from mobilevitv2.errors import ConfigError, require
+from mobilevitv2.errors import require
 from mobilevitv2.training import folder
 from mobilevitv2.training.recipe import Recipe
 
@@ -63,7 +63,7 @@ def train(
     *,
     out: str | Path,
     model: Any = None,
-    width: float | None = None,
+    width: float = 0.5,
     recipe: str | Path | Recipe | None = None,
     overwrite: bool = False,
     resume: bool = False,
@@ -81,18 +81,15 @@ def train(
     say what the values of masks mean, see `open_segmentation`; `classes` also those of boxes.
 
     `model` is anything `from_pretrained` takes, to be fine-tuned; None trains from scratch at
-    `width`, by default 0.5. `recipe` is a file or a shipped name; unset it is "digits" for the
-    digits, "segmentation" for masks, "detection" for boxes and else "default"; `overrides` replace
-    single settings of it. `resume` continues a stopped run exactly, with the recipe in `out`.
-    `quiet` says nothing on stderr.
+    `width`. `recipe` is a file or a shipped name; unset it is "digits" for the digits,
+    "segmentation" for masks, "detection" for boxes and else "default"; `overrides` replace single
+    settings of it. `resume` continues a stopped run exactly, with the recipe in `out`. `quiet` says
+    nothing on stderr.
 
     Raises FileExistsError where `out` holds something and neither `overwrite` nor `resume` is said;
     DataError, ConfigError or CheckpointError for what can't be used; TrainingInterrupted when
     SIGINT or SIGTERM ended it.
     """
-    if model is not None and width is not None:
-        raise ConfigError("width is for training from scratch, and a model has its own. Give one.")
-    width = 0.5 if width is None else width
     out = Path(out).expanduser()
     check_given(data, task, classes=classes, ignore=ignore, reduce_labels=reduce_labels)
     task = kind_of(data) if task == "auto" else task
