@@ -144,7 +144,7 @@ def test_the_record_travels_in_the_file(bundle, file):
     assert record.task == "classification"
     assert record.open_processor() == Predictor(bundle).processor
     assert len(record.weights) == 64
-    assert record.versions["torch"] == torch.__version__.split("+")[0] or record.versions["torch"]
+    assert record.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
     beside = json.loads(Path(f"{file}.verified.json").read_text())
     assert beside["checks"][0]["passed"]
 
