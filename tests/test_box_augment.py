@@ -5,8 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from mobilevitv2.annotations import Boxes
-from mobilevitv2.errors import ConfigError
+from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training import Recipe
 from mobilevitv2.training.augment_boxes import BoxAugment, label_of
 
@@ -117,11 +116,3 @@ def test_labels_are_centres_and_sizes_in_parts_of_the_image():
     label = label_of(boxes, (100, 200))
     assert label["class_labels"].tolist() == [4]  # the other is thinner than anything can be seen
     torch.testing.assert_close(label["boxes"], torch.tensor([[0.2, 0.2, 0.2, 0.2]]))
-
-
-@pytest.mark.parametrize(
-    "setting", ["mixup", "random_erasing", "label_smoothing", "blur", "rotate"]
-)
-def test_what_is_not_defined_for_boxes_is_refused(setting):
-    with pytest.raises(ConfigError, match=f"{setting} is .*, but images with boxes"):
-        BoxAugment(Recipe.load(Recipe(), **{setting: 0.5}), SIZE)

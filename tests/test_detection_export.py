@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from shapes import scene
-from squares import NAMES, SIDE, save_detector, save_pictures, trained_detector
+from squares import NAMES, SIDE, processor, save_detector, save_pictures, trained_detector
 from torch import Tensor, nn
 
 from mobilevitv2 import Predictor
@@ -21,6 +21,7 @@ from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.live import LiveNetwork
 from mobilevitv2.model.boxes import to_corners
 from mobilevitv2.runtime import open_runtime
+from mobilevitv2.runtime.record import Record
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
@@ -315,3 +316,42 @@ def test_a_record_that_does_not_fit_the_graph(plain, change, tmp_path):
     onnx.save(model, tmp_path / "changed.onnx")
     with pytest.raises(CheckpointError, match="classes"):
         Predictor(tmp_path / "changed.onnx")(scene(0)[0])
+
+
+def test_what_a_file_has_suppressed_is_not_suppressed_again(tmp_path):
+    """Two boxes of one class that overlap by more than half, from a file that gives final boxes."""
+    answers = {
+        "scores": np.array([[0.9, 0.8, 0]], np.float32),
+        "labels": np.array([[1, 1, 0]], np.int64),
+        "corners": np.array(
+            [[[0.1, 0.1, 0.5, 0.5], [0.1, 0.1, 0.5, 0.4], [0, 0, 0, 0]]], np.float32
+        ),
+    }
+    record = Record(
+        task="detection",
+        labels=NAMES,
+        processor=processor().to_dict(),
+        sizes=[[SIDE, SIDE]],
+        batch=1,
+        output="detections",
+    )
+    helper = onnx.helper
+    constants = [
+        helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(values))
+        for name, values in answers.items()
+    ]
+    outputs = [
+        helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(values.dtype), values.shape
+        )
+        for name, values in answers.items()
+    ]
+    pixels = helper.make_tensor_value_info("pixels", onnx.TensorProto.FLOAT, [1, 3, SIDE, SIDE])
+    graph = helper.make_graph(constants, "final", [pixels], outputs)
+    opset = helper.make_opsetid("", 20)
+    model = helper.make_model(graph, opset_imports=[opset], ir_version=9)
+    helper.set_model_props(model, {"mobilevitv2": record.to_json()})
+    onnx.save(model, tmp_path / "final.onnx")
+    found = Predictor(tmp_path / "final.onnx")(scene(0, (SIDE, SIDE))[0])
+    assert found.scores.tolist() == pytest.approx([0.9, 0.8])
+    assert np.allclose(found.boxes / SIDE, answers["corners"][0, :2])

@@ -7,10 +7,10 @@ from coco_scores import by_pycocotools, moved
 from page import Page
 from PIL import Image
 
-from mobilevitv2.annotations import Boxes
-from mobilevitv2.detection_scores import RECALLS, DetectionScores
 from mobilevitv2.detections import Detections
 from mobilevitv2.predictions import distinct_colours
+from mobilevitv2.scores.detection import RECALLS, DetectionScores
+from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training import charts
 from mobilevitv2.training.boxed_panels import BoxedExample, panels
 from mobilevitv2.training.detection_report import write_detection_report

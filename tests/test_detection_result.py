@@ -6,13 +6,13 @@ import pytest
 from coco_scores import by_pycocotools, defined, moved, random_images
 from PIL import Image
 
-from mobilevitv2.annotations import Boxes
 from mobilevitv2.collect import Found
-from mobilevitv2.detection_scores import DetectionScores
 from mobilevitv2.detections import Detections
 from mobilevitv2.outputs import Outputs
 from mobilevitv2.predictions import DetectedObject, Detection, distinct_colours
 from mobilevitv2.predictions.boxed import with_boxes
+from mobilevitv2.scores.detection import DetectionScores
+from mobilevitv2.scores.truth import Boxes
 
 NAMES = ["RBC", "WBC", "Blutplättchen"]
 RED, BLUE, BLACK, YELLOW = (255, 0, 0), (0, 0, 255), (0, 0, 0), (255, 255, 0)

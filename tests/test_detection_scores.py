@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from coco_scores import Images, by_pycocotools, defined, moved, random_images
 
-from mobilevitv2 import detection_matching
-from mobilevitv2.annotations import Boxes
-from mobilevitv2.detection_matching import RANGES, overlaps
-from mobilevitv2.detection_scores import RECALLS, DetectionScores
 from mobilevitv2.detections import Detections
+from mobilevitv2.scores import matching
+from mobilevitv2.scores.detection import RECALLS, DetectionScores
+from mobilevitv2.scores.matching import RANGES, overlaps
+from mobilevitv2.scores.truth import Boxes
 
 SEEDS = range(80)
 CELLS = ["RBC", "WBC", "Platelets"]
@@ -105,9 +105,9 @@ MUTANTS: dict[str, Change] = {
     ),
     "of equal overlaps the first": lambda f, t: (f, t.some(np.arange(len(t.labels))[::-1])),
 }
-choose = detection_matching._choose
+choose = matching._choose
 CHANGED = {
-    "more than, not at least": ("IOUS", np.nextafter(detection_matching.IOUS, 1)),
+    "more than, not at least": ("IOUS", np.nextafter(matching.IOUS, 1)),
     "overlap with a crowd is as with others": (
         "overlaps",
         lambda boxes, truth: overlaps(boxes, truth._replace(ignored=np.zeros_like(truth.ignored))),
@@ -124,7 +124,7 @@ CHANGED = {
 @pytest.mark.parametrize("name", [*MUTANTS, *CHANGED])
 def test_the_comparison_catches_other_rules(monkeypatch, name):
     if name in CHANGED:
-        monkeypatch.setattr(detection_matching, *CHANGED[name])
+        monkeypatch.setattr(matching, *CHANGED[name])
     change = MUTANTS.get(name, lambda f, t: (f, t))
     for seed in SEEDS:
         images, classes = random_images(seed)

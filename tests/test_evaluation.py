@@ -5,11 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from page import Page
 from PIL import Image
 from scipy.stats import binomtest
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
+    f1_score,
     precision_recall_fscore_support,
 )
 from tiny import (
@@ -17,6 +19,7 @@ from tiny import (
     colour_model,
     colour_predictor,
     model_of,
+    picture,
     processor,
     save_bundle,
     save_images,
@@ -212,8 +215,30 @@ def test_the_result_is_plain_json_and_a_report_can_be_had(predictor, images, tmp
         report=tmp_path / "page",
         progress=lambda *counts: done.append(counts),
     )
-    assert json.loads(json.dumps(result.to_dict()))["orders"]["better"] in ("rgb", "bgr", None)
+    orders = json.loads(json.dumps(result.to_dict()))["orders"]
+    alone = orders["only_right"]
+    chance = binomtest(alone["rgb"], sum(alone.values())).pvalue
+    assert orders["better"] == ("rgb" if chance < 0.05 and alone["rgb"] > alone["bgr"] else None)
     assert done[-1] == (15, 15)
     page = (tmp_path / "page" / "report.html").read_text()
     assert f"{100 * result.accuracy:.1f} %" in page
     assert page.count("data:image/jpeg") == 3  # a picture for each mistake
+
+
+def test_a_class_that_is_predicted_but_never_true_counts_alike_on_the_page_and_in_the_result(
+    predictor, tmp_path
+):
+    data = save_images(tmp_path / "data", 3, wrong=1)  # a green one shows red
+    told = zip(*plain_answers(model_of(predictor), data), strict=True)
+    truth, answers = zip(*(pair for pair in told if pair[0] != "red"), strict=True)
+    for path in (data / "red").iterdir():  # damaged, which shows when they are decoded
+        picture("red").save(path.with_suffix(".jpg"))
+        path.unlink()
+        jpeg = path.with_suffix(".jpg").read_bytes()
+        path.with_suffix(".jpg").write_bytes(jpeg[:700])
+    result = evaluate(predictor, data, report=tmp_path / "page")
+    wanted = f1_score(truth, answers, average="macro")
+    assert set(answers) - set(truth) == {"red"}
+    assert result.macro_f1 == pytest.approx(wanted)
+    texts = Page((tmp_path / "page" / "report.html").read_text()).texts
+    assert texts[texts.index("macro F1") + 1] == f"{100 * wanted:.1f} %"

@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from mobilevitv2.cli import app
 from mobilevitv2.deploy import export, form, request
 from mobilevitv2.deploy.compare import Comparison, Figures
 from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ExportError, ImageError
+from mobilevitv2.info import describe
 from mobilevitv2.runtime import open_runtime
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -142,7 +144,7 @@ def test_the_record_travels_in_the_file(bundle, file):
     assert record.task == "classification"
     assert record.open_processor() == Predictor(bundle).processor
     assert len(record.weights) == 64
-    assert record.versions["torch"] == torch.__version__.split("+")[0] or record.versions["torch"]
+    assert record.versions["torch"].split("+")[0] == torch.__version__.split("+")[0]
     beside = json.loads(Path(f"{file}.verified.json").read_text())
     assert beside["checks"][0]["passed"]
 
@@ -222,6 +224,8 @@ def test_what_exists_is_not_overwritten(bundle, tmp_path):
         ({"to": "onnx", "image_size": 16}, "needs at least 32 px"),
         ({"to": "onnx", "batch": 0}, "batch is 0"),
         ({"to": "onnx", "opset": 9}, "opset is 9"),
+        ({"to": "torch", "opset": 17, "out": "model.pt2"}, "torch.export has no opset"),
+        ({"to": "onnx", "top_k": 3}, "top_k is for output top_k, and this one is logits"),
         ({"to": "onnx", "out": "model.bin"}, "ends in .onnx"),
     ],
     ids=str,
@@ -326,3 +330,33 @@ def test_a_classifier_that_does_not_crop_is_given_a_crop_and_not_stretched(tmp_p
     made = result.record.open_processor()
     assert made.do_center_crop
     assert made.size == {"shortest_edge": SIZE}
+
+
+def test_info_knows_of_an_exported_file_what_predict_knows_without_torch(file, bundle):
+    script = (
+        "import sys; sys.modules['torch'] = None; from mobilevitv2.cli import app\n"
+        f"app(['info', {str(file)!r}, '--json'], standalone_mode=False)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    assert (found["task"], found["labels"]) == ("classification", CLASSES)
+    assert (found["image_size"], found["sizes"]) == ([64, 64], [[64, 64]])
+    assert (found["input"], found["output"], found["batch"]) == ("float", "logits", None)
+    assert found["channel_order"] == Predictor(bundle, device="cpu").processor.channel_order
+    assert found["file_bytes"] == file.stat().st_size
+
+
+def test_info_takes_the_folder_of_a_web_export_and_refuses_what_has_no_record(file, tmp_path):
+    (tmp_path / "web").mkdir()
+    shutil.copy(file, tmp_path / "web" / "model.onnx")
+    shown = CliRunner().invoke(app, ["info", str(tmp_path / "web")], env={"COLUMNS": "200"})
+    assert "64 x 64 px, RGB" in shown.stdout
+    assert "float, batch any, 64x64 px" in shown.stdout
+    assert all(name in shown.stdout for name in CLASSES)
+    stripped = onnx.load(file)
+    del stripped.metadata_props[:]
+    onnx.save(stripped, tmp_path / "stripped.onnx")
+    with pytest.raises(CheckpointError, match="has no record"):
+        describe(tmp_path / "stripped.onnx")
+    with pytest.raises(FileNotFoundError):
+        describe(tmp_path / "none.onnx")

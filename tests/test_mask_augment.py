@@ -196,24 +196,6 @@ def test_sizes_are_drawn_from_the_whole_range():
     assert 1.9 < max(scales) < 2.1
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"crop_scale": (0.2, 1)},
-        {"crop_ratio": (0.5, 2)},
-        {"shift": 0.1},
-        {"zoom": 0.1},
-        {"randaugment_ops": 2},
-        {"random_erasing": 0.1},
-        {"mixup": 0.2},
-        {"cutmix": 1.0},
-    ],
-)
-def test_what_is_not_done_to_masks_is_refused(changes):
-    with pytest.raises(ConfigError, match=f"{next(iter(changes))} is .*resize_range is what crops"):
-        MaskAugment(Recipe().with_(**changes), SIZE)
-
-
 def test_the_shipped_recipe_augments_real_street_scenes(shared_data):
     data = open_segmentation(shared_data / "camvid")
     recipe = Recipe.load("segmentation")

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR
 
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.training import Recipe, networks
-from mobilevitv2.training.schedule import learning_rate
+from mobilevitv2.training.schedule import learning_rate, make_optimizer
 
 
 @pytest.mark.parametrize("name", Recipe.shipped())
@@ -82,3 +82,82 @@ def test_the_learning_rate_is_that_of_torch_schedulers(warmup):
         warm_optimizer.step()
         cosine.step()
         linear.step()
+
+
+TASKS = ("classification", "segmentation", "detection")
+OWN = {  # a value that says something, and the tasks to which it does
+    "segmentation_head": ("pspnet", "segmentation"),
+    "head_channels": (64, "segmentation"),
+    "output_stride": (8, "segmentation"),
+    "auxiliary_loss": (0.1, "segmentation"),
+    "class_balance": (0.5, "segmentation"),
+    "resize_range": ((0.5, 1.5), "segmentation"),
+    "class_share": (0.5, "segmentation"),
+    "blur": (0.5, "segmentation"),
+    "box_crop": (0.5, "detection"),
+    "photometric": (0.5, "segmentation and detection"),
+    "rotate": (10, "classification and segmentation"),
+    "label_smoothing": (0.1, "classification and segmentation"),
+    "crop_scale": ((0.2, 1), "classification"),
+    "crop_ratio": ((0.5, 2), "classification"),
+    "shift": (0.1, "classification"),
+    "zoom": (0.1, "classification"),
+    "randaugment_ops": (2, "classification"),
+    "randaugment_magnitude": (3, "classification"),
+    "random_erasing": (0.1, "classification"),
+    "mixup": (0.2, "classification"),
+    "cutmix": (1.0, "classification"),
+    "mix_prob": (0.5, "classification"),
+}
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_setting_that_means_nothing_to_a_task_is_refused_and_its_own_tasks_are_named(name):
+    value, tasks = OWN[name]
+    recipe = Recipe().with_(**{name: value})
+    for task in TASKS:
+        if task in tasks:
+            recipe.check_for(task, [name])
+        else:
+            with pytest.raises(
+                ConfigError, match=f"{name} is .* setting for {tasks}, and .* {task}"
+            ):
+                recipe.check_for(task)
+
+
+def test_a_head_asked_for_is_refused_even_as_it_usually_is_but_what_is_off_is_not():
+    with pytest.raises(ConfigError, match=r"output_stride is 16, but .* segmentation"):
+        Recipe(output_stride=16).check_for("classification", ["output_stride"])
+    Recipe(blur=0).check_for("classification", ["blur"])
+    for name, task in zip(("default", "segmentation", "detection"), TASKS, strict=True):
+        Recipe.load(name).check_for(task)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "enough"),
+    [
+        ("momentum", 0.5, {"optimizer": "sgd"}),
+        ("min_lr", 1e-4, {"schedule": "cosine"}),
+        ("warmup_lr", 1e-4, {"warmup": 2}),
+        ("class_share", 0.5, {"resize_range": [0.5, 1.5]}),
+        ("randaugment_magnitude", 3, {"randaugment_ops": 1}),
+        ("mix_prob", 0.5, {"cutmix": 1.0}),
+    ],
+)
+def test_a_setting_without_effect_says_what_would_give_it_one(tmp_path, name, value, enough):
+    plain = Recipe(schedule="constant", warmup=0)
+    with pytest.raises(ConfigError, match=f"{name} is .*no effect without .*{next(iter(enough))}"):
+        Recipe.load(plain, **{name: value})
+    recipe = Recipe.load(plain, **{name: value}, **enough)
+    off = {key: getattr(plain, key) for key in enough}
+    (tmp_path / "r.yaml").write_text(recipe.with_(**off).to_yaml())
+    Recipe.load(tmp_path / "r.yaml")  # a run's own recipe holds what is off as well
+    Recipe.load(recipe, **off)  # what a recipe has beside the one that is turned off
+    (tmp_path / "part.yaml").write_text(f"{name}: {value}\nschedule: constant\nwarmup: 0\n")
+    with pytest.raises(ConfigError, match="no effect without"):
+        Recipe.load(tmp_path / "part.yaml")
+
+
+def test_a_network_without_a_backbone_of_ours_has_no_rate_for_it():
+    with pytest.raises(ConfigError, match=r"backbone_lr is 0\.1, but a Linear has no backbone"):
+        make_optimizer(nn.Linear(2, 2), Recipe(backbone_lr=0.1))

@@ -33,7 +33,7 @@ SETTINGS: dict[str, Any] = {
 
 # The server imports once and never trains, so its children start in no time and are safe to fork.
 processes = multiprocessing.get_context("forkserver")
-processes.set_forkserver_preload(["mobilevitv2.training.run", "lightning.pytorch", "torchmetrics"])
+processes.set_forkserver_preload(["mobilevitv2.training.run", "lightning.pytorch"])
 
 
 def child(data: Path, out: Path, resume: bool, tricks: dict) -> None:

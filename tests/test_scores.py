@@ -9,7 +9,7 @@ from PIL import Image
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.segmentation import MeanIoU
 
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 
 CLASSES = 7
 Masks = list[tuple[np.ndarray, np.ndarray]]  # predicted and true

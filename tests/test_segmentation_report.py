@@ -9,7 +9,7 @@ from PIL import Image
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from mobilevitv2.predictions import distinct_colours
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.training import charts
 from mobilevitv2.training.page import telling_examples
 from mobilevitv2.training.panels import Example, panels

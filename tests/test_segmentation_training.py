@@ -21,7 +21,7 @@ from mobilevitv2 import (
 )
 from mobilevitv2.data import open_segmentation
 from mobilevitv2.errors import ConfigError, DataError
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.training import Recipe, train
 from mobilevitv2.training.schedule import make_optimizer
 from mobilevitv2.training.segmentation import SegmentationTask, class_weights
@@ -126,12 +126,23 @@ def test_class_weights_make_rare_classes_count_as_much():
 def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
     with pytest.raises(ConfigError, match="batch_size is 1"):
         train(data, out=tmp_path / "run", quiet=True, **quick(batch_size=1))
-    with pytest.raises(ConfigError, match=r"mixup is 0\.2, but masks are not augmented so"):
+    with pytest.raises(ConfigError, match=r"mixup is 0\.2, .* for classification, and this is seg"):
         train(data, out=tmp_path / "run", quiet=True, **quick(mixup=0.2))
-    with pytest.raises(ConfigError, match=r"blur is 0\.5, which is for data with masks or boxes"):
+    with pytest.raises(ConfigError, match=r"blur is 0\.5, but it is a setting for segmentation"):
         train("digits", out=tmp_path / "run", quiet=True, blur=0.5)
     with pytest.raises(DataError, match="are about masks"):
         train("digits", out=tmp_path / "run", quiet=True, ignore=3)
+    with pytest.raises(DataError, match=r"ignore, .* said when .* is opened"):
+        train(open_segmentation(data), out=tmp_path / "run", quiet=True, ignore=3)
+    with pytest.raises(DataError, match=r"task is classify, but .* opened to segment"):
+        train(open_segmentation(data), out=tmp_path / "run", quiet=True, task="classify")
+
+
+def test_settings_of_a_head_are_refused_where_the_models_own_is_kept(run, data, tmp_path):
+    how: dict[str, Any] = {"model": run.out, "out": tmp_path / "run", "quiet": True}
+    for setting in ({"head_channels": 24}, {"output_stride": 8}, {"segmentation_head": "pspnet"}):
+        with pytest.raises(ConfigError, match="keeps its own head"):
+            train(data, **how, **quick(**setting))
 
 
 def test_a_run_goes_on_with_its_own_classes_only(run, data, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from shapes import CLASSES, COLOURS, scene, trained
+from shapes import CLASSES, COLOURS, save_scenes, scene, trained
 from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor, Segmentation, evaluate
@@ -17,7 +17,7 @@ from mobilevitv2.data import open_segmentation
 from mobilevitv2.deploy import export
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.label_maps import label_map, nearest
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.views import Views, starts
 
 
@@ -168,6 +168,22 @@ def test_what_is_for_segmenters_only_is_refused_for_classifiers():
             colour_predictor(**how)
 
 
+def test_what_is_for_another_task_is_refused(predictor, data):
+    image = scene(0)[0]
+    options: dict[str, Any] = {"classification": {"top_k": 3}, "detection": {"threshold": 0.5}}
+    for task, how in options.items():
+        said = f"is for {task}, and this model is for segmentation"
+        for ask in (
+            lambda how=how: Predictor(predictor.source, **how),
+            lambda how=how: predictor(image, **how),
+            lambda how=how: list(predictor.stream([image], **how)),
+        ):
+            with pytest.raises(ConfigError, match=said):
+                ask()
+    with pytest.raises(ConfigError, match="threshold is for detection"):
+        evaluate(predictor.source, data, threshold=0.5)
+
+
 def test_the_command_writes_drawings_masks_and_shares(bundle, data, tmp_path):
     paths = sorted((data / "val").glob("*.png"))
     command = ["predict", str(bundle), *map(str, paths), "--json"]
@@ -241,6 +257,29 @@ def test_evaluation_counts_at_the_size_of_the_masks(bundle, data, tmp_path):
     assert f"{100 * result.miou:.1f} %" in (tmp_path / "report" / "report.html").read_text()
 
 
+def test_the_command_keeps_no_more_than_two_batches_of_four_whole_images(
+    bundle, tmp_path, monkeypatch
+):
+    data, ahead = save_scenes(tmp_path / "data", 1, 16), []
+
+    def counted(predictor, source, real=Predictor.prepare):
+        ahead.append(source)
+        return real(predictor, source)
+
+    def taken(scores, *masks, real=SegmentationScores.update_with):
+        most.append(len(ahead))
+        ahead.pop()
+        return real(scores, *masks)
+
+    most: list[int] = []
+    monkeypatch.setattr(Predictor, "prepare", counted)
+    monkeypatch.setattr(SegmentationScores, "update_with", taken)
+    done = CliRunner().invoke(app, ["evaluate", str(bundle), str(data), "--split", "val"])
+    assert done.exit_code == 0, done.output
+    assert len(most) == 16
+    assert max(most) <= 8
+
+
 def test_classes_meet_by_name_not_by_number(bundle, data, tmp_path):
     """The same masks under other numbers, and a classes.txt that says so."""
     import shutil
@@ -273,6 +312,10 @@ def test_ignoring_class_0_is_heard(bundle, data):
 def test_a_predictor_that_is_made_already_has_its_way_to_look(predictor, data):
     with pytest.raises(ConfigError, match="said when the Predictor is made"):
         evaluate(predictor, data, flip=True)
+    with pytest.raises(ConfigError, match="said when the Predictor is made"):
+        evaluate(predictor, data, threshold=0.5)
+    with pytest.raises(DataError, match=r"ignore, .* said when .* is opened"):
+        evaluate(predictor, open_segmentation(data), ignore=0)
 
 
 def test_the_wrong_kind_of_data_or_of_question_is_refused(bundle, data, tmp_path):

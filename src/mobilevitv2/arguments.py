@@ -84,7 +84,10 @@ Window = Annotated[
     ),
 ]
 Threshold = Annotated[
-    float, typer.Option(min=0, max=1, help="Detectors: least score of a box that is shown.")
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Detectors: least score of a box that is shown. [dim]Default: 0.3[/]"
+    ),
 ]
 SeenAt = Annotated[
     int | None, typer.Option(help="Segmenters: short side at which images are seen, in px.")

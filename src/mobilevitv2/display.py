@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from mobilevitv2.benchmark import Benchmark
     from mobilevitv2.deploy import Export
     from mobilevitv2.deploy.compare import Comparison
-    from mobilevitv2.info import ModelInfo
+    from mobilevitv2.info import ExportInfo, ModelInfo
     from mobilevitv2.precision_choice import PrecisionFigures
+    from mobilevitv2.runtime.record import Record
     from mobilevitv2.training import TrainingResult
 
 BAR = 24  # letters that a score of 1 fills
@@ -141,21 +142,36 @@ def _pairs_of(result: Classification | Segmentation) -> list[tuple[str, float]]:
     return list(zip(result.labels, result.scores, strict=True))
 
 
-def model_info(info: "ModelInfo") -> RenderableType:
+def model_info(info: "ModelInfo | ExportInfo") -> RenderableType:
     """A model in figures."""
+    from mobilevitv2.info import ModelInfo
+
     height, width = info.image_size
     labels = ", ".join(info.labels[:MOST_LABELS])
     if len(info.labels) > MOST_LABELS:
         labels += f", and {len(info.labels) - MOST_LABELS:,} more (--json lists all)"
+    order = info.channel_order.upper()
+    if isinstance(info, ModelInfo):
+        own = {
+            "width": f"{info.width:g}",
+            "parameters": f"{info.parameters:,}",
+            "MACs": f"{info.macs / 1e6:,.0f} million an image",
+            "image": f"{height} x {width} px, {order}",
+            "layout": info.layout,
+        }
+    else:
+        own = {
+            "image": f"{height} x {width} px, {order}",
+            **_inputs_and_outputs(info),
+            "made for": info.target,
+            "made by": ", ".join(f"{name} {v}" for name, v in info.versions.items()),
+            "weights": info.weights,
+        }
     return _facts(
         {
             "model": info.source,
             "task": info.task,
-            "width": f"{info.width:g}",
-            "parameters": f"{info.parameters:,}",
-            "MACs": f"{info.macs / 1e6:,.0f} million an image",
-            "image": f"{height} x {width} px, {info.channel_order.upper()}",
-            "layout": info.layout,
+            **own,
             "file": f"{info.file} ({info.file_bytes / 1e6:,.1f} MB)",
             "runs in": info.runs_in,
             "classes": f"{info.classes:,}",
@@ -164,15 +180,20 @@ def model_info(info: "ModelInfo") -> RenderableType:
     )
 
 
-def exported(result: "Export") -> RenderableType:
-    """A file, and how it compared with its model."""
-    record = result.record
+def _inputs_and_outputs(record: "Record | ExportInfo") -> dict[str, str]:
     sizes = ", ".join(f"{h}x{w}" for h, w in record.sizes or []) or "multiples of 32"
-    facts = {
-        "file": f"{result.path} ({result.bytes / 1e6:,.1f} MB)",
+    return {
         "input": f"{record.input}, batch {record.batch or 'any'}, {sizes} px",
         "output": record.output if record.top_k is None else f"the {record.top_k} best classes",
         "precision": record.precision,
+    }
+
+
+def exported(result: "Export") -> RenderableType:
+    """A file, and how it compared with its model."""
+    facts = {
+        "file": f"{result.path} ({result.bytes / 1e6:,.1f} MB)",
+        **_inputs_and_outputs(result.record),
         "checked on": result.checked_on,
     }
     checks = [f"same answer: {check}" for check in result.checks]

@@ -1,9 +1,11 @@
 """An exported file as `Predictor` uses it: prepared pixels in; logits, classes or boxes out."""
 
+import math
 from pathlib import Path
 
 import numpy as np
 
+from mobilevitv2.detections import OVERLAP
 from mobilevitv2.errors import CheckpointError, ImageError
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import open_runtime
@@ -59,6 +61,11 @@ class ExportedNetwork:
         """The names of the classes, in the order of the logits."""
         return self.record.labels
 
+    @property
+    def overlap(self) -> float:
+        """Of two boxes of a class that overlap by more, `detect` is to keep the better one."""
+        return math.inf if self.record.output == "detections" else OVERLAP
+
     def open_processor(self) -> MobileViTImageProcessor:
         """How images are prepared for `__call__`."""
         processor = self.record.open_processor()
@@ -75,7 +82,8 @@ class ExportedNetwork:
         Of a detector [B, anchors, 4 + 1 + classes]: centre x, centre y, width, height in parts of
         the image, then the logits with the background first. Where the file gives scores, these are
         their logarithms; where it gives detections, they stand in place of the anchors, and what is
-        not there is background. `detect` makes the same detections of all three.
+        not there is background. `detect` makes the same detections of all three; those of the
+        last are left by suppression already; see `overlap`.
 
         Raises ImageError for a size that the file was not made for.
         """

@@ -1,20 +1,20 @@
-"""What a checkpoint is, without running it on an image: `describe`."""
+"""What a model is, without running it on an image: `describe`."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch.utils.flop_counter import FlopCounterMode
+from typing import TYPE_CHECKING, Any
 
 from mobilevitv2.bundle import bundle_of
-from mobilevitv2.checkpoint.files import find_weights
 from mobilevitv2.devices import gpu_is_here
-from mobilevitv2.errors import UnsupportedError
-from mobilevitv2.live import TaskModel, open_model, open_processor, task_of_model
+from mobilevitv2.errors import UnsupportedError, require
+from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.native import open_native
+from mobilevitv2.runtime.opening import exported_file
 from mobilevitv2.source import INDEX_SUFFIX, read_json
 from mobilevitv2.views import size_of_a_square
+
+if TYPE_CHECKING:
+    from mobilevitv2.live import TaskModel
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,49 @@ class ModelInfo:
         return asdict(self)
 
 
-def describe(source: str | Path) -> ModelInfo:
-    """Open a hub id, a folder or a weights file and say what it holds."""
+@dataclass(frozen=True)
+class ExportInfo:
+    """An exported file, by its record."""
+
+    source: str
+    task: str
+    classes: int
+    image_size: tuple[int, int]
+    """Height and width [px] that the processor makes of a square image."""
+    sizes: list[list[int]] | None
+    """Each [height, width] that goes in [px]; None: any multiples of 32."""
+    batch: int | None
+    """Images that go in at a time; None: any number."""
+    input: str
+    output: str
+    top_k: int | None
+    channel_order: str
+    precision: str
+    target: str
+    weights: str
+    """sha256 of the weights that it was made from."""
+    versions: dict[str, str]
+    file: str
+    file_bytes: int
+    runs_in: str
+    labels: list[str]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it in plain types."""
+        return asdict(self)
+
+
+def describe(source: str | Path) -> ModelInfo | ExportInfo:
+    """Open whatever `Predictor` opens, and say what it holds; of an exported file its record.
+
+    Raises CheckpointError, ConfigError, FileNotFoundError, or ImportError with what to install.
+    """
+    if (file := exported_file(source)) is not None:
+        return _describe_export(source, file)
+    require("torch", extra="torch")
+    from mobilevitv2.checkpoint.files import find_weights
+    from mobilevitv2.live import open_model, open_processor, task_of_model
+
     source = bundle_of(source)
     model = open_model(source)
     processor = open_processor(source, model)
@@ -67,8 +108,30 @@ def describe(source: str | Path) -> ModelInfo:
     )
 
 
-def count_macs(model: TaskModel, image_size: tuple[int, int]) -> int:
+def _describe_export(source: str | Path, file: Path) -> ExportInfo:
+    network = ExportedNetwork(source)
+    record, processor = network.record, network.open_processor()
+    same = ("task", "sizes", "batch", "input", "output", "top_k", "precision", "target", "weights")
+    weights = file.with_suffix(".bin")  # beside OpenVINO's .xml
+    return ExportInfo(
+        source=str(source),
+        classes=len(record.labels),
+        image_size=size_of_a_square(processor),
+        channel_order=processor.channel_order,
+        file=str(file),
+        file_bytes=file.stat().st_size + (weights.stat().st_size if file.suffix == ".xml" else 0),
+        runs_in=network.runs_in,
+        versions=record.versions,
+        labels=record.labels,
+        **{name: getattr(record, name) for name in same},
+    )
+
+
+def count_macs(model: "TaskModel", image_size: tuple[int, int]) -> int:
     """For one image of (height, width) px; the model's weights end on the meta device."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
     image = torch.empty(1, model.config.num_channels, *image_size, device="meta")
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model.to("meta")(image)

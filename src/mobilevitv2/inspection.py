@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.annotations import BoxedSample
 from mobilevitv2.class_names import Colour
 from mobilevitv2.contact_sheet import SIDE, Tile, fitting, write_sheet
 from mobilevitv2.data import ClassificationData, Data, DetectionData, SegmentationData
@@ -17,6 +16,7 @@ from mobilevitv2.errors import DataError, ImageError
 from mobilevitv2.images import load_image
 from mobilevitv2.predictions.boxed import with_boxes
 from mobilevitv2.predictions.colours import distinct_colours, overlay
+from mobilevitv2.scores.truth import BoxedSample
 
 VOID: Colour = (128, 128, 128)
 LEGEND = 40  # classes that are named above the pictures

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.detections import detect
+from mobilevitv2.detections import OVERLAP, detect
 from mobilevitv2.download import download, is_address
 from mobilevitv2.errors import ConfigError, ImageError
 from mobilevitv2.exported import ExportedNetwork
@@ -76,8 +76,8 @@ class Predictor:
         model: "TaskModel | str | Path",
         processor: MobileViTImageProcessor | None = None,
         *,
-        top_k: int = 5,
-        threshold: float = THRESHOLD,
+        top_k: int | None = None,
+        threshold: float | None = None,
         batch_size: int | None = None,
         requests: int = 1,
         channel_order: ChannelOrder | None = None,
@@ -105,8 +105,8 @@ class Predictor:
         says nothing, as is usual where weights of this layout come from; `channel_order` overrules
         either. `requests` batches are computed at a time, where the runtime takes several.
 
-        Of a classifier the `top_k` best classes are named; of a detector what has a score above
-        `threshold`, in [0, 1].
+        Of a classifier the `top_k` best classes are named, by default 5; of a detector what has a
+        score above `threshold`, in [0, 1], by default 0.3.
 
         For segmenters only: `image_size` is another short side to see images at [px]; `flip`
         averages with the mirrored image; `window` sees an image that is then larger than it through
@@ -117,7 +117,7 @@ class Predictor:
         for name, value in (("top_k", top_k), ("batch_size", batch_size), ("requests", requests)):
             if value is not None and value < 1:
                 raise ValueError(f"{name} is at least 1, not {value}.")
-        if not 0 <= threshold <= 1:
+        if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold is {threshold}; a score of 0 to 1 is wanted.")
         self.network, processor, self.source = open_network(
             model,
@@ -127,6 +127,7 @@ class Predictor:
             threads=threads,
             precision=precision,
         )
+        self._check_for_task(top_k, threshold)
         if channel_order is not None:
             processor = replace(processor, do_flip_channel_order=channel_order == "bgr")
         self.views = None
@@ -138,10 +139,16 @@ class Predictor:
         elif image_size is not None or flip or window is not None:
             raise ConfigError("image_size, flip and window are for models that name every pixel.")
         self.processor = processor
-        self.top_k = top_k
-        self.threshold = threshold
+        self.top_k = 5 if top_k is None else top_k
+        self.threshold = THRESHOLD if threshold is None else threshold
         self.batch_size = batch_size or (4 if self.views else 16)
         self.requests = requests
+
+    def _check_for_task(self, top_k: int | None, threshold: float | None) -> None:
+        given = {"top_k": (top_k, "classification"), "threshold": (threshold, "detection")}
+        for name, (value, task) in given.items():
+            if value is not None and self.task != task:
+                raise ConfigError(f"{name} is for {task}, and this model is for {self.task}.")
 
     def _check_views(self, averaged: bool) -> None:
         gives_classes = (
@@ -205,16 +212,18 @@ class Predictor:
         *,
         top_k: int | None = None,
         threshold: float | None = None,
+        batch_size: int | None = None,
     ) -> Iterator[Result | Unreadable]:
         """A result for each image, in order, while threads read the next batch.
 
         An image that can't be read gives an `Unreadable` in its place. `images` is consumed as
         needed, one batch ahead.
         """
+        self._check_for_task(top_k, threshold)
         top_k = self.top_k if top_k is None else top_k
         threshold = self.threshold if threshold is None else threshold
         id2label = dict(enumerate(self.classes))
-        for batch, computed in self._computed(self.read_ahead(images)):
+        for batch, computed in self._computed(self.read_ahead(images, batch_size=batch_size)):
             logits = iter(computed)
             for item in batch:
                 if isinstance(item, Unreadable):
@@ -231,8 +240,17 @@ class Predictor:
         threshold: float,
     ) -> Result:
         if self.task == "detection":
+            overlap = OVERLAP
+            if isinstance(self.network, ExportedNetwork):
+                overlap = self.network.overlap
             return Detection.of(
-                detect(logits[:, 4:], logits[:, :4], item.size, threshold=threshold),
+                detect(
+                    logits[:, 4:],
+                    logits[:, :4],
+                    item.size,
+                    threshold=threshold,
+                    nms_threshold=overlap,
+                ),
                 classes=list(id2label.values()),
                 size=item.size,
                 colours=self.colours,

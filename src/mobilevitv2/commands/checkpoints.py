@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 import typer
 
 from mobilevitv2.arguments import (
+    AnyModel,
     Json,
     Model,
     Overwrite,
 )
 
 
-def info(model: Model, json_: Json = False) -> None:
+def info(model: AnyModel, json_: Json = False) -> None:
     """Say what a model is.
 
     mobilevitv2 info runs/flowers

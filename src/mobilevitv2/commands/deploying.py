@@ -54,8 +54,12 @@ def export(
             "detectors scores and boxes of all anchors, or detections after suppression."
         ),
     ] = "logits",
-    top_k: Annotated[int, typer.Option(min=1, help="How many classes top_k gives.")] = 5,
-    opset: Annotated[int, typer.Option(help="Of ONNX, 17 to 21.")] = 20,
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="How many classes top_k gives. [dim]Default: 5[/]")
+    ] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="Of ONNX, 17 to 21. [dim]Default: 20[/]")
+    ] = None,
     images: Annotated[Path | None, typer.Option(help="A folder of images to verify on.")] = None,
     json_: Json = False,
     overwrite: Overwrite = False,

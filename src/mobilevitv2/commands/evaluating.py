@@ -33,7 +33,10 @@ def evaluate(
         Literal["auto", "train", "val", "test", "all"],
         typer.Option(help="auto: test, else val, else what the model was not trained on."),
     ] = "auto",
-    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 32,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at a time. [dim]Default: 16; of segmenters 4[/]"),
+    ] = None,
     channel_order: Annotated[
         list[str] | None,
         typer.Option(metavar="rgb|bgr", help="Feed this order; with both (rgb bgr), compare."),
@@ -48,7 +51,7 @@ def evaluate(
             "pycocotools wants them."
         ),
     ] = None,
-    threshold: Threshold = 0.3,
+    threshold: Threshold = None,
     flip: Flip = False,
     window: Window = None,
     image_size: SeenAt = None,

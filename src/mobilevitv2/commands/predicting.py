@@ -33,7 +33,10 @@ def predict(
             "image on standard input; or one video file, or the number of a camera, as 0.",
         ),
     ],
-    top_k: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
+    top_k: Annotated[
+        int | None,
+        typer.Option(min=1, help="Classifiers: classes to name for each image. [dim]Default: 5[/]"),
+    ] = None,
     batch_size: Annotated[
         int | None, typer.Option(min=1, help="Images at a time. [dim]16; of segmenters 4[/]")
     ] = None,
@@ -58,7 +61,7 @@ def predict(
             "file is called by, or else they are counted from 1; evaluate --coco has the data's."
         ),
     ] = None,
-    threshold: Threshold = 0.3,
+    threshold: Threshold = None,
     flip: Flip = False,
     window: Window = None,
     image_size: SeenAt = None,
@@ -102,7 +105,7 @@ def predict(
         flip=flip,
         window=window,
     )
-    write = display.csv_writer(predictor.task, predictor.classes, top_k) if csv_ else None
+    write = display.csv_writer(predictor.task, predictor.classes, predictor.top_k) if csv_ else None
     if moving:
         _predict_frames(predictor, images[0], save, write, json_)
         return

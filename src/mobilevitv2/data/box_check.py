@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.annotations import BoxedSample, Boxes
 from mobilevitv2.data.found_boxes import Annotated, FoundBoxes
 from mobilevitv2.data.upright import Upright, read_upright
+from mobilevitv2.scores.truth import BoxedSample, Boxes
 
 LEAST = 0.1  # px: a side that is shorter is none
 ROUNDING = 0.5  # px beyond the edge that are no mistake

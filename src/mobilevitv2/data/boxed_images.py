@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.annotations import BoxedSample, Boxes
 from mobilevitv2.data.decoded import DecodedSamples, reduce_to
 from mobilevitv2.images import load_image
+from mobilevitv2.scores.truth import BoxedSample, Boxes
 
 
 class BoxedImages(DecodedSamples):

@@ -6,7 +6,6 @@ from statistics import median
 
 import numpy as np
 
-from mobilevitv2.annotations import BoxedSample, Boxes
 from mobilevitv2.data.box_check import CheckedBoxes, check_boxes
 from mobilevitv2.data.box_classes import category_ids, settle_names
 from mobilevitv2.data.box_layouts import find_box_layout, formats_of, read_boxes
@@ -16,6 +15,7 @@ from mobilevitv2.data.mask_layouts import is_segmentation
 from mobilevitv2.data.pairs import NAMED
 from mobilevitv2.data.split_names import divide
 from mobilevitv2.errors import DataError
+from mobilevitv2.scores.truth import BoxedSample, Boxes
 
 __all__ = ["BoxedSample", "Boxes", "DetectionData", "comes_split", "is_detection", "open_detection"]
 

@@ -15,7 +15,7 @@ def read_headers(paths: Sequence[Path]) -> list[tuple[int, int] | str]:
     """
     threads = min(32, 2 * (os.cpu_count() or 1))
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(_read_header, paths, chunksize=64))
+        return list(pool.map(_read_header, paths))
 
 
 def _read_header(path: Path) -> tuple[int, int] | str:

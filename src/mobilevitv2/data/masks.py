@@ -67,7 +67,7 @@ def look_at_masks(paths: Sequence[Path]) -> list[MaskLook | str]:
     """
     threads = min(32, 2 * (os.cpu_count() or 1))
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(_look_at, paths, chunksize=16))
+        return list(pool.map(_look_at, paths))
 
 
 def _look_at(path: Path) -> MaskLook | str:

@@ -65,6 +65,16 @@ def open_data(
     return open_classification(source, seed=seed)
 
 
+def check_given(data: Any, task: TaskName, **how: Any) -> None:
+    """Raises DataError where opened data is to be read otherwise, or for another task."""
+    if not isinstance(data, Data):
+        return
+    if says_something(how):
+        raise DataError(f"{', '.join(how)} are said when {data.name} is opened, and it is open.")
+    if task not in ("auto", kind_of(data)):
+        raise DataError(f"task is {task}, but {data.name} was opened to {kind_of(data)}.")
+
+
 def says_something(how: Mapping[str, Any]) -> bool:
     """Whether any of `open_data`'s arguments about labels was given; ignoring 0 is one."""
     return any(value is not None and value is not False for value in how.values())

@@ -48,7 +48,7 @@ def read_upright(paths: Sequence[Path]) -> list[Upright | str]:
     """Each image's, or the reason why it can't be read; the pixels are not decoded."""
     headers = read_headers(paths)
     with ThreadPoolExecutor() as pool:
-        turned = list(pool.map(_orientation, paths, chunksize=64))
+        turned = list(pool.map(_orientation, paths))
     found: list[Upright | str] = []
     for header, how in zip(headers, turned, strict=True):
         if isinstance(header, str):

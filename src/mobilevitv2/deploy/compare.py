@@ -82,7 +82,7 @@ def compare(
             named = [fp32.classes[i] for i in firsts[name]]
             right = float(np.mean([a == b for a, b in zip(named, labels, strict=True)]))
         if detects:
-            agreement = _same_boxes(answers["fp32"], answers[name])
+            agreement = _same_boxes(answers["fp32"], answers[name], fp32.overlap)
         else:
             agreement = float((firsts[name] == firsts["fp32"]).mean())
         found[name] = Figures(size, statistics.median(times[name]), agreement, right)
@@ -96,9 +96,9 @@ def _first_classes(answers: Sequence[np.ndarray]) -> np.ndarray:
     )
 
 
-def _same_boxes(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -> float:
+def _same_boxes(first: Sequence[np.ndarray], second: Sequence[np.ndarray], overlap: float) -> float:
     """The share of detections that both have; 1 where there are none at all."""
-    pairs = [[detections_of(a) for a in pair] for pair in zip(first, second, strict=True)]
+    pairs = [[detections_of(a, overlap) for a in pair] for pair in zip(first, second, strict=True)]
     seen = np.concatenate([has_partner(*p) for a, b in pairs for p in ((a, b), (b, a))])
     return float(seen.mean()) if len(seen) else 1.0
 

@@ -81,8 +81,8 @@ def export(
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32",
     input: Literal["float", "uint8"] = "float",
     output: Literal["logits", "top_k", "mask", "boxes", "detections"] = "logits",
-    top_k: int = 5,
-    opset: int = 20,
+    top_k: int | None = None,
+    opset: int | None = None,
     calibrate: str | Path | None = None,
     images: str | Path | None = None,
     overwrite: bool = False,
@@ -91,10 +91,11 @@ def export(
 
     `image_size` is a side, (height, width), a list of such, or "any" for all multiples of 32 px; by
     default what the processor makes, of a segmenter any size where the target can. `output` may
-    also be what is made of the logits: a classifier's top_k, a segmenter's mask, a detector's boxes
-    or detections; see `Record.output`. `batch` is a number or "any", by default any where the
-    target can, else 1. `input` uint8 is RGB pixels [B, H, W, 3], scaled in the file. int8 needs
-    `calibrate`, a folder of images like those to come. `images` is a folder to verify on.
+    also be what is made of the logits: a classifier's `top_k` best classes, by default 5, a
+    segmenter's mask, a detector's boxes or detections; see `Record.output`. `opset` is ONNX's, by
+    default 20. `batch` is a number or "any", by default any where the target can, else 1. `input`
+    uint8 is RGB pixels [B, H, W, 3], scaled in the file. int8 needs `calibrate`, a folder of images
+    like those to come. `images` is a folder to verify on.
 
     The file appears when all is done. One that answers otherwise than its model is set aside as
     `.rejected`, and ExportError says by how much. Raises FileExistsError unless `overwrite`,
@@ -103,6 +104,8 @@ def export(
     if to not in TARGETS:
         raise ConfigError(f"target is {to!r}; one of {', '.join(TARGETS)} is wanted.")
     target = TARGETS[to]
+    if images is not None and not target.runs_here:
+        raise ConfigError(f"{target.name} does not run here, so images can't verify it.")
     source = bundle_of(source)
     out = Path(out).expanduser() if out is not None else _default_name(source, target)
     _check_place(out, target, overwrite=overwrite)
@@ -238,7 +241,7 @@ def _record(
         batch=request.batch,
         input=request.input,
         output=request.output,
-        top_k=min(request.top_k, len(labels)) if request.output == "top_k" else None,
+        top_k=min(request.best, len(labels)) if request.output == "top_k" else None,
         colors=model.config.class_colors,
         precision=request.precision,
         target=to,

@@ -41,7 +41,7 @@ class ExportForm(nn.Module):
         self.takes_bytes = request.input == "uint8"
         if self.takes_bytes:
             self._prepare_in_stem(processor)
-        self.top_k = min(request.top_k, len(model.config.id2label or {}))
+        self.top_k = min(request.best, len(model.config.id2label or {}))
         self.output = request.output
         self.mask_type = torch.uint8 if len(model.config.id2label or {}) <= 256 else torch.int64
 

@@ -22,7 +22,7 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     model = to_onnx(form, request)
     if request.precision == "fp16":
         model = _to_half(model)
-    if request.opset != TRACED_OPSET:
+    if request.opset not in (None, TRACED_OPSET):
         model = to_opset(model, request.opset)
     if request.precision == "int8":
         from mobilevitv2.deploy.quantize import quantize_onnx

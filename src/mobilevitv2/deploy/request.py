@@ -34,6 +34,8 @@ class Target:
     """Its package pins another torch than the rest, so it wants an environment of its own."""
     outputs: tuple[str, ...] = ("logits", "top_k", "mask", "boxes")
     inputs: tuple[str, ...] = ("float", "uint8")
+    opsets: bool = False
+    """Whether it is written in an opset of ONNX that can be chosen."""
 
 
 OUTPUTS = {
@@ -46,7 +48,7 @@ EVERY_SIZE = ("one", "several", "any")
 TARGETS = {
     "onnx": Target(
         "ONNX", ".onnx", "onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx",
-        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION,
+        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION, opsets=True,
     ),
     "openvino": Target(
         "OpenVINO", ".xml", "openvino", ("onnx", "onnxscript", "openvino"), "openvino",
@@ -71,7 +73,7 @@ TARGETS = {
     ),
     "web": Target(
         "the web", "", "web", ("onnx", "onnxscript", "onnxruntime"), "onnx",
-        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION,
+        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION, opsets=True,
     ),
 }  # fmt: skip
 
@@ -88,8 +90,10 @@ class Request:
     precision: str = "fp32"
     input: str = "float"
     output: str = "logits"
-    top_k: int = 5
-    opset: int = 20
+    top_k: int | None = None
+    """How many classes an output of top_k gives; None: 5."""
+    opset: int | None = None
+    """None: 20."""
     calibration: list[Any] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -115,8 +119,17 @@ class Request:
             raise ConfigError(f"batch is {self.batch}; at least 1 is wanted.")
         if self.batch is None and not target.any_batch:
             raise ConfigError(f"{target.name} takes a fixed number of images; give batch.")
-        if self.opset not in range(17, 22):
+        if self.top_k is not None and self.output != "top_k":
+            raise ConfigError(f"top_k is for output top_k, and this one is {self.output}.")
+        if self.opset is not None and not target.opsets:
+            raise ConfigError(f"{target.name} has no opset. Leave it out.")
+        if self.opset not in (None, *range(17, 22)):
             raise ConfigError(f"opset is {self.opset}; 17 to 21 is wanted.")
+
+    @property
+    def best(self) -> int:
+        """Classes that an output of top_k gives, where there are so many."""
+        return 5 if self.top_k is None else self.top_k
 
     @property
     def example_size(self) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from mobilevitv2.evaluation.classification import (
 from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation, evaluate_detector
 from mobilevitv2.evaluation.segmentation import SegmentationEvaluation, evaluate_segmenter
 from mobilevitv2.networks import RuntimeName
-from mobilevitv2.predictor import THRESHOLD, ChannelOrder, Predictor
+from mobilevitv2.predictor import ChannelOrder, Predictor
 from mobilevitv2.runtime.opening import Precision
 
 __all__ = [
@@ -44,7 +44,7 @@ def evaluate(
     report: str | Path | None = None,
     coco: str | Path | None = None,
     progress: Progress | None = None,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     flip: bool = False,
     window: int | None = None,
     image_size: int | None = None,
@@ -78,6 +78,8 @@ def evaluate(
             raise ConfigError("flip, window and image_size are said when the Predictor is made.")
         if threads is not None or runtime != "auto" or precision != "auto":
             raise ConfigError("threads, runtime and precision are said when the Predictor is made.")
+        if threshold is not None:
+            raise ConfigError("threshold is said when the Predictor is made.")
     else:
         predictor = Predictor(
             source,
@@ -96,15 +98,9 @@ def evaluate(
         raise ConfigError(f"coco is for detectors, and this model is for {predictor.task}.")
     if predictor.task != "classification" and channel_orders:
         raise ConfigError("channel orders are compared for classifiers only.")
+    shown: dict[str, Any] = {"batch_size": batch_size, "report": report, "progress": progress}
     if predictor.task == "detection":
-        return evaluate_detector(predictor, chosen, report=report, coco=coco, progress=progress)
+        return evaluate_detector(predictor, chosen, coco=coco, **shown)
     if predictor.task == "segmentation":
-        return evaluate_segmenter(predictor, chosen, report=report, progress=progress)
-    return evaluate_classifier(
-        predictor,
-        chosen,
-        batch_size=batch_size,
-        channel_orders=channel_orders,
-        report=report,
-        progress=progress,
-    )
+        return evaluate_segmenter(predictor, chosen, **shown)
+    return evaluate_classifier(predictor, chosen, channel_orders=channel_orders, **shown)

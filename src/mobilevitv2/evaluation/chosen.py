@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mobilevitv2.data import Data, TaskName, kind_of, open_data
-from mobilevitv2.data.opening import comes_split, says_something
+from mobilevitv2.data.opening import check_given, comes_split, says_something
 from mobilevitv2.errors import DataError
 
 Split = Literal["auto", "train", "val", "test", "all"]
@@ -45,6 +45,7 @@ def choose(
     """The samples to measure the model of `source` on; `how` says what masks and boxes mean."""
     if split not in get_args(Split):
         raise ValueError(f"split is {split!r}; one of {', '.join(get_args(Split))} is wanted.")
+    check_given(data, "auto", **how)
     held_out = True
     if isinstance(data, Data):
         opened = data

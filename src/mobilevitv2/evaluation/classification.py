@@ -1,26 +1,26 @@
 """How often a classifier is right."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
-import torch
 
 from mobilevitv2.data import Sample
-from mobilevitv2.errors import DataError, require
+from mobilevitv2.errors import DataError
 from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
 from mobilevitv2.images import load_image
 from mobilevitv2.predictor import ChannelOrder, Predictor, Prepared, Unreadable
+from mobilevitv2.scores.classification import ClassificationScores, sign_test
 
 DOUBT = 0.05  # differences that chance makes this often are not called differences
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class was recognised; `support` is how many images are of it."""
+    """How well a class was recognised, 0 where nothing defines it; `support` counts its images."""
 
     name: str
     precision: float
@@ -108,120 +108,76 @@ def evaluate_classifier(
     if strange := [order for order in orders if order not in get_args(ChannelOrder)]:
         raise ValueError(f"channel order is {strange[0]!r}; rgb or bgr is wanted.")
 
-    running = _Running(len(predictor.classes), orders)
+    scores: dict[str, ClassificationScores] = {
+        order: ClassificationScores(len(predictor.classes)) for order in orders
+    }
     unreadable = {path: f"{path} {why}" for path, why in opened.unreadable.items()}
     kept: list[int] = []  # indices of the samples that count
-    probabilities: list[torch.Tensor] = []
+    probabilities: list[np.ndarray] = []
     started, seen = time.perf_counter(), 0
     for batch in predictor.read_ahead((image for image, _ in samples), batch_size=batch_size):
         good = {seen + i: p.pixels for i, p in enumerate(batch) if isinstance(p, Prepared)}
         unreadable |= {u.source: u.reason for u in batch if isinstance(u, Unreadable)}
         seen += len(batch)
         if good:
-            targets = torch.tensor([to_model[samples[i][1]] for i in good])
-            logits = running.update(predictor, list(good.values()), targets)
+            targets = np.array([to_model[samples[i][1]] for i in good])
+            for order, found in scores.items():
+                own = order == own_order
+                logits = predictor.logits([p if own else p[::-1] for p in good.values()])
+                found.update(logits, targets)
+                if report is not None and order == orders[0]:
+                    weights = np.exp(logits - logits.max(1, keepdims=True))
+                    probabilities.append(weights / weights.sum(1, keepdims=True))
             kept += good
-            if report is not None:
-                probabilities.append(logits.softmax(1))
         if progress is not None:
             progress(seen, len(samples))
     seconds = time.perf_counter() - started
     if not kept:
         raise DataError(f"no image of the {chosen.split} split of {opened.name} can be read.")
+    first = scores[orders[0]]
+    columns = [np.nan_to_num(values) for values in (first.precision, first.recall, first.f1)]
+    rows = zip(predictor.classes, *(c.tolist() for c in (*columns, first.support)), strict=True)
     result = Evaluation(
         model=str(predictor.source or type(predictor.network).__name__),
         data=opened.name,
         split=chosen.split,
         count=len(kept),
-        **running.compute(predictor.classes),
+        accuracy=first.accuracy,
+        interval=first.interval,
+        top5=first.top5,
+        macro_f1=first.macro_f1,
+        classes=[ClassScore(*row) for row in rows],
+        confusion=first.confusion.tolist(),
         channel_order=orders[0],
         images_per_second=len(kept) / seconds,
         unreadable=unreadable,
-        orders=running.compare(),
+        orders=_compare(scores),
     )
     if report is not None:
         shown = [samples[i] for i in kept]
-        targets = [to_model[label] for _, label in shown]
-        _report(Path(report), result, shown, targets, torch.cat(probabilities).numpy(), seconds)
+        _report(Path(report), result, shown, first, np.concatenate(probabilities), seconds)
     return result
 
 
-class _Running:
-    """Counts that grow batch by batch; but for the comparison of channel orders, of the first."""
-
-    def __init__(self, classes: int, orders: list[ChannelOrder]) -> None:
-        self.right: dict[ChannelOrder, list[torch.Tensor]] = {order: [] for order in orders}
-        metrics = require("torchmetrics.classification", extra="train")
-        self.running = {
-            "macro_f1": metrics.MulticlassF1Score(classes, average="macro"),
-            "precision": metrics.MulticlassPrecision(classes, average="none"),
-            "recall": metrics.MulticlassRecall(classes, average="none"),
-            "f1": metrics.MulticlassF1Score(classes, average="none"),
-            "confusion": metrics.MulticlassConfusionMatrix(classes),
-        }
-        if classes > 5:
-            self.running["top5"] = metrics.MulticlassAccuracy(classes, average="micro", top_k=5)
-
-    def update(
-        self, predictor: Predictor, pixels: list[np.ndarray], targets: torch.Tensor
-    ) -> torch.Tensor:
-        """Count arrays [3, H, W] with int64 `targets` [B]; the logits [B, classes]."""
-        by_order = {}
-        for order in self.right:
-            own = order == predictor.processor.channel_order
-            arrays = pixels if own else [array[::-1] for array in pixels]
-            logits = torch.from_numpy(np.asarray(predictor.logits(arrays)))
-            self.right[order].append(logits.argmax(1) == targets)
-            by_order[order] = logits
-        first = next(iter(by_order.values()))
-        for metric in self.running.values():
-            metric.update(first, targets)
-        return first
-
-    def compute(self, names: list[str]) -> dict[str, Any]:
-        """Fields of an `Evaluation`."""
-        found = {name: metric.compute() for name, metric in self.running.items()}
-        confusion = found["confusion"]
-        columns = (map(_rounded, found[name]) for name in ("precision", "recall", "f1"))
-        rows = zip(names, *columns, confusion.sum(1).tolist(), strict=True)
-        right, count = int(confusion.trace()), int(confusion.sum())
-        stats = require("scipy.stats", extra="train")
-        interval = stats.binomtest(right, count).proportion_ci(method="wilson")
-        return {
-            "accuracy": right / count,
-            "interval": (float(interval.low), float(interval.high)),
-            "top5": _rounded(found["top5"]) if "top5" in found else None,
-            "macro_f1": _rounded(found["macro_f1"]),
-            "classes": [ClassScore(*row) for row in rows],
-            "confusion": confusion.tolist(),
-        }
-
-    def compare(self) -> OrderComparison | None:
-        """Where there are two orders."""
-        if len(self.right) < 2:
-            return None
-        right = {str(order): torch.cat(found) for order, found in self.right.items()}
-        (first, a), (second, b) = right.items()
-        only = {first: int((a & ~b).sum()), second: int((b & ~a).sum())}
-        different = sum(only.values())
-        stats = require("scipy.stats", extra="train")
-        return OrderComparison(
-            count=len(a),
-            right={order: int(found.sum()) for order, found in right.items()},
-            only_right=only,
-            p_value=float(stats.binomtest(only[first], different).pvalue) if different else 1.0,
-        )
-
-
-def _rounded(share: torch.Tensor) -> float:
-    return round(share.item(), 6)  # what float32 holds
+def _compare(scores: dict[str, ClassificationScores]) -> OrderComparison | None:
+    """Where there are two orders."""
+    if len(scores) < 2:
+        return None
+    (first, a), (second, b) = ((order, found.right) for order, found in scores.items())
+    only = {first: int((a & ~b).sum()), second: int((b & ~a).sum())}
+    return OrderComparison(
+        count=len(a),
+        right={first: int(a.sum()), second: int(b.sum())},
+        only_right=only,
+        p_value=sign_test(*only.values()),
+    )
 
 
 def _report(
     out: Path,
     result: Evaluation,
     samples: list[Sample],
-    targets: Iterable[int],
+    scores: ClassificationScores,
     probabilities: np.ndarray,
     seconds: float,
 ) -> None:
@@ -232,7 +188,7 @@ def _report(
         out,
         history=[],
         classes=[score.name for score in result.classes],
-        targets=list(targets),
+        scores=scores,
         probabilities=probabilities,
         images=lambda i: load_image(samples[i][0]),
         names=lambda i: str(samples[i][0]) if isinstance(samples[i][0], Path) else f"image {i}",

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilevitv2.annotations import BoxedSample, Boxes
 from mobilevitv2.data.detection import DetectionData
-from mobilevitv2.detection_scores import DetectionScores
 from mobilevitv2.detections import LEAST_SCORE
 from mobilevitv2.errors import DataError
 from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
 from mobilevitv2.images import load_image
 from mobilevitv2.predictions import Detection
 from mobilevitv2.predictor import Predictor, Unreadable
+from mobilevitv2.scores.detection import DetectionScores
+from mobilevitv2.scores.truth import BoxedSample, Boxes
 from mobilevitv2.source import write_atomic
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def evaluate_detector(
     predictor: Predictor,
     chosen: Chosen,
     *,
+    batch_size: int | None = None,
     report: str | Path | None = None,
     coco: str | Path | None = None,
     progress: Progress | None = None,
@@ -83,7 +84,9 @@ def evaluate_detector(
     image_ids = _image_ids(data, samples)
     rows: list[dict[str, Any]] = []
     started = time.perf_counter()
-    results = predictor.stream((sample.image for sample in samples), threshold=LEAST_SCORE)
+    results = predictor.stream(
+        (sample.image for sample in samples), threshold=LEAST_SCORE, batch_size=batch_size
+    )
     for index, result in enumerate(results):
         if isinstance(result, Unreadable):
             unreadable[result.source] = result.reason

@@ -15,7 +15,7 @@ from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
 from mobilevitv2.images import load_image
 from mobilevitv2.predictions import Segmentation
 from mobilevitv2.predictor import Predictor, Unreadable
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 
 if TYPE_CHECKING:
     from mobilevitv2.class_names import Colour
@@ -66,6 +66,7 @@ def evaluate_segmenter(
     predictor: Predictor,
     chosen: Chosen,
     *,
+    batch_size: int | None = None,
     report: str | Path | None = None,
     progress: Progress | None = None,
 ) -> SegmentationEvaluation:
@@ -80,7 +81,7 @@ def evaluate_segmenter(
     unreadable = {path: f"{path} {why}" for path, why in data.unreadable.items()}
     of_images: dict[int, float] = {}
     started = time.perf_counter()
-    results = predictor.stream(image for image, _ in chosen.samples)
+    results = predictor.stream((image for image, _ in chosen.samples), batch_size=batch_size)
     for index, result in enumerate(results):
         if isinstance(result, Unreadable):
             unreadable[result.source] = result.reason

@@ -9,27 +9,10 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from mobilevitv2.annotations import Boxes
-from mobilevitv2.errors import ConfigError
+from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training.augment import happens, seeded, to_tensor
-from mobilevitv2.training.recipe import Recipe, changed
+from mobilevitv2.training.recipe import Recipe
 
-NOT_FOR_BOXES = (  # what is done to whole images or to masks, and nobody has defined for boxes
-    "crop_scale",
-    "crop_ratio",
-    "resize_range",
-    "class_share",
-    "class_balance",
-    "blur",
-    "rotate",
-    "shift",
-    "zoom",
-    "randaugment_ops",
-    "random_erasing",
-    "mixup",
-    "cutmix",
-    "label_smoothing",
-)
 OVERLAPS = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.0]  # of the crop with some box; 1: no crop
 LEAST_SIDE = 1e-3  # of the image; thinner boxes are left out
 
@@ -42,15 +25,10 @@ class BoxAugment:
 
     Crop, changes of colour, flips, resize: steps and order are the reference's (ml-cvnets). A crop
     keeps the boxes whose centre it has, and cuts them off at its edge. Boxes to be ignored are left
-    out; the aspect ratio is not kept. Raises ConfigError for settings that mean nothing here.
+    out; the aspect ratio is not kept.
     """
 
     def __init__(self, recipe: Recipe, size: int) -> None:
-        if wrong := changed(recipe, NOT_FOR_BOXES):
-            raise ConfigError(
-                f"{wrong[0]} is {getattr(recipe, wrong[0])}, but images with boxes are not "
-                "augmented so. Leave it out; box_crop is what crops them."
-            )
         self.recipe = recipe
         self.size = size
         self.crop = v2.RandomIoUCrop(sampler_options=OVERLAPS)

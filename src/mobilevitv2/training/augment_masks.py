@@ -10,23 +10,11 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from mobilevitv2.data.masks import IGNORED
-from mobilevitv2.errors import ConfigError
 from mobilevitv2.training.augment import happens, seeded, to_tensor
-from mobilevitv2.training.recipe import Recipe, changed
+from mobilevitv2.training.recipe import Recipe
 
 TRIES = 10  # crops drawn for one in which no class has too large a share; the last one counts
 BLUR_RADIUS = 1.0  # px, at most
-NOT_FOR_MASKS = (  # what is done to whole images or to boxes, and nobody has defined for masks
-    "crop_scale",
-    "crop_ratio",
-    "shift",
-    "zoom",
-    "randaugment_ops",
-    "random_erasing",
-    "mixup",
-    "cutmix",
-    "box_crop",
-)
 
 Pair = tuple[Image.Image, Image.Image]  # RGB, and class numbers as L
 
@@ -50,11 +38,6 @@ class MaskAugment:
     """
 
     def __init__(self, recipe: Recipe, size: int) -> None:
-        if wrong := changed(recipe, NOT_FOR_MASKS):
-            raise ConfigError(
-                f"{wrong[0]} is {getattr(recipe, wrong[0])}, but masks are not augmented so. Leave "
-                "it out; resize_range is what crops images with masks."
-            )
         self.recipe = recipe
         self.size = size
         self.distort = v2.RandomPhotometricDistort(p=recipe.photometric)

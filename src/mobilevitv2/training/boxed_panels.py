@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.annotations import Boxes
-from mobilevitv2.detection_matching import match
-from mobilevitv2.detection_scores import above
 from mobilevitv2.detections import Detections
 from mobilevitv2.predictions.boxed import short_percent, with_boxes
 from mobilevitv2.predictions.colours import Colour
+from mobilevitv2.scores.detection import above
+from mobilevitv2.scores.matching import match
+from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training.panels import WRONG
 
 SIDE = 560  # px, longest side of a panel

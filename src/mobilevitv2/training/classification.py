@@ -12,30 +12,20 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
 
 from mobilevitv2.data import ClassificationData, Sample
 from mobilevitv2.data.images import ImageSet
-from mobilevitv2.errors import ConfigError
 from mobilevitv2.images import load_image
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.scores.classification import ClassificationScores
 from mobilevitv2.training.augment import Augment, Mix
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
 from mobilevitv2.training.networks import margin_processor
-from mobilevitv2.training.recipe import Recipe, changed
+from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.task import Conclusion, Task
 
-NOT_FOR_CLASSES = (
-    "resize_range",
-    "class_share",
-    "class_balance",
-    "box_crop",
-    "photometric",
-    "blur",
-)
 LARGEST = 256  # px, unless a recipe asks for more
 
 
@@ -45,10 +35,7 @@ class ClassifierTraining(Training):
     def __init__(self, network: nn.Module, recipe: Recipe, *, classes: int, **how: Any) -> None:
         super().__init__(network, recipe, **how)
         self.mix = Mix(recipe, classes)
-        ranks = {"accuracy": 1, "top5": 5} if classes > 5 else {"accuracy": 1}
-        self.accuracy = MetricCollection(
-            {name: MulticlassAccuracy(classes, k, "micro") for name, k in ranks.items()}
-        )
+        self.scores = ClassificationScores(classes)
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
         images, labels = self.mix(images, targets)
@@ -57,13 +44,13 @@ class ClassifierTraining(Training):
 
     def validate_batch(self, images: Tensor, targets: Tensor) -> None:
         logits = logits_of(self.averaged(images)).float()
-        self.val_loss.update(F.cross_entropy(logits, targets), len(targets))
-        self.accuracy.update(logits, targets)
+        self.count_loss(F.cross_entropy(logits, targets), len(targets))
+        self.scores.update(logits.cpu().numpy(), targets.cpu().numpy())
 
     def take_scores(self) -> dict[str, float]:
-        scores = self.accuracy.compute()
-        self.accuracy.reset()
-        return scores
+        found = {"accuracy": self.scores.accuracy, "top5": self.scores.top5}
+        self.scores = ClassificationScores(self.scores.classes)
+        return {name: score for name, score in found.items() if score is not None}
 
 
 class ClassificationTask(Task[ClassificationData]):
@@ -72,13 +59,6 @@ class ClassificationTask(Task[ClassificationData]):
     name = "classification"
     metric = "accuracy"
     model_class = MobileViTV2ForImageClassification
-
-    def check(self, recipe: Recipe) -> None:
-        if wrong := changed(recipe, NOT_FOR_CLASSES):
-            raise ConfigError(
-                f"{wrong[0]} is {getattr(recipe, wrong[0])}, which is for data with masks or "
-                "boxes. Leave it out for folders of classes."
-            )
 
     def image_size(self, recipe: Recipe) -> int:
         """The recipe's, or that of the median image as a multiple of 32, from 32 to 256 [px]."""
@@ -110,7 +90,8 @@ class ClassificationTask(Task[ClassificationData]):
 
     def conclude(self, network: nn.Module, loaders: dict[str, DataLoader]) -> Conclusion:
         predictions = {name: predict_logits(network, loaders[name]) for name in loaders}
-        scores = {name: accuracy_of(*found[:2]) for name, found in predictions.items()}
+        counted = {name: self._scores(*found[:2]) for name, found in predictions.items()}
+        scores = {name: found.accuracy for name, found in counted.items()}
 
         def report(
             out: Path, recipe: Recipe, history: list[dict[str, float]], timing: dict[str, Any]
@@ -118,12 +99,12 @@ class ClassificationTask(Task[ClassificationData]):
             from mobilevitv2.training.report import write_report
 
             split = "test" if "test" in predictions else "val"
-            logits, targets, indices = predictions[split]
+            logits, _, indices = predictions[split]
             return write_report(
                 out,
                 history=history,
                 classes=self.data.classes,
-                targets=targets.numpy(),
+                scores=counted[split],
                 probabilities=logits.softmax(1).numpy(),
                 images=_opener(self.data.splits[split], indices),
                 names=[name_of(self.data, split, index) for index in indices],
@@ -133,6 +114,11 @@ class ClassificationTask(Task[ClassificationData]):
             )
 
         return Conclusion(scores, report)
+
+    def _scores(self, logits: Tensor, targets: Tensor) -> ClassificationScores:
+        scores = ClassificationScores(len(self.data.classes))
+        scores.update(logits.numpy(), targets.numpy())
+        return scores
 
 
 def logits_of(output: Any) -> Tensor:
@@ -151,11 +137,6 @@ def predict_logits(network: nn.Module, loader: DataLoader) -> tuple[Tensor, Tens
     all_targets = torch.cat(targets)
     there = all_targets >= 0
     return torch.cat(logits)[there], all_targets[there], there.nonzero().flatten().tolist()
-
-
-def accuracy_of(logits: Tensor, targets: Tensor) -> float:
-    """The share whose largest logit is that of the target, in [0, 1]."""
-    return (logits.argmax(1) == targets).float().mean().item()
 
 
 def _opener(samples: list[Sample], indices: list[int]) -> Callable[[int], Image.Image]:

@@ -2,7 +2,7 @@
 
 # B batch, C channels, H W height and width, N classes, a anchors, n boxes
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,15 +12,15 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mobilevitv2.annotations import Boxes
 from mobilevitv2.data.boxed_images import BoxedImages
 from mobilevitv2.data.detection import DetectionData
-from mobilevitv2.detection_scores import DetectionScores
 from mobilevitv2.detections import Detections, detect
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 from mobilevitv2.predictions import distinct_colours
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.scores.detection import DetectionScores
+from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training.augment_boxes import BoxAugment, Label, label_of
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
@@ -53,7 +53,7 @@ class DetectorTraining(Training):
 
     def validate_batch(self, images: Tensor, targets: list[dict[str, Any]]) -> None:
         output = self.averaged(images, targets)
-        self.val_loss.update(output.loss.float(), len(targets))
+        self.count_loss(output.loss, len(targets))
         for found, target in zip(detected(output, targets), targets, strict=True):
             self.scores.update(found, target["truth"])
 
@@ -70,7 +70,8 @@ class DetectionTask(Task[DetectionData]):
     metric = "map"
     model_class = MobileViTV2ForObjectDetection
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, recipe: Recipe, asked: Iterable[str] = ()) -> None:
+        super().check(recipe, asked)
         alone = min(recipe.batch_size, len(self.data.train)) == 1
         if alone and (size := self.image_size(recipe)) <= COARSEST:
             raise ConfigError(

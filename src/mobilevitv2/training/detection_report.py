@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.detection_scores import RECALLS, DetectionScores
 from mobilevitv2.predictions.colours import Colour
+from mobilevitv2.scores.detection import RECALLS, DetectionScores
 from mobilevitv2.training import charts
 from mobilevitv2.training.boxed_panels import SIDE, BoxedExample, panels
 from mobilevitv2.training.page import (

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.annotations import Boxes
 from mobilevitv2.data import Data, DetectionData, SegmentationData
 from mobilevitv2.errors import ConfigError, DataError
+from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.source import read_json, write_atomic
 from mobilevitv2.training.recipe import Recipe
 

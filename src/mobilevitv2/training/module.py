@@ -12,7 +12,6 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
-from torchmetrics import MeanMetric
 
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.training.augment import seed_of
@@ -48,7 +47,7 @@ class Training(pl.LightningModule):
         self.bgr = bgr
         self.loss_sum = nn.Buffer(torch.zeros(()))  # of this epoch, for its mean
         self.images_seen = nn.Buffer(torch.zeros((), dtype=torch.int64))
-        self.val_loss = MeanMetric(nan_strategy="disable")
+        self.val_loss, self.val_count = 0.0, 0  # summed over what counts, and how much does
         self.history: list[dict[str, float]] = []  # a row for each epoch
         self.broken: dict[str, set[int]] = {"train": set(), "val": set()}
 
@@ -58,7 +57,12 @@ class Training(pl.LightningModule):
 
     @abstractmethod
     def validate_batch(self, images: Tensor, targets: Any) -> None:
-        """Count a validation batch, all of whose targets are there, into `val_loss` and scores."""
+        """Count a validation batch, all of whose targets are there, into the loss and scores."""
+
+    def count_loss(self, loss: Tensor, count: int) -> None:
+        """A mean validation loss over so many images, or pixels."""
+        self.val_loss += loss.item() * count
+        self.val_count += count
 
     @abstractmethod
     def take_scores(self) -> dict[str, float]:
@@ -136,9 +140,10 @@ class Training(pl.LightningModule):
             self.validate_batch(self._in_format(images[there]), targets)
 
     def on_validation_epoch_end(self) -> None:
-        values = {"loss": self.val_loss.compute(), **self.take_scores()}
+        loss = self.val_loss / self.val_count if self.val_count else math.nan
+        values = {"loss": loss, **self.take_scores()}
         self.log_dict({f"val/{name}": value for name, value in values.items()}, batch_size=1)
-        self.val_loss.reset()
+        self.val_loss, self.val_count = 0.0, 0
 
     def on_train_epoch_end(self) -> None:
         loss = (self.loss_sum / self.images_seen).item()

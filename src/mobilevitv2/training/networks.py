@@ -1,6 +1,7 @@
 """The network of a run and how its images are prepared: from scratch, or from a checkpoint."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,12 @@ from mobilevitv2.training.augment import seed_of
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.task import Task
 
+KEPT = {  # settings of a head, and the fields of the config of one that is kept
+    "segmentation_head": "segmentation_head",
+    "head_channels": "aspp_out_channels",
+    "output_stride": "output_stride",
+    "auxiliary_loss": "use_auxiliary_head",
+}
 TINY = 96  # px: below, no border is cut off to validate
 
 
@@ -39,9 +46,12 @@ def from_scratch(
 
 
 def from_checkpoint(
-    task: Task, source: Any, recipe: Recipe, image_size: int
+    task: Task, source: Any, recipe: Recipe, image_size: int, asked: Iterable[str] = ()
 ) -> tuple[MobileViTV2PreTrainedModel, str]:
-    """The network of a checkpoint; with a new head, unless its own fits. Says which."""
+    """The network of a checkpoint; with a new head, unless its own fits. Says which.
+
+    Raises ConfigError where settings `asked` for by name are for another head than is kept.
+    """
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     checkpoint, classes = open_checkpoint(source), task.data.classes
     model_class: Any = task.model_class
@@ -52,6 +62,7 @@ def from_checkpoint(
         network = model_class.from_pretrained(source, id2label=dict(enumerate(classes)), **options)
     else:
         network = model_class.from_pretrained(source, **options)
+        _check_kept(network.config, recipe, asked)
         if list((network.config.id2label or {}).values()) == classes:
             new = "its own head, whose classes are the same"
         else:
@@ -60,6 +71,16 @@ def from_checkpoint(
             network.config.class_colors = colors
     network.config.image_size = image_size
     return network, new
+
+
+def _check_kept(config: MobileViTV2Config, recipe: Recipe, asked: Iterable[str]) -> None:
+    for setting, kept in KEPT.items():
+        value, own = getattr(recipe, setting), getattr(config, kept)
+        if setting in asked and value != own and own is not True:  # its auxiliary head is there
+            raise ConfigError(
+                f"{setting} is {value}, but the model keeps its own head, whose {kept} is {own}. "
+                "Leave it out, or train from a backbone."
+            )
 
 
 def fresh_processor(task: Task, image_size: int) -> MobileViTImageProcessor:

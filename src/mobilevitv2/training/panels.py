@@ -8,7 +8,7 @@ from PIL import Image
 
 from mobilevitv2.errors import require
 from mobilevitv2.predictions.colours import Colour, overlay, painted
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 
 SIDE = 480  # px, longest side of a panel
 STRIPE = 6  # px

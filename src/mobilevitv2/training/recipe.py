@@ -64,12 +64,22 @@ def _choice(*choices: Any) -> Check:
     return check
 
 
-def _setting(default: Any, check: Check, *, optional: bool = False) -> Any:
-    return field(default=default, metadata={"check": check, "optional": optional})
+def _setting(default: Any, check: Check, *tasks: str, optional: bool = False) -> Any:
+    """A field; `tasks` are those that it means something to, without any all of them."""
+    return field(default=default, metadata={"check": check, "tasks": tasks, "optional": optional})
 
 
 COUNT = _number(0, whole=True)
 SHARE = _number(0, 1)
+CLASSES, MASKS, BOXES = "classification", "segmentation", "detection"
+NEEDS: dict[str, tuple[str, Callable[["Recipe"], Any]]] = {  # what gives a setting its effect
+    "momentum": ("optimizer sgd", lambda recipe: recipe.optimizer == "sgd"),
+    "min_lr": ("schedule cosine", lambda recipe: recipe.schedule == "cosine"),
+    "warmup_lr": ("a warmup", lambda recipe: recipe.warmup),
+    "class_share": ("a resize_range", lambda recipe: recipe.resize_range),
+    "randaugment_magnitude": ("randaugment_ops", lambda recipe: recipe.randaugment_ops),
+    "mix_prob": ("mixup or cutmix", lambda recipe: recipe.mixup or recipe.cutmix),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,35 +112,35 @@ class Recipe:
     freeze: int | None = _setting(None, _number(0, 5, whole=True), optional=True)  # stages
     backbone_lr: float = _setting(1.0, SHARE)  # share of lr that the backbone has
     # The segmentation head; a checkpoint's own is kept
-    segmentation_head: str = _setting("deeplabv3", _choice(*SEGMENTATION_HEADS))
-    head_channels: int = _setting(512, _number(8, 4096, whole=True))
-    output_stride: int = _setting(16, _choice(8, 16, 32))
-    auxiliary_loss: float = _setting(0.4, _number(0))  # share of it; 0: no auxiliary head
-    class_balance: float = _setting(0.0, SHARE)  # of the loss: 0 by pixels, 1 by classes
+    segmentation_head: str = _setting("deeplabv3", _choice(*SEGMENTATION_HEADS), MASKS)
+    head_channels: int = _setting(512, _number(8, 4096, whole=True), MASKS)
+    output_stride: int = _setting(16, _choice(8, 16, 32), MASKS)
+    auxiliary_loss: float = _setting(0.4, _number(0), MASKS)  # share of it; 0: no auxiliary head
+    class_balance: float = _setting(0.0, SHARE, MASKS)  # of the loss: 0 by pixels, 1 by classes
     # The pictures
     image_size: int | None = _setting(None, _number(32, 4096, whole=True), optional=True)  # px
-    crop_scale: tuple[float, float] = _setting((1.0, 1.0), _range(0.01, 1))  # of the area
-    crop_ratio: tuple[float, float] = _setting((1.0, 1.0), _range(0.1, 10))  # width / height
-    resize_range: tuple[float, float] | None = _setting(None, _range(0.1, 10), optional=True)
-    # ^ with masks: the short side before a random crop, in multiples of the image size
-    class_share: float = _setting(1.0, _number(0.01, 1))  # of the largest in a crop; 1: any
-    box_crop: float = _setting(0.0, SHARE)  # with boxes: how often to crop, as SSD does
+    crop_scale: tuple[float, float] = _setting((1.0, 1.0), _range(0.01, 1), CLASSES)  # of the area
+    crop_ratio: tuple[float, float] = _setting(
+        (1.0, 1.0), _range(0.1, 10), CLASSES
+    )  # width / height
+    resize_range: tuple[float, float] | None = _setting(None, _range(0.1, 10), MASKS, optional=True)
+    # ^ the short side before a random crop, in multiples of the image size
+    class_share: float = _setting(1.0, _number(0.01, 1), MASKS)  # of the largest in a crop; 1: any
+    box_crop: float = _setting(0.0, SHARE, BOXES)  # how often to crop, as SSD does
     hflip: float = _setting(0.0, SHARE)
     vflip: float = _setting(0.0, SHARE)
-    photometric: float = _setting(
-        0.0, SHARE
-    )  # with masks or boxes: of each of five changes of colour
-    blur: float = _setting(0.0, SHARE)  # with masks
-    rotate: float = _setting(0.0, _number(0, 180))  # up to +- degrees
-    shift: float = _setting(0.0, SHARE)  # up to +- this share of the side
-    zoom: float = _setting(0.0, _number(0, 0.9))  # up to +- this share of the size
-    randaugment_ops: int = _setting(0, COUNT)
-    randaugment_magnitude: int = _setting(9, _number(0, 30, whole=True))
-    random_erasing: float = _setting(0.0, SHARE)
-    mixup: float = _setting(0.0, _number(0))  # alpha; 0 is off
-    cutmix: float = _setting(0.0, _number(0))
-    mix_prob: float = _setting(1.0, SHARE)  # of a batch to be mixed, if either is on
-    label_smoothing: float = _setting(0.0, _number(0, 0.999))
+    photometric: float = _setting(0.0, SHARE, MASKS, BOXES)  # of each of five changes of colour
+    blur: float = _setting(0.0, SHARE, MASKS)
+    rotate: float = _setting(0.0, _number(0, 180), CLASSES, MASKS)  # up to +- degrees
+    shift: float = _setting(0.0, SHARE, CLASSES)  # up to +- this share of the side
+    zoom: float = _setting(0.0, _number(0, 0.9), CLASSES)  # up to +- this share of the size
+    randaugment_ops: int = _setting(0, COUNT, CLASSES)
+    randaugment_magnitude: int = _setting(9, _number(0, 30, whole=True), CLASSES)
+    random_erasing: float = _setting(0.0, SHARE, CLASSES)
+    mixup: float = _setting(0.0, _number(0), CLASSES)  # alpha; 0 is off
+    cutmix: float = _setting(0.0, _number(0), CLASSES)
+    mix_prob: float = _setting(1.0, SHARE, CLASSES)  # of a batch to be mixed, if either is on
+    label_smoothing: float = _setting(0.0, _number(0, 0.999), CLASSES, MASKS)
     # The machine
     precision: str = _setting("auto", _choice("auto", "fp32", "bf16", "fp16"))
     channels_last: bool = _setting(True, _flag)
@@ -161,7 +171,11 @@ class Recipe:
                     f"{', '.join(cls.shipped())}."
                 )
             values = _read(path)
-        return cls._checked({**values, **overrides})
+            if len(values) < len(fields(cls)):  # a run's own, which is whole, has what is off too
+                cls._checked(values).check_needs(values)
+        recipe = cls._checked({**values, **overrides})
+        recipe.check_needs(overrides)
+        return recipe
 
     @classmethod
     def shipped(cls) -> list[str]:
@@ -177,6 +191,32 @@ class Recipe:
         """A copy with some settings replaced."""
         return replace(self, **changes)
 
+    def check_for(self, task: str, asked: Iterable[str] = ()) -> None:
+        """Raises ConfigError for a setting that means nothing to the task.
+
+        That is one with another value than in a plain run, or, of those `asked` for by name, one
+        that is on.
+        """
+        for f in fields(self):
+            tasks, value = f.metadata["tasks"], getattr(self, f.name)
+            if tasks and task not in tasks and (value != f.default or (f.name in asked and value)):
+                raise ConfigError(
+                    f"{f.name} is {value}, but it is a setting for {' and '.join(tasks)}, and this "
+                    f"is {task}. Leave it out."
+                )
+
+    def check_needs(self, asked: Iterable[str]) -> None:
+        """Raises ConfigError for a setting asked for that has no effect without another one."""
+        plain = {f.name: f.default for f in fields(self)}
+        for name in asked:
+            needed, is_there = NEEDS.get(name, ("", bool))
+            value = getattr(self, name)
+            if value != plain[name] and not is_there(self):
+                raise ConfigError(
+                    f"{name} is {value}, which has no effect without {needed}. Add that, or leave "
+                    f"{name} out."
+                )
+
     @classmethod
     def _checked(cls, values: dict[str, Any]) -> Self:
         known = [f.name for f in fields(cls)]
@@ -188,12 +228,6 @@ class Recipe:
                 f"There are: {', '.join(known)}."
             )
         return cls(**values)
-
-
-def changed(recipe: Recipe, names: Iterable[str]) -> list[str]:
-    """Those of the settings that are not as in a plain run."""
-    plain = {f.name: f.default for f in fields(Recipe)}
-    return [name for name in names if getattr(recipe, name) != plain[name]]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilevitv2.data import Data, TaskName, kind_of, open_data
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.opening import says_something
+from mobilevitv2.data.opening import check_given, says_something
 from mobilevitv2.errors import require
 from mobilevitv2.training import folder
 from mobilevitv2.training.recipe import Recipe
@@ -91,6 +91,7 @@ def train(
     SIGINT or SIGTERM ended it.
     """
     out = Path(out).expanduser()
+    check_given(data, task, classes=classes, ignore=ignore, reduce_labels=reduce_labels)
     task = kind_of(data) if task == "auto" else task
     if resume:
         settings = folder.stored_recipe(out, overrides)
@@ -108,7 +109,7 @@ def train(
     from mobilevitv2.training.task import task_for
 
     said, goal = data.report(), task_for(data)
-    goal.check(settings)
+    goal.check(settings, overrides)
     if resume:
         network, processor = networks.of_run(goal, out / folder.LAST)
     else:
@@ -119,7 +120,7 @@ def train(
             said += f"\nA new network of width {width}, at {size} px."
         else:
             model = bundle_of(model) if isinstance(model, str | Path) else model
-            network, head = networks.from_checkpoint(goal, model, settings, size)
+            network, head = networks.from_checkpoint(goal, model, settings, size, overrides)
             processor = networks.processor_of(goal, model, network, size)
             named = model if isinstance(model, str | Path) else "The given model"
             said += f"\n{named}, at {size} px, with {head}."

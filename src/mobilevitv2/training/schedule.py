@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from mobilevitv2.errors import ConfigError
 from mobilevitv2.model.pretrained import parameter_groups
 from mobilevitv2.training.recipe import Recipe
 
@@ -43,8 +44,13 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 def _groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
     """Trainable parameters; `share` is that of the learning rate that a group gets."""
     backbone = getattr(network, "mobilevitv2", None)
-    if recipe.backbone_lr == 1 or backbone is None:
+    if recipe.backbone_lr == 1:
         return parameter_groups(network, recipe.weight_decay)
+    if backbone is None:
+        raise ConfigError(
+            f"backbone_lr is {recipe.backbone_lr}, but a {type(network).__name__} has no backbone "
+            "called mobilevitv2. Leave it out."
+        )
     slow = {id(p) for p in backbone.parameters()}
     groups = []
     for group in parameter_groups(network, recipe.weight_decay):

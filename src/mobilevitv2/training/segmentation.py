@@ -2,7 +2,7 @@
 
 # B batch, C channels, H W height and width, N classes
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.label_maps import label_map
 from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation, segmentation_loss
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.training.augment_masks import MaskAugment
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
@@ -70,9 +70,9 @@ class SegmenterTraining(Training):
         logits = maps_of(self.averaged(images)).float()
         size = images.shape[-2:]  # photos may be far larger, and so would all their scores be
         reduced = F.interpolate(targets[:, None].float(), size, mode="nearest-exact")[:, 0].long()
-        counted = (reduced != IGNORED).sum()
+        counted = int((reduced != IGNORED).sum())
         if counted:
-            self.val_loss.update(segmentation_loss(logits, reduced, IGNORED), counted)
+            self.count_loss(segmentation_loss(logits, reduced, IGNORED), counted)
         for scores, truth in zip(logits.cpu().numpy(), targets.cpu().numpy(), strict=True):
             self.scores.update(label_map(scores, truth.shape)[0], truth)
 
@@ -90,7 +90,8 @@ class SegmentationTask(Task[SegmentationData]):
     eval_batch = 1  # images keep their shapes
     model_class = MobileViTV2ForSemanticSegmentation
 
-    def check(self, recipe: Recipe) -> None:
+    def check(self, recipe: Recipe, asked: Iterable[str] = ()) -> None:
+        super().check(recipe, asked)
         if recipe.batch_size < 2:
             raise ConfigError(
                 "batch_size is 1, and a segmentation head normalises means over whole maps, of "

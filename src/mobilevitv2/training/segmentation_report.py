@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from mobilevitv2.predictions.colours import Colour
-from mobilevitv2.scores import SegmentationScores
+from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.training import charts
 from mobilevitv2.training.page import (
     MOST_CELLS,

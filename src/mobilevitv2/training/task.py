@@ -1,7 +1,7 @@
 """`Task`: what is particular to classification, segmentation or detection in a training run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
@@ -46,8 +46,9 @@ class Task(ABC, Generic[Data]):
     def __init__(self, data: Data) -> None:
         self.data = data
 
-    def check(self, recipe: "Recipe") -> None:
-        """Raises ConfigError for a recipe that this task can't use."""
+    def check(self, recipe: "Recipe", asked: Iterable[str] = ()) -> None:
+        """Raises ConfigError for a recipe that this task can't use; see `Recipe.check_for`."""
+        recipe.check_for(self.name, asked)
 
     @abstractmethod
     def image_size(self, recipe: "Recipe") -> int:

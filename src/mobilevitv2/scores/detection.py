@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.annotations import Boxes
-from mobilevitv2.detection_matching import (
+from mobilevitv2.detections import Detections
+from mobilevitv2.scores.matching import (
     FIRST,
     FOUND,
     IOUS,
@@ -20,7 +20,7 @@ from mobilevitv2.detection_matching import (
     check_boxes,
     match,
 )
-from mobilevitv2.detections import Detections
+from mobilevitv2.scores.truth import Boxes
 
 RECALLS = np.linspace(0, 1, 101)  # where precision is read off, R
 SHOWN = 0.3  # score above which a detection is shown to people

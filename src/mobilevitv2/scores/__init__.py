@@ -1,0 +1,1 @@
+"""How well answers agree with the truth: one definition of each score, in numpy alone."""
