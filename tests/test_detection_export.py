@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -315,3 +316,9 @@ def test_a_record_that_does_not_fit_the_graph(plain, change, tmp_path):
     onnx.save(model, tmp_path / "changed.onnx")
     with pytest.raises(CheckpointError, match="classes"):
         Predictor(tmp_path / "changed.onnx")(scene(0)[0])
+
+
+def test_a_file_whose_answers_are_no_numbers_says_so(plain):
+    beyond = replace(Predictor(plain).processor, rescale_factor=1e36)  # what comes out overflows
+    with pytest.raises(CheckpointError, match=r"answers of .*squares\.onnx hold NaN or infinity"):
+        Predictor(plain, beyond)(scene(0, (90, 70))[0])

@@ -1,12 +1,13 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, COLOURS, SIZE, picture, save_images, save_trained
+from tiny import CLASSES, COLOURS, SIZE, picture, processor, save_images, save_trained
 from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor
@@ -326,3 +327,9 @@ def test_a_classifier_that_does_not_crop_is_given_a_crop_and_not_stretched(tmp_p
     made = result.record.open_processor()
     assert made.do_center_crop
     assert made.size == {"shortest_edge": SIZE}
+
+
+def test_a_file_whose_answers_are_no_numbers_says_so(file):
+    beyond = replace(processor(), rescale_factor=1e36)  # what comes out overflows
+    with pytest.raises(CheckpointError, match=r"answers of .*colours\.onnx hold NaN or infinity"):
+        Predictor(file, beyond)(picture("red"))
