@@ -80,10 +80,9 @@ void stem(const StemArgs& args, Rows rows, Scratch scratch) {
                 float* to = lines + (plane * 3 + ky) * line;
                 const int from = 2 * y + ky - 1;
                 std::memset(to, 0, line * sizeof(float));
+                const ptrdiff_t row = static_cast<ptrdiff_t>(plane) * args.height + from;
                 if (from >= 0 && from < args.height)
-                    copy_pixels<X>(args.pixels + (static_cast<ptrdiff_t>(plane) * args.height + from) *
-                                                  args.width,
-                                args.width, to + 1);
+                    copy_pixels<X>(args.pixels + row * args.width, args.width, to + 1);
             }
         }
         auto* out = static_cast<typename X::Element*>(args.out.data) + y * args.out.row_elements();
