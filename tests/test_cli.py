@@ -3,6 +3,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -113,6 +114,15 @@ def test_a_model_that_is_no_model_is_one_line(tmp_path, data):
 
 
 # predict
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_a_model_whose_answers_are_no_numbers_is_named_in_one_line(command, model, data, tmp_path):
+    bundle = shutil.copytree(model, tmp_path / "diverged")
+    settings = {"size": {"shortest_edge": 64}, "rescale_factor": 1e36}  # what comes out overflows
+    (bundle / "preprocessor_config.json").write_text(json.dumps(settings))
+    said = error_line(command, bundle, data)
+    assert f"The answers of {bundle} hold NaN or infinity" in said
 
 
 def test_predict_prints_a_table_and_names_what_it_can_not_read(model, photos, monkeypatch):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -355,3 +356,9 @@ def test_what_a_file_has_suppressed_is_not_suppressed_again(tmp_path):
     found = Predictor(tmp_path / "final.onnx")(scene(0, (SIDE, SIDE))[0])
     assert found.scores.tolist() == pytest.approx([0.9, 0.8])
     assert np.allclose(found.boxes / SIDE, answers["corners"][0, :2])
+
+
+def test_a_file_whose_answers_are_no_numbers_says_so(plain):
+    beyond = replace(Predictor(plain).processor, rescale_factor=1e36)  # what comes out overflows
+    with pytest.raises(CheckpointError, match=r"answers of .*squares\.onnx hold NaN or infinity"):
+        Predictor(plain, beyond)(scene(0, (90, 70))[0])

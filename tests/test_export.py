@@ -2,12 +2,13 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, COLOURS, SIZE, picture, save_images, save_trained
+from tiny import CLASSES, COLOURS, SIZE, picture, processor, save_images, save_trained
 from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor
@@ -360,3 +361,9 @@ def test_info_takes_the_folder_of_a_web_export_and_refuses_what_has_no_record(fi
         describe(tmp_path / "stripped.onnx")
     with pytest.raises(FileNotFoundError):
         describe(tmp_path / "none.onnx")
+
+
+def test_a_file_whose_answers_are_no_numbers_says_so(file):
+    beyond = replace(processor(), rescale_factor=1e36)  # what comes out overflows
+    with pytest.raises(CheckpointError, match=r"answers of .*colours\.onnx hold NaN or infinity"):
+        Predictor(file, beyond)(picture("red"))

@@ -71,6 +71,15 @@ def made(folder: Path, fields: dict[str, Any]) -> Any:
     return model
 
 
+def every_runtime(folder: Path) -> list[NativeRuntime]:
+    """The bundle in every precision, with every instruction set that is here."""
+    return [
+        NativeRuntime(folder, precision=precision, instructions=instructions)
+        for precision in PRECISIONS
+        for instructions in instructions_for(precision)
+    ]
+
+
 def test_every_instruction_set_of_this_processor_is_tested():
     assert instructions_for("fp32") == FP32
     assert FP32[-1] == "portable"
@@ -312,14 +321,42 @@ def test_what_is_wanted_and_what_was_before_change_no_bit(tmp_path):
         assert same_bits(every_output(runtime, pixels), wanted)
 
 
-def test_an_image_of_no_numbers_gives_no_numbers(tmp_path):
-    folder = tiny_bundle(tmp_path)
+@pytest.mark.parametrize("name", ["classifier", "detector", "deeplabv3", "pspnet", "backbone"])
+def test_an_image_of_no_numbers_gives_no_numbers(name, tmp_path):
+    model = made(tmp_path, {**TINY, **CONFIGS[name]})
+    pixels = images(4, 3, 64, 64)
+    pixels[1:, 1, 20, 30] = np.nan, np.inf, 3e38  # the last overflows on its way
+    wanted = answers(model, pixels)
+    for runtime in every_runtime(tmp_path):
+        for output, values in runtime(pixels).items():
+            assert np.isfinite(values[0]).all(), output
+            assert not np.isfinite(wanted[output][1:]).any(), output
+            assert not np.isfinite(values[1:]).any(), (runtime.instructions, output)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("deeplabv3", "aspp.convs.0"),
+        ("deeplabv3", "aspp.project"),
+        ("pspnet", "pyramid.branches.0"),
+        ("detector", "extra_layers.0.conv_1x1"),
+        ("detector", "predictors.0.projection"),
+    ],
+)
+def test_what_overflows_in_a_head_does_not_become_a_number_again(name, place, tmp_path):
+    model = random_model(**{**TINY, **CONFIGS[name]})
+    with torch.no_grad():
+        for parameter, values in model.named_parameters():
+            if f"{place}.normalization" in parameter:  # its weight and its bias
+                values[:] = 3.3e38
+    save(model, tmp_path)
     pixels = images(1, 3, 64, 64)
-    pixels[0, 1, 20, 30] = np.nan
-    for precision in PRECISIONS:
-        for instructions in instructions_for(precision):
-            runtime = NativeRuntime(folder, precision=precision, instructions=instructions)
-            assert not np.isfinite(runtime(pixels)["logits"]).any(), instructions
+    finite = np.isfinite(answers(model, pixels)["logits"])
+    assert not finite.all()
+    for runtime in every_runtime(tmp_path):
+        found = np.isfinite(runtime(pixels)["logits"])
+        assert not found[~finite].any(), runtime.instructions
 
 
 def test_calls_at_the_same_time_change_no_bit(tmp_path):

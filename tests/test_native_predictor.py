@@ -247,6 +247,21 @@ def test_segmenters_and_detectors_answer_in_pytorchs_shapes(tmp_path, head):
 
 @pytest.mark.usefixtures("engine")
 @pytest.mark.parametrize("head", HEADS)
+def test_a_model_whose_answers_are_no_numbers_says_so(tmp_path, head):
+    source = save_random(tmp_path / head, head)
+    MobileViTImageProcessor(rescale_factor=1e36).save_pretrained(source)  # what comes out overflows
+    views: tuple[dict[str, Any], ...] = ({},)
+    if head == "segmenter":
+        views = ({}, {"flip": True}, {"image_size": 192, "window": 128})
+    for runtime in ("native", "torch"):
+        for view in views:
+            predictor = Predictor(source, runtime=runtime, device="cpu", **view)
+            with pytest.raises(CheckpointError, match=f"answers of .*{head} hold NaN or infinity"):
+                predictor(picture("green", size=(90, 70)))
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("shape", [(3, 3, 64, 64), (1, 3, 96, 160), (2, 3, 100, 70)])
 def test_its_answers_are_pytorchs(tmp_path, head, shape):
     source = save_random(tmp_path / head, head)

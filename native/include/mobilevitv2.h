@@ -61,8 +61,9 @@ MV2_API int mv2_open(const char* folder, const mv2_options* options, mv2_model**
                      char* message, size_t message_size);
 MV2_API void mv2_close(mv2_model* model);
 
-/* What a model says of itself, as JSON: task, labels, precision, instructions, threads, weights
- * (bytes), processor (the fields of preprocessor_config.json). Lives as long as the model. */
+/* What a model says of itself, as JSON: task, labels, problem_type (of config.json, "" where it is
+ * unset), precision, instructions, threads, weights (bytes), processor (the fields of
+ * preprocessor_config.json). Lives as long as the model. */
 MV2_API const char* mv2_describe(const mv2_model* model);
 
 /* The outputs for images of height x width px, at most `capacity`; returns how many there are in
@@ -75,7 +76,8 @@ MV2_API int mv2_outputs(const mv2_model* model, int height, int width, mv2_outpu
 
 /* Prepared pixels, float [batch, channels, height, width] in [0, 1] and in the weights' channel
  * order, to outputs. `outputs[i]` is room for `counts[i]` floats, batch times the output's own, or
- * 0 for an output that is not wanted. */
+ * 0 for an output that is not wanted. An image that holds NaN or infinity has NaN or infinity for
+ * its answers. */
 MV2_API int mv2_run(const mv2_model* model, const float* pixels, int batch, int height, int width,
                     float* const* outputs, const size_t* counts, int count, char* message,
                     size_t message_size);

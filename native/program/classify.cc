@@ -94,18 +94,25 @@ Model open(const Arguments& arguments) {
     return Model(model, mv2_close);
 }
 
-// A list of names, or a map from class number to name; whichever way the model says it.
-std::vector<std::string> labels_of(const mv2_model* model) {
-    const Json description = parse_json(mv2_describe(model), "mv2_describe");
+struct Classes {
     std::vector<std::string> labels;
-    const Json* given = description.find("labels");
-    if (!given) return labels;
-    for (const Json& label : given->items) labels.push_back(label.text);
-    for (size_t i = 0; i < given->members.size(); i++) {
-        const Json* label = given->find(std::to_string(i));
-        labels.push_back(label ? label->text : "");
-    }
-    return labels;
+    bool apart;  // each has a probability of its own, whatever the others have
+};
+
+Classes classes_of(const mv2_model* model) {
+    const Json description = parse_json(mv2_describe(model), "mv2_describe");
+    Classes classes;
+    for (const Json& label : description.find("labels")->items)
+        classes.labels.push_back(label.text);
+    classes.apart = classes.labels.size() == 1 ||
+                    description.find("problem_type")->text == "multi_label_classification";
+    return classes;
+}
+
+std::vector<double> sigmoid(const std::vector<float>& logits) {
+    std::vector<double> scores;
+    for (const float logit : logits) scores.push_back(1 / (1 + std::exp(-double{logit})));
+    return scores;
 }
 
 std::vector<double> softmax(const std::vector<float>& logits) {
@@ -117,7 +124,7 @@ std::vector<double> softmax(const std::vector<float>& logits) {
     return scores;
 }
 
-std::vector<double> classify(const mv2_model* model, const Photo& photo) {
+std::vector<double> classify(const mv2_model* model, const Classes& classes, const Photo& photo) {
     int height = 0, width = 0;
     call(mv2_prepared_size, model, photo.height, photo.width, &height, &width);
     mv2_output outputs[32];
@@ -140,7 +147,12 @@ std::vector<double> classify(const mv2_model* model, const Photo& photo) {
     const ptrdiff_t stride = static_cast<ptrdiff_t>(photo.width) * 3;
     call(mv2_run_photo, model, photo.rgb.data(), photo.height, photo.width, stride, results.data(),
          counts.data(), count);
-    return softmax(logits);
+    if (!std::all_of(logits.begin(), logits.end(), [](float x) { return std::isfinite(x); })) {
+        fail_file(
+            "the logits hold NaN or infinity, so there is no prediction. The training diverged, "
+            "or the weights are damaged.");
+    }
+    return classes.apart ? sigmoid(logits) : softmax(logits);
 }
 
 void print_best(const std::string& image, const std::vector<double>& scores,
@@ -162,12 +174,13 @@ void report(const std::exception& error) { std::fprintf(stderr, "error: %s\n", e
 // Images that can't be read are named, and the others classified all the same.
 int run(const Arguments& arguments) {
     const Model model = open(arguments);
-    const std::vector<std::string> labels = labels_of(model.get());
+    const Classes classes = classes_of(model.get());
     int status = 0;
     for (const std::string& image : arguments.images) {
         try {
             const Photo photo = read_photo(image);
-            print_best(image, classify(model.get(), photo), labels, arguments.top);
+            print_best(image, classify(model.get(), classes, photo), classes.labels,
+                       arguments.top);
         } catch (const std::exception& error) {
             report(error);
             status = 1;

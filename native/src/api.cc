@@ -139,6 +139,7 @@ std::string describe(const mv2_model& model, int precision, const mv2::Json& pro
     for (const std::string& label : model.config.labels) labels.items.push_back(text_of(label));
     all.members["task"] = text_of(tasks[static_cast<int>(model.config.task)]);
     all.members["labels"] = labels;
+    all.members["problem_type"] = text_of(model.config.problem_type);
     all.members["precision"] = text_of(mv2::precision_name(precision));
     all.members["instructions"] = text_of(model.network->kernels().name);
     all.members["threads"] = number_of(model.threads);

@@ -76,7 +76,7 @@ inline void measure(const AttentionMap& map, int part, const float* query) {
     double about = static_cast<double>(X::sum(squares)) - filling * c * c;
     about -= (mean - c) * (mean - c) * count * map.true_dim;
     map.part[part].mean = mean;
-    map.part[part].squares = about > 0 ? about : 0;
+    map.part[part].squares = about < 0 ? 0 : about;  // NaN stays
 }
 
 template <class X>
@@ -243,7 +243,7 @@ void attend(const LayerArgs& args, int part, Scratch scratch) {
             contexts[m] = args.context + position(map, begin + m) * map.dim;
         product<X>(stream<X>(map) + static_cast<ptrdiff_t>(begin) * map.dim, map.dim, count,
                    args.value, nullptr, [&](int m, int c, V v) {
-                       const V value = X::max(X::fma(v, scale, X::load(args.value_bias + c)), zero);
+                       const V value = X::max(zero, X::fma(v, scale, X::load(args.value_bias + c)));
                        X::store(p.hidden + static_cast<ptrdiff_t>(m) * map.dim + c,
                                 X::mul(value, X::load(contexts[m] + c)));
                    });

@@ -205,6 +205,13 @@ Config read_config(const Json& json, const std::string& name) {
         fail_file(name + ": segmentation_head is " + head.substr(0, 40) +
                   "; deeplabv3 or pspnet is wanted.");
     config.pspnet = head == "pspnet";
+    config.problem_type = fields.text("problem_type", "");
+    if (!config.problem_type.empty() && config.problem_type != "regression" &&
+        config.problem_type != "single_label_classification" &&
+        config.problem_type != "multi_label_classification")
+        fail_file(name + ": problem_type is " + config.problem_type.substr(0, 40) +
+                  "; expected regression, single_label_classification or "
+                  "multi_label_classification.");
     config.labels = read_labels(fields);
     config.classes = static_cast<int>(config.labels.size());
     if (!fields.find("id2label")) {

@@ -24,6 +24,7 @@ struct Config {
     std::vector<int> atrous_rates{6, 12, 18};
     std::vector<int> pool_scales{1, 2, 3, 6};
     std::vector<std::string> labels;
+    std::string problem_type;  // of a classifier, or empty
     int classes = 0;
 
     int stem_channels() const;

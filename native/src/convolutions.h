@@ -34,7 +34,7 @@ void conv_row(const ConvArgs& args, int y, Rows columns) {
         float* out = args.floats + static_cast<ptrdiff_t>(y) * width * n;
         products<X>(operands, count, args.in.channels, width, args.matrix, columns, args.bias,
                     [&](int m, int c, V v) {
-                        X::store(out + static_cast<ptrdiff_t>(m) * n + c, X::max(v, least));
+                        X::store(out + static_cast<ptrdiff_t>(m) * n + c, X::max(least, v));
                     });
     } else {
         const int channels = args.out.channels;
@@ -42,7 +42,7 @@ void conv_row(const ConvArgs& args, int y, Rows columns) {
                  static_cast<ptrdiff_t>(args.out.border) * channels + args.channel;
         products<X>(operands, count, args.in.channels, width, args.matrix, columns, args.bias,
                     [&](int m, int c, V v) {
-                        X::store(out + static_cast<ptrdiff_t>(m) * channels + c, X::max(v, least));
+                        X::store(out + static_cast<ptrdiff_t>(m) * channels + c, X::max(least, v));
                     });
     }
 }
@@ -92,7 +92,7 @@ void dense(const DenseArgs& args, Rows columns) {
     const V least = X::set(args.least);
     const Operand<X> operand{static_cast<const T*>(args.in), args.matrix.weights, args.matrix.sums};
     products<X>(&operand, 1, args.matrix.k, 1, args.matrix, columns, args.bias,
-                [&](int, int c, V v) { X::store(args.out + c, X::max(v, least)); });
+                [&](int, int c, V v) { X::store(args.out + c, X::max(least, v)); });
 }
 
 }  // namespace mv2

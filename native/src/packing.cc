@@ -110,6 +110,7 @@ Matrix Packer::matrix(const Convolution& conv, const Norm* norm, std::vector<int
     for (int n = 0; n < conv.out; n++) {
         double shift = 0;
         float largest = 0;
+        bool finite = true;
         for (int k = 0; k < conv.in; k++) {
             for (int tap = 0; tap < conv.taps; tap++) {
                 const size_t i = static_cast<size_t>(k) * conv.taps + tap;
@@ -120,8 +121,13 @@ Matrix Packer::matrix(const Convolution& conv, const Norm* norm, std::vector<int
                 }
                 column[i] = static_cast<float>(w);
                 largest = std::max(largest, std::fabs(column[i]));
+                finite = finite && std::isfinite(column[i]);
             }
         }
+        if (!finite)
+            fail_file(
+                "the bundle has a weight that is beyond fp32 once the norm beside it is folded in. "
+                "The training diverged, or the file is damaged.");
         bias[n] = static_cast<float>(bias[n] + shift);
         const float scale = largest > 0 ? largest / 127 : 1;
         if (scales) scales[n] = scale;

@@ -30,6 +30,7 @@ struct Avx2 {
     static V sub(V a, V b) { return _mm256_sub_ps(a, b); }
     static V mul(V a, V b) { return _mm256_mul_ps(a, b); }
     static V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+    // b where one of both is NaN
     static V max(V a, V b) { return _mm256_max_ps(a, b); }
     static float sum(V v) {
         __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -37,9 +38,9 @@ struct Avx2 {
         return _mm_cvtss_f32(_mm_add_ss(half, _mm_movehdup_ps(half)));
     }
 
-    // 2^t for t of at most 126, no less than 2^-126; a relative error of 2e-7
+    // 2^t for t of at most 126, no less than 2^-126, or NaN; a relative error of 2e-7
     static V exp2(V t) {
-        t = _mm256_max_ps(t, set(-126));
+        t = _mm256_max_ps(set(-126), t);
         const V whole = _mm256_floor_ps(t), f = sub(t, whole);
         V p = fma(set(1.8775767e-3f), f, set(8.9893397e-3f));
         p = fma(p, f, set(5.5826318e-2f));

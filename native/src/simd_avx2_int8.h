@@ -59,17 +59,19 @@ struct Avx2Int8 : Avx2 {
     }
 
     // Channels to bytes without a sign: the least is 0, the largest all bits.
+    // Bytes have no NaN: the step has it, where there is one or an infinity among the channels.
     static void quantise(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
-        V low = load(a), high = low;
+        V low = load(a), high = low, strange = mul(low, zero());
         for (int i = lanes; i < k; i += lanes) {
             const V v = load(a + i);
             low = _mm256_min_ps(low, v);
             high = _mm256_max_ps(high, v);
+            strange = fma(v, zero(), strange);
         }
         const float from = -largest_of(sub(zero(), low)), to = largest_of(high);
         constexpr float top = Products::largest;
         *offset = from;
-        *step = (to - from) / top;
+        *step = (to - from) / top + sum(strange);
         const float per_step = to > from ? top / (to - from) : 0;
         const V back = set(per_step), shift = set(-from * per_step);
         for (int i = 0; i < k; i += 2 * lanes) {

@@ -30,6 +30,7 @@ struct Avx512 {
     static V sub(V a, V b) { return _mm512_sub_ps(a, b); }
     static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
     static V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+    // b where one of both is NaN
     static V max(V a, V b) { return _mm512_max_ps(a, b); }
     static float sum(V v) { return _mm512_reduce_add_ps(v); }
 

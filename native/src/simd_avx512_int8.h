@@ -21,16 +21,18 @@ struct Avx512Int8 : Avx512Maps {
     }
 
     // Channels to bytes without a sign: the least is 0, the largest 255.
+    // Bytes have no NaN: the step has it, where there is one or an infinity among the channels.
     static void quantise(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
-        V low = load(a), high = low;
+        V low = load(a), high = low, strange = mul(low, zero());
         for (int i = lanes; i < k; i += lanes) {
             const V v = load(a + i);
             low = _mm512_min_ps(low, v);
             high = _mm512_max_ps(high, v);
+            strange = fma(v, zero(), strange);
         }
         const float from = _mm512_reduce_min_ps(low), to = _mm512_reduce_max_ps(high);
         *offset = from;
-        *step = (to - from) / 255;
+        *step = (to - from) / 255 + sum(strange);
         const float per_step = to > from ? 255 / (to - from) : 0;
         const V back = set(per_step), shift = set(-from * per_step);
         for (int i = 0; i < k; i += lanes) {

@@ -52,15 +52,16 @@ struct Portable {
     static V fma(V a, V b, V c) {
         return each([&](int i) { return a.x[i] * b.x[i] + c.x[i]; });
     }
+    // b where one of both is NaN
     static V max(V a, V b) {
         return each([&](int i) { return a.x[i] > b.x[i] ? a.x[i] : b.x[i]; });
     }
     static float sum(V v) { return (v.x[0] + v.x[1]) + (v.x[2] + v.x[3]); }
 
-    // 2^t for t from -126 to 126, 0 below; a relative error of 2e-7
+    // 2^t for t from -126 to 126, 0 below, or NaN; a relative error of 2e-7
     static V exp2(V t) {
         return each([&](int i) {
-            if (t.x[i] < -126) return 0.0f;
+            if (!(t.x[i] >= -126)) return t.x[i] < -126 ? 0 : t.x[i];
             const float whole = std::floor(t.x[i]), f = t.x[i] - whole;
             float p = 1.8775767e-3f * f + 8.9893397e-3f;
             p = p * f + 5.5826318e-2f;

@@ -2,6 +2,7 @@
 // fp32.
 #pragma once
 
+#include <cmath>
 #include <cstring>
 
 #include "product.h"
@@ -58,6 +59,12 @@ inline void stem_channels(const StemArgs& args, const float* lines, ptrdiff_t li
         stem_pixels<X, P, 1>(args, lines, line, x, out);
 }
 
+// Every NaN becomes the usual one: some others are numbers once they are rounded to bf16.
+template <class X>
+void copy_pixels(const float* from, int count, float* to) {
+    for (int i = 0; i < count; i++) to[i] = from[i] == from[i] ? from[i] : NAN;
+}
+
 template <class X>
 size_t stem_scratch(const StemArgs& args) {
     return static_cast<size_t>(args.planes) * 3 * (args.width + 3) * sizeof(float) + 128;
@@ -73,11 +80,9 @@ void stem(const StemArgs& args, Rows rows, Scratch scratch) {
                 float* to = lines + (plane * 3 + ky) * line;
                 const int from = 2 * y + ky - 1;
                 std::memset(to, 0, line * sizeof(float));
+                const ptrdiff_t row = static_cast<ptrdiff_t>(plane) * args.height + from;
                 if (from >= 0 && from < args.height)
-                    std::memcpy(to + 1,
-                                args.pixels + (static_cast<ptrdiff_t>(plane) * args.height + from) *
-                                                  args.width,
-                                args.width * sizeof(float));
+                    copy_pixels<X>(args.pixels + row * args.width, args.width, to + 1);
             }
         }
         auto* out = static_cast<typename X::Element*>(args.out.data) + y * args.out.row_elements();

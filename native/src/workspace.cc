@@ -192,7 +192,9 @@ void Workspace::normalise(const AttentionMap& map, float* mean, float* scale) co
         count += more;
     }
     *mean = static_cast<float>(sum);
-    *scale = static_cast<float>(1 / std::sqrt(about / count + backbone_.eps));
+    // Of squares that overflowed it would be 0, and every answer a number again.
+    *scale = std::isfinite(about) ? static_cast<float>(1 / std::sqrt(about / count + backbone_.eps))
+                                  : NAN;
 }
 
 void Workspace::run_residual(Run& run, ResidualArgs& args, int threads) {

@@ -1,5 +1,6 @@
 // Every instruction set of this processor against plain C++, on small networks of every kind, with
-// channels and sizes that fill no register; and the same bits from any number of threads, images.
+// channels and sizes that fill no register; and the same bits from any number of threads, images,
+// beside an image that holds NaN or infinity, whose own answers hold nothing else.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -126,11 +127,36 @@ double difference(const Outputs& a, const Outputs& b) {
     return worst;
 }
 
+// A NaN whose bits become those of -0 where they are rounded to bf16 as if they were a number's.
+float nan_of_ones() {
+    const uint32_t bits = 0x7fffffff;
+    float nan;
+    std::memcpy(&nan, &bits, 4);
+    return nan;
+}
+
 std::vector<std::string> names(int precision) {
     std::istringstream all(mv2_instructions(precision));
     std::vector<std::string> found;
     for (std::string name; all >> name;) found.push_back(name);
     return found;
+}
+
+// One number of the second image is `strange`: it has no finite answer, the others have their own.
+void spoil_one(const Model& model, const Case& c, std::vector<float> pixels, float strange,
+               const Outputs& wanted) {
+    const size_t image = pixels.size() / images;
+    pixels[image + image / 2] = strange;
+    const Outputs found = run(model, c, pixels, 0, images);
+    const size_t answers = found.size() - 5;  // the stages' maps are after them
+    for (size_t o = 0; o < found.size(); o++) {
+        const size_t count = found[o].size() / images;
+        const float *own = found[o].data(), *spoiled = own + count, *last = spoiled + count;
+        CHECK(std::memcmp(own, wanted[o].data(), count * sizeof(float)) == 0);
+        CHECK(std::memcmp(last, wanted[o].data() + 2 * count, count * sizeof(float)) == 0);
+        const auto finite = std::count_if(spoiled, last, [](float x) { return std::isfinite(x); });
+        CHECK(o < answers ? finite == 0 : finite < last - spoiled);
+    }
 }
 
 void compare(const Case& c) {
@@ -149,6 +175,8 @@ void compare(const Case& c) {
             std::printf("%s, %s: %.1e\n", c.name, name.c_str(), apart);
             std::fflush(stdout);
             CHECK(apart <= tolerance(precision, name));
+            for (float strange : {NAN, nan_of_ones(), INFINITY, -INFINITY})
+                spoil_one(single, c, pixels, strange, alone);
             for (int threads = 1; threads <= 3; threads++) {
                 const Model model = open(bundle, precision, name, threads);
                 CHECK(same_bits(alone, run(model, c, pixels, 0, images)));

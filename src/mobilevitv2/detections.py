@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mobilevitv2.errors import DIVERGED
+
 LEAST_SCORE = 0.01  # below it, ml-cvnets counts nothing in an evaluation
 OVERLAP = 0.5  # of two boxes of one class that overlap by more, the better one is kept
 CANDIDATES = 400  # of each class, whose overlaps are looked at
@@ -135,7 +137,4 @@ def _check(logits: np.ndarray, boxes: np.ndarray) -> None:
             "[anchors, 1 + classes] and [anchors, 4] are wanted."
         )
     if not np.isfinite(logits).all() or np.isnan(boxes).any():
-        raise ValueError(
-            "The logits or boxes hold NaN or infinity, so there is nothing to detect. The weights "
-            "are damaged, the training diverged, or float16 overflowed: try float32."
-        )
+        raise ValueError(f"The logits or boxes {DIVERGED}")

@@ -32,6 +32,11 @@ class ExportError(RuntimeError):
     """An exported file that does not answer as its model does."""
 
 
+DIVERGED = (
+    "hold NaN or infinity, so there is no prediction. The weights are damaged, the training "
+    "diverged, or float16 overflowed: try float32."
+)
+
 WITH_TORCH = ("torch", "safetensors", "huggingface_hub")  # the extra torch; the rest is in train
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from mobilevitv2.detections import OVERLAP, detect
 from mobilevitv2.download import download, is_address
-from mobilevitv2.errors import ConfigError, ImageError
+from mobilevitv2.errors import DIVERGED, CheckpointError, ConfigError, ImageError
 from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.images import ImageSource, load_image, name_of
 from mobilevitv2.label_maps import label_map, nearest
@@ -195,7 +195,8 @@ class Predictor:
     ) -> Any:
         """One image to its `Classification`, `Segmentation` or `Detection`; several to a list.
 
-        Raises ImageError, which names the image; `stream` goes on instead.
+        Raises ImageError, which names the image; `stream` goes on instead. CheckpointError where
+        the model's answers hold NaN or infinity, as a diverged training leaves them.
         """
         many = isinstance(images, list | tuple) or getattr(images, "ndim", 0) == 4
         results = []
@@ -353,18 +354,29 @@ class Predictor:
         return self.processor(image).pixel_values[0]
 
     def logits(self, pixels: list[np.ndarray]) -> np.ndarray:
-        """float32 [B, classes], of prepared arrays [3, H, W], which may differ in size."""
+        """float32 [B, classes], of prepared arrays [3, H, W], which may differ in size.
+
+        Raises CheckpointError where they hold NaN or infinity.
+        """
         if not pixels:
             return np.empty((0, len(self.classes)), np.float32)
         if len({array.shape for array in pixels}) > 1:  # the processor does not crop
             return np.concatenate([self.logits([array]) for array in pixels])
-        return self.network(np.stack(pixels))
+        return self._answers(np.stack(pixels))
+
+    def _answers(self, pixels: np.ndarray) -> np.ndarray:
+        """The network's, checked: a box of infinite size may be, if its scores are numbers."""
+        answers = self.network(pixels)
+        boxes = 4 if self.task == "detection" else 0
+        if not np.isfinite(answers[..., boxes:]).all() or np.isnan(answers[..., :boxes]).any():
+            raise CheckpointError(f"The answers of {self.source or 'the model'} {DIVERGED}")
+        return answers
 
     def _scores(self, pixels: list[np.ndarray]) -> list[np.ndarray]:
         """Of each prepared array the logits [classes]; of a segmenter [classes, h, w], coarser."""
         if self.views is None:
             return list(self.logits(pixels))
-        return [self.views(self.network, array) for array in pixels]
+        return [self.views(self._answers, array) for array in pixels]
 
 
 def _fetch(address: str) -> Image.Image:

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from mobilevitv2.errors import DIVERGED
 from mobilevitv2.predictions import drawing
 from mobilevitv2.predictions.drawing import INK, PAPER, percent
 
@@ -53,10 +54,7 @@ class Classification:
                 f"needs each of the numbers 0..{logits.size - 1}."
             )
         if not np.isfinite(logits).all():
-            raise ValueError(
-                "The logits hold NaN or infinity, so there is no prediction. The weights are "
-                "damaged, the training diverged, or float16 overflowed: try float32."
-            )
+            raise ValueError(f"The logits {DIVERGED}")
         if top_k < 1:
             raise ValueError(f"top_k is at least 1, not {top_k}.")
         weights = np.exp(logits - logits.max())
