@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, COLOURS, SIZE, picture, save_images, save_trained
+from tiny import CLASSES, COLOURS, SIZE, picture, save_bundle, save_images, save_trained
 from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor
@@ -171,6 +172,39 @@ def test_prediction_from_an_exported_file_imports_no_torch(file, tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["label"] == "red"
+
+
+# Which of several models in a folder is meant
+
+
+def test_a_bundle_answers_itself_whatever_export_lies_in_it(bundle, file, tmp_path, caplog):
+    run = tmp_path / "run"
+    for folder in (run, run / "best", tmp_path / "gone_on.onnx"):
+        save_bundle(folder)  # another model than that of the exported file
+        shutil.copy(file, folder / "model.onnx")
+    (run / "config.json").unlink()
+    (run / "model.safetensors").unlink()
+    foreign = shutil.copytree(run / "best", tmp_path / "foreign")
+    (foreign / "model.onnx").write_text("somebody else's")
+    wanted = Predictor(run / "best" / "model.safetensors", runtime="native")(picture("red"))
+    stale = Predictor(file)(picture("red"))
+    assert wanted.scores != pytest.approx(stale.scores, abs=1e-3)
+    caplog.clear()
+    for folder in (run, run / "best", tmp_path / "gone_on.onnx", foreign):
+        assert Predictor(folder, runtime="native")(picture("red")).scores == wanted.scores
+        said = [m.message for m in caplog.records if "model.onnx, which isn't used" in m.message]
+        assert len(said) == 1
+        caplog.clear()
+    assert Predictor(run / "best" / "model.onnx")(picture("red")).scores == stale.scores
+
+
+def test_a_run_without_a_model_yet_is_not_answered_for_by_an_old_export(file, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("epochs: 1")
+    shutil.copy(file, tmp_path / "model.onnx")
+    with pytest.raises(FileNotFoundError, match="no weights"):
+        Predictor(tmp_path)
+    (tmp_path / "recipe.yaml").unlink()
+    assert Predictor(tmp_path)(picture("red")).label == "red"
 
 
 def test_several_requests_keep_the_order(file):
