@@ -1,28 +1,14 @@
 """What is written where the disk fills up: each file whole or not at all."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
+from full_disk import room_for
 from PIL import Image
 
 from mobilevitv2 import Classification, Detection, Segmentation
 from mobilevitv2.video import predict_video
-
-
-@contextmanager
-def room_for(size: int) -> Iterator[None]:
-    """No file grows beyond so many bytes: what no longer fits is cut, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-
 
 NOISE = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)
 WRITERS = {
