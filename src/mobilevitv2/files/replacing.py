@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 
 from mobilevitv2.files.claim import claimed
 from mobilevitv2.source import read_json, write_atomic
 
-Files = dict[str, str | None]  # paths in a folder, with "/", to sha256; None: being written
+Files = dict[str, str | None]  # paths in a folder, with "/", to sha256; None: by name alone
 
 
 @dataclass(frozen=True)
@@ -25,14 +26,14 @@ class Place:
     """A folder, which others may use too, and what one command makes in it.
 
     `maker` names the command; where several of its outputs may share a folder, also the output,
-    such as "export.model.onnx". `older` finds, in a folder without a record, what versions that
-    kept none made there. `named` are files that a person named to be overwritten, whoever made
-    them.
+    such as "export.model.onnx". `known` finds by name what it made in a folder where it isn't done,
+    or where it kept no record. `named` are files that a person named to be overwritten, whoever
+    made them.
     """
 
     folder: Path
     maker: str
-    older: Callable[[Path], Iterable[str]] | None = None
+    known: Callable[[Path], Iterable[str]] | None = None
     named: tuple[str, ...] = ()
 
     @property
@@ -46,10 +47,11 @@ class Place:
         return self.folder / f".mobilevitv2.{self.maker}.new"
 
     def is_free(self) -> bool:
-        """Whether nothing is in the folder, apart from a lock."""
+        """Whether the folder holds nothing, or nothing but what this module keeps there."""
         if not self.folder.is_dir():
             return not os.path.lexists(self.folder)
-        return all(path.name == self._lock for path in self.folder.iterdir())
+        own = f".mobilevitv2.{self.maker}."
+        return all(path.name.startswith((own, f".{own}")) for path in self.folder.iterdir())
 
     def claimed(self) -> AbstractContextManager[None]:
         """Hold the place; raises FileExistsError where another process does."""
@@ -95,10 +97,19 @@ class Place:
                     "another place."
                 )
 
-    def note(self, names: Iterable[str], *, unfinished: Iterable[str] = ()) -> None:
-        """Write the record: files as they are now, and those that are still being written."""
-        files: Files = dict.fromkeys(unfinished)
-        self._write(files | {name: _digest(self.folder / name) for name in names})
+    def note(self, names: Iterable[str], *, finished: bool = True) -> None:
+        """Write the record: these files as they are now; what else is made, if it isn't finished.
+
+        Until then everything `known` counts as made, too.
+        """
+        files: Files = {name: _digest(self.folder / name) for name in names}
+        self._write(files, finished=finished)
+
+    def reopen(self, fixed: Iterable[str]) -> None:
+        """Say that what was finished isn't any more; but `fixed` files stay as they were made."""
+        recorded = self._recorded()
+        files = {name: recorded[name] for name in fixed if name in recorded}
+        self._write(files, finished=False)
 
     def swap(self, *, overwrite: bool = True, inputs: Iterable[Path] = ()) -> None:
         """Remove the old files and move the stage's in, after a `check`.
@@ -108,7 +119,7 @@ class Place:
         new: Files = {name: _digest(self.stage / name) for name in files_in(self.stage)}
         self.check(new, overwrite=overwrite, inputs=inputs)
         recorded = self._recorded()
-        self._write(new, {name: recorded[name] for name in self._unchanged(recorded)})
+        self._write(new, replaced={name: recorded[name] for name in self._unchanged(recorded)})
         self.finish()
 
     def finish(self) -> None:
@@ -165,19 +176,17 @@ class Place:
         return self.record.is_file() and "replaced" in read_json(self.record)
 
     def _recorded(self) -> Files:
-        files: Files = {}
-        if self.record.is_file():
-            files = read_json(self.record).get("files") or {}
-        elif self.older:
-            files = dict.fromkeys(self.older(self.folder))
-        return files | dict.fromkeys(self.named)
+        record = read_json(self.record) if self.record.is_file() else {}
+        known = self.known(self.folder) if self.known and not record.get("finished") else ()
+        files: Files = record.get("files", {})
+        return dict.fromkeys(known) | files | dict.fromkeys(self.named)
 
     def _unchanged(self, files: Files) -> list[str]:
         root = os.path.realpath(self.folder)
         return [name for name, digest in files.items() if _is_ours(root, name, digest)]
 
-    def _write(self, files: Files, replaced: Files | None = None) -> None:
-        values = {"files": files} | ({} if replaced is None else {"replaced": replaced})
+    def _write(self, files: Files, **more: Any) -> None:
+        values = {"finished": True, "files": files, **more}
         write_atomic(self.record, json.dumps(values, indent=1).encode())
 
     def _remove(self, name: str) -> None:
@@ -195,7 +204,7 @@ def files_in(folder: Path) -> list[str]:
 
 def remove_debris(folder: Path, names: Iterable[str]) -> None:
     """Remove what `write_atomic` left of these files where its process was killed."""
-    debris = re.compile(rf"\.({'|'.join(map(re.escape, names))})\.[0-9a-f]{{8}}\.tmp")
+    debris = re.compile(rf"\.({'|'.join(map(re.escape, names))})(\.[0-9a-f]{{8}})?\.tmp")
     for path in folder.iterdir() if folder.is_dir() else ():
         if debris.fullmatch(path.name):
             path.unlink()
