@@ -208,7 +208,7 @@ def _checked_place(out: Path, target: Target, weights: Path, *, overwrite: bool)
     """The folder of an export, where nothing is in the way but what an export may replace."""
     if target.suffix and out.suffix != target.suffix:
         raise ConfigError(f"{out} needs a name that ends in {target.suffix}, for {target.name}.")
-    place = Place(out.parent, f"export.{out.name}", older=partial(_unrecorded, out, target))
+    place = Place(out.parent, f"export.{out.name}", known=partial(_unrecorded, out, target))
     names = target.files(out.name)
     for path in (place.folder / name for name in names):
         if path.exists() and path.samefile(weights):
