@@ -235,6 +235,19 @@ def test_evaluate_prints_the_accuracy_and_the_classes(model, data, tmp_path):
     assert "exists already" in error_line("evaluate", model, data, "--report", tmp_path / "page")
 
 
+def test_evaluate_overwrites_only_its_own_report(model, data, tmp_path):
+    page = tmp_path / "page"
+    arguments = ("evaluate", model, data, "--report", page, "--overwrite")
+    run(*arguments)
+    (page / "notes.txt").write_text("mine")
+    run(*arguments)
+    assert (page / "notes.txt").read_text() == "mine"
+    assert f"report: {page}" in run(*arguments).stderr
+    (page / "report.html").write_text("mine")
+    assert "report.html was not made by" in error_line(*arguments)
+    assert (page / "report.html").read_text() == "mine"
+
+
 def test_evaluate_on_what_is_no_data_set(model, tmp_path):
     assert "does not exist" in error_line("evaluate", model, tmp_path / "none")
     (tmp_path / "empty").mkdir()

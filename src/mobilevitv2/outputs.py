@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -96,10 +97,25 @@ class Outputs:
                 place.note([*self.older[place], *written])
 
 
-def place_of(output: Path) -> tuple[Place, str]:
+def place_of(output: Path, maker: str = "predict") -> tuple[Place, str]:
     """Where the list of an output's files is kept, beside it, and what it is called there."""
     real = Path(os.path.realpath(output))
-    return Place(real.parent, f"predict.{real.name}"), real.name
+    return Place(real.parent, f"{maker}.{real.name}"), real.name
+
+
+@contextmanager
+def replaced(output: Path | None, maker: str, *, overwrite: bool) -> Iterator[Path | None]:
+    """Where to write what takes the place of a file or folder in the end; None for None.
+
+    Raises FileExistsError where anything but an earlier output of this maker is in the way.
+    """
+    if output is None:
+        yield None
+        return
+    place, name = place_of(output, maker)
+    files = () if output.is_dir() else (name,)
+    with place.replaced(overwrite=overwrite, names=files) as stage:
+        yield stage / name
 
 
 def _image_ids(found: Sequence[Found]) -> list[int]:
