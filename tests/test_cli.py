@@ -199,6 +199,21 @@ def test_predict_saves_drawings_and_never_touches_the_originals(model, photos, t
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_predict_overwrites_only_its_own_drawings(model, photos, tmp_path):
+    out = tmp_path / "drawn"
+    arguments = ("predict", model, photos / "a.png", photos / "b.jpg", "--save", out)
+    run(*arguments)
+    (out / "notes.txt").write_text("mine")
+    run(*arguments, "--overwrite", "--top-k", 1)
+    picture("green").save(out / "b.jpg")
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    assert "b.jpg was not made by" in error_line(*arguments, "--overwrite")
+    picture("green").save(tmp_path / "b.jpg")
+    others = ("predict", model, tmp_path / "b.jpg", "--save", photos, "--overwrite")
+    assert "photos/b.jpg was not made by" in error_line(*others)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
 def test_predict_with_nothing_to_read(model, tmp_path):
     assert "holds no images" in error_line("predict", model, tmp_path)
     result = run("predict", model, tmp_path / "none.jpg", tmp_path / "*.png", code=1)
@@ -228,6 +243,19 @@ def test_evaluate_prints_the_accuracy_and_the_classes(model, data, tmp_path):
     assert "text.jpg" in result.stderr
     assert (tmp_path / "page" / "report.html").is_file()
     assert "exists already" in error_line("evaluate", model, data, "--report", tmp_path / "page")
+
+
+def test_evaluate_overwrites_only_its_own_report(model, data, tmp_path):
+    page = tmp_path / "page"
+    arguments = ("evaluate", model, data, "--report", page, "--overwrite")
+    run(*arguments)
+    (page / "notes.txt").write_text("mine")
+    run(*arguments)
+    assert (page / "notes.txt").read_text() == "mine"
+    assert f"report: {page}" in run(*arguments).stderr
+    (page / "report.html").write_text("mine")
+    assert "report.html was not made by" in error_line(*arguments)
+    assert (page / "report.html").read_text() == "mine"
 
 
 def test_evaluate_on_what_is_no_data_set(model, tmp_path):

@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, COLOURS, SIZE, picture, processor, save_images, save_trained
+from full_disk import room_for
+from tiny import CLASSES, COLOURS, SIZE, picture, processor, save_bundle, save_images, save_trained
 from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor
@@ -176,6 +178,39 @@ def test_prediction_from_an_exported_file_imports_no_torch(file, tmp_path):
     assert json.loads(done.stdout)["label"] == "red"
 
 
+# Which of several models in a folder is meant
+
+
+def test_a_bundle_answers_itself_whatever_export_lies_in_it(bundle, file, tmp_path, caplog):
+    run = tmp_path / "run"
+    for folder in (run, run / "best", tmp_path / "gone_on.onnx"):
+        save_bundle(folder)  # another model than that of the exported file
+        shutil.copy(file, folder / "model.onnx")
+    (run / "config.json").unlink()
+    (run / "model.safetensors").unlink()
+    foreign = shutil.copytree(run / "best", tmp_path / "foreign")
+    (foreign / "model.onnx").write_text("somebody else's")
+    wanted = Predictor(run / "best" / "model.safetensors", runtime="native")(picture("red"))
+    stale = Predictor(file)(picture("red"))
+    assert wanted.scores != pytest.approx(stale.scores, abs=1e-3)
+    caplog.clear()
+    for folder in (run, run / "best", tmp_path / "gone_on.onnx", foreign):
+        assert Predictor(folder, runtime="native")(picture("red")).scores == wanted.scores
+        said = [m.message for m in caplog.records if "model.onnx, which isn't used" in m.message]
+        assert len(said) == 1
+        caplog.clear()
+    assert Predictor(run / "best" / "model.onnx")(picture("red")).scores == stale.scores
+
+
+def test_a_run_without_a_model_yet_is_not_answered_for_by_an_old_export(file, tmp_path):
+    (tmp_path / "recipe.yaml").write_text("epochs: 1")
+    shutil.copy(file, tmp_path / "model.onnx")
+    with pytest.raises(FileNotFoundError, match="no weights"):
+        Predictor(tmp_path)
+    (tmp_path / "recipe.yaml").unlink()
+    assert Predictor(tmp_path)(picture("red")).label == "red"
+
+
 def test_several_requests_keep_the_order(file):
     predictor = Predictor(file, requests=3, batch_size=2, threads=1)
     predictor.warmup()
@@ -196,22 +231,100 @@ def test_a_file_that_answers_otherwise_is_set_aside(bundle, tmp_path, monkeypatc
 
     fuse = form.fuse
     monkeypatch.setattr(form, "fuse", wrong)
-    with pytest.raises(ExportError, match=r"does not answer as the model does.*\.rejected"):
+    (tmp_path / "colours.onnx.rejected").write_text("mine")
+    with pytest.raises(ExportError, match=r"does not answer as the model does.*\.rejected-2"):
         export(bundle, to="onnx", out=tmp_path / "colours.onnx")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours.onnx.rejected"]
+    names = ["colours.onnx.rejected", "colours.onnx.rejected-2"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    assert (tmp_path / names[0]).read_text() == "mine"
 
 
 # Bad input
 
 
-def test_what_exists_is_not_overwritten(bundle, tmp_path):
-    taken = tmp_path / "model.onnx"
-    taken.write_text("mine")
+def test_only_an_earlier_export_is_overwritten(bundle, file, tmp_path):
+    out = shutil.copy(file, tmp_path / "model.onnx")  # its own record says what it is
     with pytest.raises(FileExistsError, match="exists already"):
-        export(bundle, to="onnx", out=taken)
-    assert taken.read_text() == "mine"
-    export(bundle, to="onnx", out=taken, overwrite=True)
-    assert Predictor(taken)(picture("blue")).label == "blue"
+        export(bundle, to="onnx", out=out)
+    export(bundle, to="onnx", out=out, overwrite=True, opset=18)
+    new = out.read_bytes()
+    assert new != file.read_bytes()
+    assert Predictor(out)(picture("blue")).label == "blue"
+    report = tmp_path / "model.onnx.verified.json"
+    for changed in (out, report):
+        before = changed.read_bytes()
+        changed.write_bytes(before + b" ")
+        with pytest.raises(FileExistsError, match=r"was not made by .* or has changed"):
+            export(bundle, to="onnx", out=out, overwrite=True)
+        changed.write_bytes(before)
+
+
+@pytest.mark.parametrize("name", request.TARGETS)
+def test_what_others_made_stays(bundle, name, tmp_path):
+    """Of every target, whichever of its files is in the way, and behind every kind of link."""
+    target = request.TARGETS[name]
+    out = tmp_path / f"net{target.suffix}"
+    folder = shutil.copytree(bundle, tmp_path / "model")
+    weights, theirs = folder / "model.safetensors", tmp_path / "theirs"
+    theirs.write_text("theirs")
+
+    def assert_refused(said: str, place: Path = out) -> None:
+        before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+        with pytest.raises(FileExistsError, match=said):
+            export(weights, to=name, out=place, overwrite=True)
+        assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+    for file in target.files(out.name):
+        made = tmp_path / file
+        made.parent.mkdir(exist_ok=True)
+        for put in (os.symlink, os.link):
+            put(theirs, made)
+            assert_refused("was not made by")
+            made.unlink()
+        os.link(weights, made)
+        assert_refused("holds the model itself")
+        made.unlink()
+        if made.parent != tmp_path:
+            made.parent.rmdir()
+    if target.within:
+        out.symlink_to(folder)
+        assert_refused("was not made by")
+        if not target.suffix:
+            for spelling in (folder, folder / ".." / "model", tmp_path):
+                assert_refused("was not made by", spelling)
+
+
+def test_a_persons_files_in_a_web_export_stay(bundle, tmp_path):
+    out = export(bundle, to="web", out=tmp_path / "web").path
+    (out / "notes.txt").write_text("mine")
+    first = (out / "model.onnx").read_bytes()
+    export(bundle, to="web", out=out, overwrite=True, opset=18)
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / "model.onnx").read_bytes() != first
+    (out / "record.json").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"record\.json was not made by"):
+        export(bundle, to="web", out=out, overwrite=True)
+
+
+@pytest.mark.parametrize("stop", ["full disk", "Ctrl-C", "no readable image"])
+def test_an_export_that_fails_leaves_the_old_one(bundle, file, stop, tmp_path, monkeypatch):
+    out = shutil.copy(file, tmp_path / "colours.onnx")
+    images = tmp_path / "images"
+    images.mkdir()
+    (images / "a.png").write_text("text")
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    if stop == "Ctrl-C":
+        monkeypatch.setattr(form, "fuse", interrupted)
+    with (
+        room_for(100_000 if stop == "full disk" else 1 << 40),
+        pytest.raises((OSError, KeyboardInterrupt, DataError)),
+    ):
+        export(bundle, to="onnx", out=out, overwrite=True, images=images)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours.onnx", "images"]
+    assert out.read_bytes() == file.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -301,16 +414,6 @@ def test_a_size_that_the_file_was_not_made_for(file):
     predictor.processor.crop_size = {"height": 96, "width": 96}
     with pytest.raises(ImageError, match=r"exported for 64x64 px, and this image is 96x96"):
         predictor(picture("red"))
-
-
-def test_a_full_disk_leaves_nothing_behind(bundle, tmp_path, monkeypatch):
-    def full(*arguments, **options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(onnx, "save", full)
-    with pytest.raises(OSError, match="No space left"):
-        export(bundle, to="onnx", out=tmp_path / "colours.onnx")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command(bundle, tmp_path):

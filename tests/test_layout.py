@@ -17,6 +17,7 @@ PACKAGE = ROOT / "src" / "mobilevitv2"
 FLOORS = {  # a module may import its own folder, and floors below
     "errors": 0,
     "source": 0,
+    "files": 0,
     "config": 0,
     "images": 0,
     "processor_settings": 0,

@@ -30,6 +30,13 @@ def bundle_of(source: str | Path) -> str | Path:
     return folder / "best" if is_run else source
 
 
+def files_of_model(source: str | Path) -> list[Path]:
+    """The files on this disk that may be read to open a model."""
+    path = Path(source).expanduser()
+    files = path.iterdir() if path.is_dir() else (path, *path.parent.glob("*.json"))
+    return [file for file in files if file.is_file()]
+
+
 def bundle_folder(source: str | Path) -> Path | None:
     """The folder with config.json and model.safetensors that is meant, in transformers' layout.
 

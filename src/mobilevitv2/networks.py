@@ -14,7 +14,7 @@ from mobilevitv2.exported import ExportedNetwork
 from mobilevitv2.native import open_native
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import is_exported
-from mobilevitv2.runtime.opening import Precision
+from mobilevitv2.runtime.opening import WEB_MODEL, Precision
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +80,12 @@ def open_network(
         exported = ExportedNetwork(model, threads=threads, precision=precision)
         return Opened(exported, processor or exported.open_processor(), model)
     source = bundle_of(model)
+    if beside := [p for p in (model, source) if (Path(p).expanduser() / WEB_MODEL).is_file()]:
+        logger.warning(
+            "%s also holds %s, which isn't used; name that file itself to run it",
+            beside[-1],
+            WEB_MODEL,
+        )
     asked = runtime == "native" or precision == "int8"  # which only the engine has
     if asked:
         _check_asked(runtime, device, precision)

@@ -1,13 +1,16 @@
 """Where the results of many images go: drawings, masks, and label files in the field's formats."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from mobilevitv2.class_names import coco_ids
 from mobilevitv2.collect import Found, output_paths
 from mobilevitv2.errors import ConfigError
+from mobilevitv2.files.replacing import Place
 from mobilevitv2.predictions import Detection, Result, Segmentation
 from mobilevitv2.source import write_atomic
 
@@ -19,7 +22,8 @@ class Outputs:
 
     `save` gets the images with the result drawn on them. Of segmenters `masks` gets palette PNGs;
     of detectors `yolo` gets a text file for each image, and the file `coco` becomes COCO's list of
-    results. Raises ConfigError for what a model of this task doesn't give.
+    results. Raises ConfigError for what a model of this task doesn't give, and FileExistsError
+    where a file of another maker, or one that has changed since, would be overwritten.
     """
 
     def __init__(
@@ -46,6 +50,20 @@ class Outputs:
         self.category_ids = coco_ids(classes)
         self.image_ids = _image_ids(found) if coco else []
         self.rows: list[dict[str, Any]] = []
+        self.places: dict[Place, list[str]] = {}  # and what is written there
+        for folder, paths in ((save, self.drawn), (masks, self.masks), (yolo, self.yolo)):
+            if folder and paths:
+                paths = [*paths, folder / "classes.txt"] if folder == yolo else paths
+                place, name = place_of(folder)
+                self.places[place] = [
+                    f"{name}/{path.relative_to(folder).as_posix()}" for path in paths
+                ]
+        if coco:
+            place, name = place_of(coco)
+            self.places[place] = [name]
+        for place, names in self.places.items():
+            place.check(names, overwrite=True)
+        self.older = {p: sorted({*p.made()} - {*names}) for p, names in self.places.items()}
         if yolo:
             yolo.mkdir(parents=True, exist_ok=True)
             names = "".join(f"{name}\n" for name in classes)
@@ -70,6 +88,34 @@ class Outputs:
         if self.coco:
             self.coco.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(self.coco, json.dumps(self.rows).encode())
+
+    def note(self) -> None:
+        """List what was written, which may be overwritten another time."""
+        for place, names in self.places.items():
+            written = [name for name in names if (place.folder / name).exists()]
+            if written:
+                place.note([*self.older[place], *written])
+
+
+def place_of(output: Path, maker: str = "predict") -> tuple[Place, str]:
+    """Where the list of an output's files is kept, beside it, and what it is called there."""
+    real = Path(os.path.realpath(output))
+    return Place(real.parent, f"{maker}.{real.name}"), real.name
+
+
+@contextmanager
+def replaced(output: Path | None, maker: str, *, overwrite: bool) -> Iterator[Path | None]:
+    """Where to write what takes the place of a file or folder in the end; None for None.
+
+    Raises FileExistsError where anything but an earlier output of this maker is in the way.
+    """
+    if output is None:
+        yield None
+        return
+    place, name = place_of(output, maker)
+    files = () if output.is_dir() else (name,)
+    with place.replaced(overwrite=overwrite, names=files) as stage:
+        yield stage / name
 
 
 def _image_ids(found: Sequence[Found]) -> list[int]:

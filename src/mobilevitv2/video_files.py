@@ -2,6 +2,7 @@
 
 import logging
 import os
+import secrets
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -144,11 +145,12 @@ class Reader:
 
 
 class Writer:
-    """An H.264 video of pictures at given times."""
+    """An H.264 video of pictures at given times; it takes its name once it is whole."""
 
     def __init__(self, path: Path, like: Reader) -> None:
         self.av: Any = require("av", extra="video")
         self.path, self.like = path, like
+        self.part = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.mp4")
         self.container: Any = None
         self.last = -1
 
@@ -157,7 +159,7 @@ class Writer:
         pixels = _even(np.asarray(picture.convert("RGB")))
         if self.container is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.container = self.av.open(str(self.path), "w")
+            self.container = self.av.open(str(self.part), "w")
             self.stream = self.container.add_stream(
                 "libx264", rate=self.like.rate.limit_denominator(65535)
             )
@@ -170,10 +172,16 @@ class Writer:
         self.container.mux(self.stream.encode(frame))
 
     def close(self) -> None:
-        """Make the file whole."""
-        if self.container is not None:
+        """Make the file whole; of one that can't be written nothing stays."""
+        if self.container is None:
+            return
+        try:
             self.container.mux(self.stream.encode(None))
             self.container.close()
+            os.replace(self.part, self.path)
+        except BaseException:
+            self.part.unlink(missing_ok=True)
+            raise
 
 
 def _fraction(value: Any) -> Fraction | None:

@@ -141,8 +141,12 @@ def benchmark(
     check_folder(save, overwrite)
     from mobilevitv2 import display
     from mobilevitv2.benchmark import benchmark as run
+    from mobilevitv2.outputs import replaced
 
-    with display.progress("measuring") as progress:
+    with (
+        replaced(save, "benchmark", overwrite=overwrite) as new,
+        display.progress("measuring") as progress,
+    ):
         result = run(
             model,
             image_size=sides_of(image_size) if image_size else None,
@@ -153,8 +157,8 @@ def benchmark(
             peers=peers,
             progress=progress,
         )
-    if save is not None:
-        result.save(save)
+        if new is not None:
+            result.save(new)
     if json_:
         typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
     else:

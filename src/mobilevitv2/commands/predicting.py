@@ -1,5 +1,6 @@
 """`predict`: pictures, videos and cameras."""
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -77,7 +78,7 @@ def predict(
     if json_ and csv_:
         raise typer.BadParameter("--json and --csv exclude each other.")
     folders = [folder for folder in (save, masks, yolo) if folder is not None]
-    if len(set(folders)) < len(folders):
+    if len(set(map(os.path.realpath, folders))) < len(folders):
         raise typer.BadParameter("--save, --masks and --yolo want a folder each.")
     for folder in folders:
         check_folder(folder, overwrite)
@@ -112,24 +113,27 @@ def predict(
     where = {"save": save, "masks": masks, "yolo": yolo, "coco": coco}
     outputs = Outputs(found, task=predictor.task, classes=predictor.classes, **where)
     rows, failed = [], 0
-    with display.progress("predicting", lines=json_ or csv_) as progress:
-        for i, result in enumerate(predictor.stream(item.source for item in found)):
-            progress(i + 1, len(found))
-            if isinstance(result, Unreadable):
-                failed += 1
-                complain(result.reason)
-                continue
-            result = replace(result, source=found[i].shown)
-            outputs.add(i, result)
-            if write:
-                write(result)
-            elif json_:
-                typer.echo(result.to_json())
-            elif len(found) == 1:
-                display.show(display.one_prediction(result))
-            else:
-                rows.append(display.summary(result))
-    outputs.close()
+    try:
+        with display.progress("predicting", lines=json_ or csv_) as progress:
+            for i, result in enumerate(predictor.stream(item.source for item in found)):
+                progress(i + 1, len(found))
+                if isinstance(result, Unreadable):
+                    failed += 1
+                    complain(result.reason)
+                    continue
+                result = replace(result, source=found[i].shown)
+                outputs.add(i, result)
+                if write:
+                    write(result)
+                elif json_:
+                    typer.echo(result.to_json())
+                elif len(found) == 1:
+                    display.show(display.one_prediction(result))
+                else:
+                    rows.append(display.summary(result))
+        outputs.close()
+    finally:
+        outputs.note()
     if rows:
         display.show(display.predictions(rows))
     if failed:
@@ -142,10 +146,14 @@ def _predict_frames(
 ) -> None:
     """The part of `predict` for a video or a camera: a line for each frame, or a summary."""
     from mobilevitv2 import display
+    from mobilevitv2.outputs import place_of
     from mobilevitv2.video import predict_video
 
     name = f"camera-{source}" if source.isdecimal() else Path(source).stem
     drawn = save / f"{name}.mp4" if save else None
+    place, folder = place_of(save) if save else (None, "")
+    if place:
+        place.check([f"{folder}/{name}.mp4"], overwrite=True)
     count, started = 0, time.monotonic()
     with display.progress("predicting", lines=json_ or write is not None) as progress:
         for result in predict_video(predictor, source, drawn, progress=progress):
@@ -154,6 +162,8 @@ def _predict_frames(
                 write(result)
             elif json_:
                 typer.echo(result.to_json())
+    if place and drawn and drawn.exists():
+        place.note({*place.made(), f"{folder}/{name}.mp4"})
     rate = count / (time.monotonic() - started)
     where = f"; drawn: {drawn}" if drawn else ""
     typer.echo(f"{count:,} frames, {rate:.1f} frames/s{where}", err=json_ or write is not None)

@@ -3,10 +3,10 @@
 import hashlib
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +14,7 @@ from typing import Any, Literal
 import torch
 
 from mobilevitv2.bundle import bundle_of
+from mobilevitv2.checkpoint.files import find_weights
 from mobilevitv2.deploy.compare import Comparison, compare, labels_of
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.pictures import (
@@ -25,6 +26,7 @@ from mobilevitv2.deploy.pictures import (
     usual_size,
 )
 from mobilevitv2.deploy.request import (
+    REPORT,
     TARGETS,
     Request,
     Sizes,
@@ -35,9 +37,11 @@ from mobilevitv2.deploy.request import (
 from mobilevitv2.deploy.verify import Verification, verify
 from mobilevitv2.errors import ConfigError, DataError, ExportError
 from mobilevitv2.exported import ExportedNetwork
+from mobilevitv2.files.replacing import Place
 from mobilevitv2.images import ImageSource
 from mobilevitv2.live import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.record import Record
 
 TargetName = Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"]
@@ -98,8 +102,9 @@ def export(
     like those to come. `images` is a folder to verify on.
 
     The file appears when all is done. One that answers otherwise than its model is set aside as
-    `.rejected`, and ExportError says by how much. Raises FileExistsError unless `overwrite`,
-    ConfigError for what the target can't express, and ImportError with what to install.
+    `.rejected`, and ExportError says by how much. `overwrite` replaces an earlier export, and
+    nothing else: FileExistsError, before any work, says what is in the way. Raises ConfigError for
+    what the target can't express, and ImportError with what to install.
     """
     if to not in TARGETS:
         raise ConfigError(f"target is {to!r}; one of {', '.join(TARGETS)} is wanted.")
@@ -108,7 +113,9 @@ def export(
         raise ConfigError(f"{target.name} does not run here, so images can't verify it.")
     source = bundle_of(source)
     out = Path(out).expanduser() if out is not None else _default_name(source, target)
-    _check_place(out, target, overwrite=overwrite)
+    out = out if out.name.strip(".") else out.resolve()
+    weights = find_weights(source)
+    place = _checked_place(out, target, weights, overwrite=overwrite)
     check_installed(target)
     model = open_model(source).float()
     processor = open_processor(source, model)
@@ -133,9 +140,10 @@ def export(
         calibration=calibration(calibrate, processor, task, input, batch) if calibrate else [],
     )
     record = _record(model, processor, request, to)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".export-") as folder:
-        written = Path(folder) / (out.name if target.suffix else "model")
+    with place.replaced(
+        overwrite=overwrite, names=target.files(out.name), inputs=[weights]
+    ) as stage:
+        written = stage / out.name
         _write(model, processor, request, record, written)
         checks: list[Verification] = []
         pictures: list[ImageSource] = []
@@ -144,23 +152,20 @@ def export(
             pictures, described = chosen(images or calibrate)
             checks = _verify(written, model, processor, request, pictures)
         if failed := [check for check in checks if not check.passed]:
-            aside = out.with_name(out.name + ".rejected")
-            _move(written, aside)
             raise ExportError(
                 f"{target.name} does not answer as the model does ({failed[0]}). The file is set "
-                f"aside as {aside}."
+                f"aside as {_set_aside(written, out)}."
             )
         comparison = None
         if precision == "int8":
-            full = Path(folder) / "fp32" / written.name
-            full.parent.mkdir()
-            plain = replace(request, precision="fp32", calibration=[])
-            _write(model, processor, plain, replace(record, precision="fp32"), full)
-            comparison = _compare(full, written, processor, pictures)
-        _move(written, out)
-    result = Export(out, to, _bytes(out), record, checks, described, comparison)
-    report = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
-    out.with_name(out.name + ".verified.json").write_text(report + "\n", encoding="utf-8")
+            with tempfile.TemporaryDirectory() as folder:
+                full = Path(folder) / out.name
+                plain = replace(request, precision="fp32", calibration=[])
+                _write(model, processor, plain, replace(record, precision="fp32"), full)
+                comparison = _compare(full, written, processor, pictures)
+        result = Export(out, to, _bytes(written), record, checks, described, comparison)
+        report = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
+        (stage / (out.name + REPORT)).write_text(report + "\n", encoding="utf-8")
     return result
 
 
@@ -202,11 +207,36 @@ def _default_name(source: str | Path, target: Target) -> Path:
     return folder / (stem + target.suffix if target.suffix else "web")
 
 
-def _check_place(out: Path, target: Target, *, overwrite: bool) -> None:
+def _checked_place(out: Path, target: Target, weights: Path, *, overwrite: bool) -> Place:
+    """The folder of an export, where nothing is in the way but what an export may replace."""
     if target.suffix and out.suffix != target.suffix:
         raise ConfigError(f"{out} needs a name that ends in {target.suffix}, for {target.name}.")
-    if out.exists() and not overwrite:
+    place = Place(out.parent, f"export.{out.name}", known=partial(_unrecorded, out, target))
+    names = target.files(out.name)
+    for path in (place.folder / name for name in names):
+        if path.exists() and path.samefile(weights):
+            raise FileExistsError(
+                f"{weights} holds the model itself, and {target.name} would write over it. Name "
+                "another file to write."
+            )
+    if os.path.lexists(out) and not overwrite:
         raise FileExistsError(f"{out} exists already. Name another, or overwrite it.")
+    filled = out.is_dir() and any(out.iterdir())
+    if filled and not any(name.startswith(f"{out.name}/") for name in place.made()):
+        raise FileExistsError(f"{out} was not made by export, so it is kept. Name another.")
+    place.check(names, overwrite=overwrite, inputs=[weights])
+    return place
+
+
+def _unrecorded(out: Path, target: Target, folder: Path) -> list[str]:
+    """The files of an export that no list in `folder` names, by the record in the export."""
+    try:
+        record = open_runtime(out).record
+    except Exception:  # whatever a runtime raises for what it can't read
+        return []
+    if record is None or TARGETS.get(record.target) is not target:
+        return []
+    return [name for name in target.files(out.name) if (folder / name).is_file()]
 
 
 def _batch(batch: int | str | None, target: Target) -> int | None:
@@ -283,16 +313,16 @@ def _verify(
     return checks
 
 
-def _move(source: Path, to: Path) -> None:
-    """Take the place of what is there, with the files that belong to it."""
-    for file in source.parent.iterdir():
-        if file.stem == source.stem:
-            place = to if file == source else to.with_name(to.name + file.suffix)
-            if file != source and to.suffix == source.suffix:
-                place = to.with_suffix(file.suffix)
-            if place.is_dir():
-                shutil.rmtree(place)
-            os.replace(file, place)
+def _set_aside(written: Path, out: Path) -> Path:
+    """Move what was rejected beside `out`, to names that are free."""
+    files = {file: "" if file == written else file.suffix for file in written.parent.iterdir()}
+    number, aside = 1, out.with_name(f"{out.name}.rejected")
+    while any(os.path.lexists(f"{aside}{end}") for end in files.values()):
+        number += 1
+        aside = out.with_name(f"{out.name}.rejected-{number}")
+    for file, end in files.items():
+        os.rename(file, f"{aside}{end}")
+    return aside
 
 
 def _bytes(path: Path) -> int:

@@ -3,11 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, Literal
 
 from mobilevitv2.config import image_sides
 from mobilevitv2.errors import ConfigError
+from mobilevitv2.runtime.opening import WEB_MODEL
 from mobilevitv2.runtime.record import MULTIPLE
+
+REPORT = ".verified.json"  # after an output's name: how it compared with its model
+WEB_RECORD = "record.json"  # what a page reads to prepare images and to name classes
 
 Sizes = Literal["any"] | int | Sequence[int] | Sequence[Sequence[int]]
 
@@ -36,6 +41,16 @@ class Target:
     inputs: tuple[str, ...] = ("float", "uint8")
     opsets: bool = False
     """Whether it is written in an opset of ONNX that can be chosen."""
+    beside: tuple[str, ...] = ()
+    """Suffixes of further files, in place of its own."""
+    within: tuple[str, ...] = ()
+    """Of a folder: what is sure to be in it."""
+
+    def files(self, name: str) -> list[str]:
+        """What is written for an output of this name, relative to the folder that it lies in."""
+        own = [f"{name}/{part}" for part in self.within] or [name]
+        beside = [Path(name).with_suffix(suffix).name for suffix in self.beside]
+        return [*own, *beside, name + REPORT]
 
 
 OUTPUTS = {
@@ -53,11 +68,12 @@ TARGETS = {
     "openvino": Target(
         "OpenVINO", ".xml", "openvino", ("onnx", "onnxscript", "openvino"), "openvino",
         ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION,
+        beside=(".bin",),
     ),
     "coreml": Target(
         "Core ML", ".mlpackage", "coreml", ("coremltools",), "coreml", ("fp32", "fp16"), ("one",),
         elementary_norms=True, runs_here=False, outputs=("logits", "mask", "boxes"),
-        inputs=("float",),
+        inputs=("float",), within=("Manifest.json",),
     ),
     "executorch": Target(
         "ExecuTorch", ".pte", "executorch", ("executorch", "torchao"), "executorch",
@@ -74,6 +90,7 @@ TARGETS = {
     "web": Target(
         "the web", "", "web", ("onnx", "onnxscript", "onnxruntime"), "onnx",
         ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION, opsets=True,
+        within=(WEB_MODEL, WEB_RECORD),
     ),
 }  # fmt: skip
 

@@ -4,15 +4,13 @@ from pathlib import Path
 
 from mobilevitv2.deploy import onnx
 from mobilevitv2.deploy.form import ExportForm
-from mobilevitv2.deploy.request import Request
+from mobilevitv2.deploy.request import WEB_RECORD, Request
 from mobilevitv2.runtime.opening import WEB_MODEL
 from mobilevitv2.runtime.record import Record
-
-RECORD = "record.json"  # what a page reads to prepare images and to name classes
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
     """Make the folder."""
     path.mkdir()
     onnx.write(form, request, record, path / WEB_MODEL)
-    (path / RECORD).write_text(record.to_json(), encoding="utf-8")
+    (path / WEB_RECORD).write_text(record.to_json(), encoding="utf-8")

@@ -16,6 +16,7 @@ from mobilevitv2.detections import Detections
 from mobilevitv2.predictions import drawing
 from mobilevitv2.predictions.boxed import short_percent, with_boxes
 from mobilevitv2.predictions.colours import Colour, distinct_colours
+from mobilevitv2.source import write_atomic
 
 SPOKEN = 6  # classes that the result is called by
 
@@ -198,7 +199,7 @@ class Detection:
         """Write `to_yolo`; an image without objects has an empty file. Returns the path."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self.to_yolo(), encoding="utf-8", newline="\n")
+        write_atomic(path, self.to_yolo().encode())
         return path
 
     def show(self, image: Any = None) -> None:

@@ -2,12 +2,14 @@
 
 import math
 import os
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from PIL import Image, ImageDraw
 
 from mobilevitv2.images import load_image
+from mobilevitv2.source import write_atomic
 
 SHORTEST_PICTURE = 320  # px; smaller ones are drawn enlarged, so that there is something to see
 SMALLEST_FONT = 14  # px
@@ -70,8 +72,10 @@ def shortened(text: str, width: float, draw: ImageDraw.ImageDraw, font: Any) -> 
 
 
 def written(picture: Image.Image, path: str | os.PathLike) -> Path:
-    """The path, where the picture now is; its folder is made."""
-    path = Path(path)
+    """The path, where the picture now is, whole; its folder is made."""
+    path, data = Path(path), BytesIO()
+    data.name = path.name  # whose suffix says the format
+    picture.save(data)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
+    write_atomic(path, data.getvalue())
     return path

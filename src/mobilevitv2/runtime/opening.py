@@ -10,6 +10,7 @@ import numpy as np
 
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.runtime.record import Record
+from mobilevitv2.source import FOLDER_NAMES
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")  # of exported files; int8 they are or they are not
@@ -50,11 +51,19 @@ WEB_MODEL = "model.onnx"  # in the folder of a web export
 
 
 def exported_file(source: str | Path) -> Path | None:
-    """The exported file that is meant, also by the folder of a web export; None if none is."""
+    """The exported file that is meant, also by the folder of a web export; None if none is.
+
+    A folder with weights in it, or with a training run, means these, whatever lies beside them.
+    """
     path = Path(source).expanduser()
-    if (path / WEB_MODEL).is_file():
-        return path / WEB_MODEL
-    return path if path.suffix.lower() in FORMATS else None
+    if not path.is_dir():
+        return path if path.suffix.lower() in FORMATS else None
+    own = [
+        path / "recipe.yaml",
+        *(path / at / name for at in ("", "best") for name in FOLDER_NAMES),
+    ]
+    alone = (path / WEB_MODEL).is_file() and not any(file.exists() for file in own)
+    return path / WEB_MODEL if alone else None
 
 
 def is_exported(source: str | Path) -> bool:

@@ -2,9 +2,9 @@
 
 import json
 import os
-import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -13,49 +13,134 @@ import numpy as np
 from mobilevitv2.data import Data, DetectionData, SegmentationData
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.scores.truth import Boxes
+from mobilevitv2.files.replacing import Place, remove_debris
 from mobilevitv2.source import read_json, write_atomic
 from mobilevitv2.training.recipe import Recipe
 
 Sample = tuple[Any, Any]  # an image, and its class number, mask or boxes
 
 RECIPE, DATA = "recipe.yaml", "data.json"
-BEST, LAST = "best", "last"
+BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
+CHARTS = ("accuracy", "confusion", "learning_rate", "loss", "map", "miou", "precision_recall")
+BUNDLE = ("config.json", "model.safetensors", "preprocessor_config.json")
+FILES = (  # of a run; and tensorboard's events
+    *(RECIPE, DATA, "metrics.csv", "report.html", "tensorboard/hparams.yaml"),
+    *(f"report/{chart}.png" for chart in CHARTS),
+    *(f"{folder}/{name}" for folder in (BEST, LAST) for name in BUNDLE),
+    *(f"{CHECKPOINTS}/{name}.ckpt" for name in ("last", "previous")),
+)
 FREE_TO_CHANGE = ("workers", "threads")  # on resuming: they say how, not what
 
 
-def check_room(out: Path, *, overwrite: bool) -> None:
-    """Raises FileExistsError where a run in `out` would do away with something."""
-    if out.exists() and not out.is_dir():
-        raise FileExistsError(f"{out} is a file; name a folder for the run.")
-    if not out.is_dir() or not any(out.iterdir()):
+def place_of(out: Path) -> Place:
+    """Where a run is made."""
+    return Place(out, "train", known=_run_files)
+
+
+def check_room(place: Place, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
+    """Raises FileExistsError where a run would do away with something that has to stay."""
+    if place.is_free():
         return
+    out = place.folder
     if not overwrite:
         raise FileExistsError(
             f"{out} exists already: resume continues the run in it, overwrite replaces it; or name "
             "another folder."
         )
-    if not (out / RECIPE).is_file():
+    if not _is_run(out):
         raise FileExistsError(f"{out} holds no training run, so it is not overwritten.")
+    place.check(FILES, overwrite=True, inputs=inputs)
 
 
-def make_room(out: Path) -> None:
-    """An empty folder, of which `check_room` was asked before."""
-    if out.is_dir() and (out / RECIPE).is_file():
-        shutil.rmtree(out)
-    out.mkdir(parents=True, exist_ok=True)
+def make_room(place: Place, recipe: Recipe, data: Data) -> Path:
+    """The folder of the new run, with recipe.yaml and data.json: what goes into it.
+
+    It is beside an old run, which stays until the new one is whole. Ask `check_room` before.
+    """
+    place.finish()
+    place.discard()
+    run = place.folder if place.is_free() else place.stage
+    if run == place.folder:
+        place.note((), finished=False)
+    run.mkdir(exist_ok=True)
+    write_atomic(run / DATA, json.dumps(_listing(data), indent=1).encode())
+    write_atomic(run / RECIPE, recipe.to_yaml().encode())
+    if run == place.folder:
+        place.note([RECIPE], finished=False)
+    return run
 
 
-def write_settings(out: Path, recipe: Recipe, data: Data) -> None:
-    """recipe.yaml and data.json: what went into the run."""
-    out.mkdir(parents=True, exist_ok=True)
-    write_atomic(out / DATA, json.dumps(_listing(data), indent=1).encode())
-    write_atomic(out / RECIPE, recipe.to_yaml().encode())
+def room_of_run(place: Place) -> Path:
+    """Where the run to be resumed is made, without what a killed one left half-written."""
+    place.finish()
+    if place.stage.is_dir() and not _has_checkpoint(place.stage):
+        place.discard()
+    out = place.stage if place.stage.is_dir() else place.folder
+    if not (out / RECIPE).is_file():
+        raise FileNotFoundError(f"{out} holds no training run to resume. Train without resume.")
+    if _is_run(place.folder):
+        remove_all_debris(out)
+    return out
+
+
+def reopen(place: Place, run: Path) -> None:
+    """What was finished is going to change, but for its recipe."""
+    if run == place.folder:
+        place.reopen([RECIPE])
+
+
+def leave_room(place: Place, run: Path) -> None:
+    """After a failure: what can't be resumed goes."""
+    if run == place.stage and not _has_checkpoint(run):
+        place.discard()
+
+
+def settle(place: Place, run: Path) -> None:
+    """The run is whole: it takes the place of the old one."""
+    if run == place.stage:
+        place.swap()
+        remove_all_debris(place.folder)
+    else:
+        place.note(place.made())
+
+
+def remove_all_debris(out: Path) -> None:
+    """Remove what a killed run has half-written."""
+    for folder, names in groupby(sorted(FILES), os.path.dirname):
+        remove_debris(out / folder, map(os.path.basename, names))
+
+
+def files_of_data(data: Data) -> list[Path]:
+    """Its images and masks, and the file that lists them."""
+    samples = [part for split in data.splits.values() for sample in split for part in sample]
+    return [part for part in (data.root, *samples) if isinstance(part, Path)]
+
+
+def _has_checkpoint(out: Path) -> bool:
+    return any((out / CHECKPOINTS / name).is_file() for name in ("last.ckpt", "previous.ckpt"))
+
+
+def _run_files(out: Path) -> list[str]:
+    """The files in a run's folder that are called as a run calls them."""
+    events = (out / "tensorboard").glob("events.out.tfevents.*")
+    names = [*FILES, *(f"tensorboard/{path.name}" for path in events)]
+    return [name for name in names if os.path.lexists(out / name)] if _is_run(out) else []
+
+
+def _is_run(out: Path) -> bool:
+    """By its record; without one, by a recipe.yaml and a data.json as a run writes them."""
+    if place_of(out).record.is_file():
+        return True
+    try:
+        stored, listing = Recipe.load(out / RECIPE), read_json(out / DATA)
+        written = stored.to_yaml() == (out / RECIPE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return False
+    return written and listing.keys() >= {"name", "root", "classes", "fingerprints", "splits"}
 
 
 def stored_recipe(out: Path, overrides: dict[str, Any]) -> Recipe:
     """The recipe of a run to be resumed. Raises ConfigError where `overrides` would change it."""
-    if not (out / RECIPE).is_file():
-        raise FileNotFoundError(f"{out} holds no training run to resume. Train without resume.")
     stored = Recipe.load(out / RECIPE)
     wanted = Recipe.load(stored, **overrides)
     for name in overrides.keys() - set(FREE_TO_CHANGE):

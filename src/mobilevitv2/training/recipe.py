@@ -2,7 +2,7 @@
 
 import contextlib
 import difflib
-import math
+import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -16,7 +16,10 @@ SHIPPED = Path(__file__).parent / "recipes"
 Check = Callable[[str, Any], Any]
 
 
-def _number(low: float, high: float = math.inf, *, whole: bool = False) -> Check:
+LARGEST = sys.float_info.max  # of finite numbers
+
+
+def _number(low: float, high: float = LARGEST, *, whole: bool = False) -> Check:
     def check(name: str, value: Any) -> int | float:
         if isinstance(value, str):  # YAML reads 2e-3, without a point, as text
             with contextlib.suppress(ValueError):
@@ -24,11 +27,11 @@ def _number(low: float, high: float = math.inf, *, whole: bool = False) -> Check
         kind = "a whole number" if whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"{name} is {value!r}; {kind} is wanted.")
+        if not low <= value <= high:  # NaN and infinity fail here too
+            wanted = f"at least {low}" if high == LARGEST else f"{low} to {high}"
+            raise ConfigError(f"{name} is {value}; {kind} of {wanted} is wanted.")
         if whole and value != int(value):
             raise ConfigError(f"{name} is {value}; {kind} is wanted.")
-        if not low <= value <= high:  # NaN fails here too
-            wanted = f"at least {low}" if high == math.inf else f"{low} to {high}"
-            raise ConfigError(f"{name} is {value}; {kind} of {wanted} is wanted.")
         return int(value) if whole else float(value)
 
     return check

@@ -11,6 +11,7 @@ from mobilevitv2.data import Data, TaskName, kind_of, open_data
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.opening import check_given, says_something
 from mobilevitv2.errors import require
+from mobilevitv2.files.replacing import Place
 from mobilevitv2.training import folder
 from mobilevitv2.training.recipe import Recipe
 
@@ -86,55 +87,54 @@ def train(
     settings of it. `resume` continues a stopped run exactly, with the recipe in `out`. `quiet` says
     nothing on stderr.
 
-    Raises FileExistsError where `out` holds something and neither `overwrite` nor `resume` is said;
-    DataError, ConfigError or CheckpointError for what can't be used; TrainingInterrupted when
-    SIGINT or SIGTERM ended it.
+    `overwrite` replaces an old run once the new one is whole: its own files that are unchanged, and
+    nothing else in `out`.
+
+    Raises FileExistsError where `out` holds something and neither `overwrite` nor `resume` is said,
+    something that isn't such a run's, or a run that is still going on; DataError, ConfigError or
+    CheckpointError for what can't be used; TrainingInterrupted when SIGINT or SIGTERM ended it.
     """
-    out = Path(out).expanduser()
+    place = folder.place_of(Path(out).expanduser())
     check_given(data, task, classes=classes, ignore=ignore, reduce_labels=reduce_labels)
     task = kind_of(data) if task == "auto" else task
-    if resume:
-        settings = folder.stored_recipe(out, overrides)
-    else:
-        settings = Recipe.load(recipe or _usual_recipe(data, task), **overrides)
-        folder.check_room(out, overwrite=overwrite)
-    if not isinstance(data, Data):
-        how: dict[str, Any] = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
-        if resume and not says_something(how):
-            how = folder.stored_annotations(out)
-        data = open_data(data, task, seed=settings.seed, **how)
-    require("lightning", extra="train")
-    from mobilevitv2.bundle import bundle_of
-    from mobilevitv2.training import networks
-    from mobilevitv2.training.task import task_for
-
-    said, goal = data.report(), task_for(data)
-    goal.check(settings, overrides)
-    if resume:
-        network, processor = networks.of_run(goal, out / folder.LAST)
-    else:
-        size = goal.image_size(settings)
-        if model is None:
-            network = networks.from_scratch(goal, width, settings, size)
-            processor = networks.fresh_processor(goal, size)
-            said += f"\nA new network of width {width}, at {size} px."
+    with place.claimed():
+        run = folder.room_of_run(place) if resume else None
+        if run:
+            settings = folder.stored_recipe(run, overrides)
         else:
-            model = bundle_of(model) if isinstance(model, str | Path) else model
-            network, head = networks.from_checkpoint(goal, model, settings, size, overrides)
-            processor = networks.processor_of(goal, model, network, size)
-            named = model if isinstance(model, str | Path) else "The given model"
-            said += f"\n{named}, at {size} px, with {head}."
-        folder.make_room(out)
-    return fit(
-        network,
-        data,
-        settings,
-        out,
-        processor=processor,
-        resume=resume,
-        quiet=quiet,
-        introduction=said,
-    )
+            settings = Recipe.load(recipe or _usual_recipe(data, task), **overrides)
+            folder.check_room(place, overwrite=overwrite)
+        if not isinstance(data, Data):
+            how: dict[str, Any] = dict(classes=classes, ignore=ignore, reduce_labels=reduce_labels)
+            if run and not says_something(how):
+                how = folder.stored_annotations(run)
+            data = open_data(data, task, seed=settings.seed, **how)
+        require("lightning", extra="train")
+        from mobilevitv2.bundle import bundle_of, files_of_model
+        from mobilevitv2.training import networks
+        from mobilevitv2.training.task import task_for
+
+        said, goal = data.report(), task_for(data)
+        goal.check(settings, overrides)
+        if run:
+            network, processor = networks.of_run(goal, run / folder.LAST)
+        else:
+            size = goal.image_size(settings)
+            given = [Path(file) for file in (recipe, classes) if isinstance(file, str | Path)]
+            if model is None:
+                network = networks.from_scratch(goal, width, settings, size)
+                processor = networks.fresh_processor(goal, size)
+                said += f"\nA new network of width {width}, at {size} px."
+            else:
+                model = bundle_of(model) if isinstance(model, str | Path) else model
+                network, head = networks.from_checkpoint(goal, model, settings, size, overrides)
+                processor = networks.processor_of(goal, model, network, size)
+                named = model if isinstance(model, str | Path) else "The given model"
+                said += f"\n{named}, at {size} px, with {head}."
+                given += files_of_model(model) if isinstance(model, str | Path) else []
+            inputs = [*given, *folder.files_of_data(data)]
+            folder.check_room(place, overwrite=overwrite, inputs=inputs)
+        return _fit(network, data, settings, place, run, processor, quiet, said)
 
 
 def fit(
@@ -153,9 +153,28 @@ def fit(
     Logits are [B, classes], or of masks [B, classes, h, w]. What a detector has to be like:
     `DetectorTraining`.
 
-    What lies in `out` is written over. Without a `processor`, images are prepared as for a network
+    An old run in `out` is replaced. Without a `processor`, images are prepared as for a network
     from scratch. Of a network of another kind the bundles hold no config.json.
     """
+    place = folder.place_of(Path(out))
+    with place.claimed():
+        run = folder.room_of_run(place) if resume else None
+        if not run:
+            place.check(folder.FILES, overwrite=True, inputs=folder.files_of_data(data))
+        return _fit(network, data, recipe, place, run, processor, quiet, introduction)
+
+
+def _fit(
+    network: "nn.Module",
+    data: Data,
+    recipe: Recipe,
+    place: Place,
+    run: Path | None,
+    processor: "MobileViTImageProcessor | None",
+    quiet: bool,
+    introduction: str,
+) -> TrainingResult:
+    """Train in `run`, to resume it, or anew; everything that can be refused is, before that."""
     require("lightning", extra="train")
     import torch
 
@@ -168,7 +187,7 @@ def fit(
     from mobilevitv2.training.narrator import Narrator
     from mobilevitv2.training.task import task_for
 
-    out, goal = Path(out), task_for(data)
+    goal = task_for(data)
     goal.check(recipe)
     if processor is None:
         processor = networks.fresh_processor(goal, goal.image_size(recipe))
@@ -176,8 +195,6 @@ def fit(
     narrator = Narrator(metric=goal.metric, quiet=quiet)
     if introduction:
         narrator.say(introduction)
-    save = partial(networks.save_bundle, network, processor, data.classes)
-    keeper = Keeper(out, save, narrator.epoch, goal.metric)
     images = goal.image_sets(recipe, processor)
     loaders = assembly.make_loaders(images, recipe, eval_batch=goal.eval_batch)
     module = goal.module(
@@ -187,13 +204,17 @@ def fit(
         pixel_scale=processor.rescale_factor if processor.do_rescale else 1 / 255,
         bgr=processor.do_flip_channel_order,
     )
-    checkpoint = None
     assembly.precision(recipe)  # raises what it has to before anything is written
-    if not resume:
-        folder.write_settings(out, recipe, data)
+    checkpoint, state = None, {}
+    if run:
+        folder.check_same_data(run, data)
+        checkpoint, state = checkpoints.newest_checkpoint(run)
+        folder.reopen(place, run)
     else:
-        folder.check_same_data(out, data)
-        checkpoint, state = checkpoints.newest_checkpoint(out)
+        run = folder.make_room(place, recipe, data)
+    save = partial(networks.save_bundle, network, processor, data.classes)
+    keeper = Keeper(run, save, narrator.epoch, goal.metric)
+    if checkpoint:
         module.on_load_checkpoint(state)
         keeper.load_state_dict(state["callbacks"][keeper.state_key])
         epoch, batches = keeper.position
@@ -206,35 +227,39 @@ def fit(
             step = int(module.history[-1]["step"]) if module.history else 0
             with assembly.without_chatter(), kept_memory(), keeper.listening():
                 trainer = assembly.make_trainer(
-                    recipe, out, [narrator, keeper], metric=goal.metric, first_step=step
+                    recipe, run, [narrator, keeper], metric=goal.metric, first_step=step
                 )
                 trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=checkpoint)
         averaged = module.averaged.to(assembly.accelerator()).eval()  # Lightning has taken it off
-        averaged.load_state_dict(read_weights(out / folder.BEST / WEIGHTS_NAME).state)
+        averaged.load_state_dict(read_weights(run / folder.BEST / WEIGHTS_NAME).state)
         held_out = {name: loader for name, loader in loaders.items() if name != "train"}
         conclusion = goal.conclude(averaged, held_out)
     except (StopRequest, SystemExit):  # the latter is what Lightning makes of a second signal
         number = signal.Signals(keeper.signal or signal.SIGINT)
+        old = " The run that was there stays until this one is whole." * (run == place.stage)
         raise TrainingInterrupted(
-            f"Stopped by {number.name}, and saved in {out}. To go on, train again with the same "
-            "data and resume.",
+            f"Stopped by {number.name}, and saved in {place.folder}. To go on, train again with "
+            f"the same data and resume.{old}",
             exit_code=128 + number,
         ) from None
     finally:
         torch.set_num_threads(threads)
-    _name_broken(out, data, module.broken, images, narrator.say)
+        folder.leave_room(place, run)
+    _name_broken(run, data, module.broken, images, narrator.say)
     seconds = sum(row["seconds"] for row in module.history)
     speed = max(row["images_per_second"] for row in module.history)
     timing = {"seconds": seconds, "images per second": speed, "threads": recipe.threads or threads}
+    report = conclusion.report(run, recipe, module.history, timing)
+    folder.settle(place, run)
     return TrainingResult(
-        out=out,
-        best=out / folder.BEST,
+        out=place.folder,
+        best=place.folder / folder.BEST,
         metric=goal.metric,
         score=conclusion.scores["val"],
         test_score=conclusion.scores.get("test"),
         best_epoch=keeper.best_epoch,
         seconds=seconds,
-        report=conclusion.report(out, recipe, module.history, timing),
+        report=place.folder / report.relative_to(run),
         history=module.history,
     )
 
