@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tiny import CLASSES, COLOURS, SIZE, picture, save_images, save_trained
+from tiny import CLASSES, COLOURS, SIZE, exported, picture, save_images, save_trained
 from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor
@@ -33,8 +33,8 @@ def bgr_bundle(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def file(bundle, tmp_path_factory) -> Path:
-    return export(bundle, to="onnx", out=tmp_path_factory.mktemp("onnx") / "colours.onnx").path
+def file() -> Path:
+    return exported().path
 
 
 def assert_same(exported: Predictor, original: Predictor, tolerance: float = 1e-4) -> None:
@@ -75,8 +75,7 @@ def test_an_onnx_file_answers_as_its_model(bundle, bgr_bundle, options, tmp_path
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.01)])
 def test_half_precision(bundle, precision, tolerance, tmp_path):
     result = export(bundle, to="onnx", precision=precision, out=tmp_path / "half.onnx")
-    full = export(bundle, to="onnx", out=tmp_path / "full.onnx")
-    assert result.bytes < 0.8 * full.bytes
+    assert result.bytes < 0.8 * exported().bytes
     assert_same(Predictor(result.path), Predictor(bundle, device="cpu"), tolerance)
 
 
