@@ -1,11 +1,10 @@
 """Images of coloured squares and their masks: what a tiny segmenter learns in seconds."""
 
-import functools
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from once import once
 from PIL import Image
 
 from mobilevitv2.training import TrainingResult, train
@@ -62,9 +61,8 @@ def quick(**changes: Any) -> dict[str, Any]:
     return {key: value for key, value in (QUICK | changes).items() if value is not None}
 
 
-@functools.cache
-def trained() -> tuple[Path, TrainingResult]:
+@once
+def trained(folder: Path) -> tuple[Path, TrainingResult]:
     """A folder of scenes and a run on it that knows the colours; made once."""
-    folder = Path(tempfile.mkdtemp(prefix="scenes-"))
     data = save_scenes(folder / "data")
     return data, train(data, out=folder / "run", quiet=True, **QUICK)

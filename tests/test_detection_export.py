@@ -1,6 +1,5 @@
 """Exported detectors: the same boxes from every kind of file."""
 
-import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -31,10 +30,9 @@ slow = pytest.mark.slow
 
 
 def kind(to: str, package: str, slowly: bool = False, **options: Any) -> Any:
-    there = importlib.util.find_spec(package) is not None
-    skip = pytest.mark.skipif(not there, reason=f"{package} is not installed")
+    marks = [pytest.mark.needs(package)] if package not in ("onnx", "torch") else []
     said = ",".join(f"{k}={v}" for k, v in options.items())
-    return pytest.param(to, options, id=f"{to} {said}", marks=[skip, slow] if slowly else skip)
+    return pytest.param(to, options, id=f"{to} {said}", marks=[*marks, slow] if slowly else marks)
 
 
 @pytest.fixture(scope="module")
@@ -168,17 +166,15 @@ def test_int8_says_how_many_boxes_are_left(to, options, bundle, pictures, tmp_pa
 
 
 @slow
+@pytest.mark.needs("executorch")
 @pytest.mark.parametrize("output", ["logits", "boxes"])
 def test_executorch_takes_all_of_it(output, bundle, pictures, tmp_path, caplog):
-    pytest.importorskip("executorch", reason="executorch is not installed")
     export(bundle, to="executorch", output=output, out=tmp_path / "a.pte", images=pictures)
     assert "XNNPACK does not take" not in caplog.text
 
 
 @slow
-@pytest.mark.skipif(
-    importlib.util.find_spec("coremltools") is None, reason="coremltools is not installed"
-)
+@pytest.mark.needs("coremltools")
 def test_core_ml_is_converted_and_checked_in_structure(bundle, tmp_path):
     """Its arithmetic is not compared: there is no Core ML on Linux."""
     import coremltools as ct

@@ -1,10 +1,8 @@
 """From images and boxes to a bundle: what is learned, kept, reported, resumed and refused."""
 
 import csv
-import functools
 import json
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 from box_files import put_coco, put_yolo, write
 from coco_scores import by_pycocotools, defined
+from once import once
 from page import Page
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -70,10 +69,9 @@ def save_yolo_scenes(folder: Path, train_count: int = 24, val_count: int = 6) ->
     return folder
 
 
-@functools.cache
-def trained() -> tuple[Path, TrainingResult]:
+@once
+def trained(folder: Path) -> tuple[Path, TrainingResult]:
     """A folder of scenes and a run on it that finds the rectangles; made once."""
-    folder = Path(tempfile.mkdtemp(prefix="rectangles-"))
     data = save_yolo_scenes(folder / "data")
     return data, train(data, out=folder / "run", quiet=True, **QUICK)
 

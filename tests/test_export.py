@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 import torch
 from full_disk import room_for
-from tiny import CLASSES, COLOURS, SIZE, picture, processor, save_bundle, save_images, save_trained
+from tiny import (
+    CLASSES,
+    COLOURS,
+    SIZE,
+    exported,
+    picture,
+    processor,
+    save_bundle,
+    save_images,
+    save_trained,
+)
 from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor
@@ -38,8 +48,8 @@ def bgr_bundle(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def file(bundle, tmp_path_factory) -> Path:
-    return export(bundle, to="onnx", out=tmp_path_factory.mktemp("onnx") / "colours.onnx").path
+def file() -> Path:
+    return exported().path
 
 
 def assert_same(exported: Predictor, original: Predictor, tolerance: float = 1e-4) -> None:
@@ -58,12 +68,12 @@ def assert_same(exported: Predictor, original: Predictor, tolerance: float = 1e-
     [
         {},
         {"batch": 2},
-        {"opset": 17},
-        {"image_size": "any"},
         {"image_size": [SIZE, SIZE + 32]},
-        {"input": "uint8"},
-        {"output": "top_k", "top_k": 3},
         {"input": "uint8", "output": "top_k", "top_k": 3, "image_size": "any", "opset": 17},
+        pytest.param({"opset": 17}, marks=pytest.mark.slow),  # each alone
+        pytest.param({"image_size": "any"}, marks=pytest.mark.slow),
+        pytest.param({"input": "uint8"}, marks=pytest.mark.slow),
+        pytest.param({"output": "top_k", "top_k": 3}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -80,8 +90,7 @@ def test_an_onnx_file_answers_as_its_model(bundle, bgr_bundle, options, tmp_path
 @pytest.mark.parametrize(("precision", "tolerance"), [("fp16", 0.01)])
 def test_half_precision(bundle, precision, tolerance, tmp_path):
     result = export(bundle, to="onnx", precision=precision, out=tmp_path / "half.onnx")
-    full = export(bundle, to="onnx", out=tmp_path / "full.onnx")
-    assert result.bytes < 0.8 * full.bytes
+    assert result.bytes < 0.8 * exported().bytes
     assert_same(Predictor(result.path), Predictor(bundle, device="cpu"), tolerance)
 
 

@@ -15,7 +15,9 @@ from mobilevitv2.deploy import fuse
 from mobilevitv2.deploy.fuse import FusedAttention, Standardize
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 
-WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+WIDTHS = [0.5, 2.0] + [
+    pytest.param(width, marks=pytest.mark.slow) for width in (0.75, 1.0, 1.25, 1.5, 1.75)
+]
 SIZES = {"even": (64, 96), "odd": (97, 65)}
 FORMS = {
     "any size": {},
@@ -81,9 +83,7 @@ def apart(model, other, size: tuple[int, int]) -> float:
 
 @pytest.mark.parametrize("size", SIZES.values(), ids=SIZES)
 @pytest.mark.parametrize("form", ["any size", "elementary, one size"])
-@pytest.mark.parametrize(
-    "width", [w if w in (0.5, 2.0) else pytest.param(w, marks=pytest.mark.slow) for w in WIDTHS]
-)
+@pytest.mark.parametrize("width", WIDTHS)
 def test_the_detection_head_fuses_too(width, form, size):
     config = MobileViTV2Config(width_multiplier=width, num_labels=5)
     model: Any = randomize(MobileViTV2ForObjectDetection(config)).double()

@@ -15,7 +15,7 @@ import pytest
 import torch
 from engine_bundles import need_engine
 from fake_engine import fake_engine
-from tiny import CLASSES, colour_model, picture, processor, save_bundle, save_images, save_trained
+from tiny import CLASSES, colour_model, exported, picture, processor, save_bundle, save_images
 from typer.testing import CliRunner
 
 from mobilevitv2 import (
@@ -199,12 +199,9 @@ def test_a_model_in_memory_does_not_run_in_the_engine():
 
 
 @pytest.mark.filterwarnings("ignore")  # what the exporter's own code warns of
-def test_an_exported_file_has_its_own_runtime_and_precision(tmp_path):
+def test_an_exported_file_has_its_own_runtime_and_precision():
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
-    from mobilevitv2.deploy import export
-
-    file = tmp_path / "colours.onnx"
-    export(save_trained(tmp_path / "trained"), to="onnx", out=file)
+    file = exported().path
     assert Predictor(file, threads=1).runs_in == "ONNX, fp32"
     with pytest.raises(ConfigError, match="runs in its own runtime"):
         Predictor(file, runtime="native")

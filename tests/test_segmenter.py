@@ -342,8 +342,8 @@ def open_colours(folder):
     "options",
     [
         {},
-        {"image_size": [64, 96]},
-        {"precision": "fp16"},
+        pytest.param({"image_size": [64, 96]}, marks=pytest.mark.slow),
+        pytest.param({"precision": "fp16"}, marks=pytest.mark.slow),
         {"image_size": 64, "output": "mask", "input": "uint8"},
         {"output": "mask"},
     ],

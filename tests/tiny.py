@@ -1,10 +1,10 @@
 """Tiny classifiers that know colours, and folders of coloured images: no training, no download."""
 
-import functools
 from pathlib import Path
 
 import numpy as np
 import torch
+from once import once
 from PIL import Image
 
 from mobilevitv2 import (
@@ -12,6 +12,7 @@ from mobilevitv2 import (
     MobileViTV2Config,
     MobileViTV2ForImageClassification,
 )
+from mobilevitv2.deploy import Export, export
 from mobilevitv2.live import LiveNetwork
 from mobilevitv2.predictor import Predictor
 
@@ -51,17 +52,18 @@ def colour_model(classes: list[str] = CLASSES) -> MobileViTV2ForImageClassificat
     return model
 
 
-@functools.cache
-def trained_model() -> MobileViTV2ForImageClassification:
+@once
+def trained_model(folder: Path) -> MobileViTV2ForImageClassification:
     """Names colours after a short training, so its features depend on the image."""
-    model = colour_model()
+    fewer = {"n_attn_blocks": [1, 1, 1]}  # what is exported costs by its operators
+    config = MobileViTV2Config.from_dict(colour_model().config.to_dict(), **fewer)
     sizes = ((SIZE, SIZE), (90, 70))
     shown = [picture(c, seed, size) for seed in range(4) for size in sizes for c in CLASSES]
     pixels = processor()(shown, return_tensors="pt").pixel_values
     targets = torch.arange(len(CLASSES)).repeat(4 * len(sizes))
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model = MobileViTV2ForImageClassification(model.config).train()
+        model = MobileViTV2ForImageClassification(config).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
         for _ in range(40):
             model(pixels, labels=targets).loss.backward()
@@ -79,6 +81,12 @@ def save_trained(folder: Path, order: str = "rgb") -> Path:
     trained_model().save_pretrained(folder)
     processor(order).save_pretrained(folder)
     return folder
+
+
+@once
+def exported(folder: Path) -> Export:
+    """The trained classifier as an ONNX file, with nothing asked for."""
+    return export(save_trained(folder / "colours"), to="onnx", out=folder / "colours.onnx")
 
 
 def colour_predictor(classes: list[str] = CLASSES, order: str = "rgb", **options) -> Predictor:
