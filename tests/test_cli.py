@@ -2,6 +2,7 @@ import contextlib
 import csv
 import io
 import json
+import shutil
 import os
 import subprocess
 import sys
@@ -285,6 +286,24 @@ def test_convert_overwrites_only_when_told(model, tmp_path):
     )
     assert "ends in" in error_line("convert", model, "--to", "cvnets", "--out", tmp_path / "m.xyz")
     assert "folder" in error_line("convert", model, "--to", "cvnets", "--out", tmp_path)
+
+
+def test_convert_never_overwrites_what_it_reads_nor_what_others_made(model, tmp_path):
+    bundle = shutil.copytree(model, tmp_path / "bundle")
+    before = {path: path.read_bytes() for path in bundle.iterdir()}
+    for to, out in (("transformers", bundle), ("timm", bundle / "model.safetensors")):
+        said = error_line("convert", bundle, "--to", to, "--out", out, "--overwrite")
+        assert "is not overwritten" in said
+    assert {path: path.read_bytes() for path in bundle.iterdir()} == before
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "notes.txt").write_text("mine")
+    for _ in range(2):  # the second time over its own
+        run("convert", model, "--to", "transformers", "--out", theirs, "--overwrite")
+    (theirs / "config.json").write_text("{}")
+    said = error_line("convert", model, "--to", "transformers", "--out", theirs, "--overwrite")
+    assert "config.json was not made by this command, or has changed since" in said
+    assert (theirs / "notes.txt").read_text() == "mine"
 
 
 # train

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from mobilevitv2.bundle import files_of_model
+from mobilevitv2.data.opening import files_of
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.evaluation.chosen import Data, Progress, Split, choose
+from mobilevitv2.evaluation.chosen import Chosen, Data, Progress, Split, choose
 from mobilevitv2.evaluation.classification import (
     ClassScore,
     Evaluation,
@@ -18,6 +20,7 @@ from mobilevitv2.evaluation.classification import (
 )
 from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation, evaluate_detector
 from mobilevitv2.evaluation.segmentation import SegmentationEvaluation, evaluate_segmenter
+from mobilevitv2.files.replacing import Place
 from mobilevitv2.networks import RuntimeName
 from mobilevitv2.predictor import THRESHOLD, ChannelOrder, Predictor
 from mobilevitv2.runtime.opening import Precision
@@ -70,7 +73,8 @@ def evaluate(
     `open_detection`. `threshold` is for what a report shows of a detector; COCO's numbers look at
     all scores. `report` is a folder for a page with the pictures; `coco` a file for a detector's
     results in COCO's form, with the data's own numbers of images and categories. Raises DataError
-    where the classes of the model and of the data have different names.
+    where the classes of the model and of the data have different names, FileExistsError where a
+    file that isn't of an earlier report would be overwritten.
     """
     if isinstance(source, Predictor):
         predictor = source
@@ -96,6 +100,29 @@ def evaluate(
         raise ConfigError(f"coco is for detectors, and this model is for {predictor.task}.")
     if predictor.task != "classification" and channel_orders:
         raise ConfigError("channel orders are compared for classifiers only.")
+    inputs = files_of(chosen.data)
+    inputs += files_of_model(predictor.source) if predictor.source else []
+    if coco is not None:
+        name, root = Path(coco).name, chosen.data.root
+        listing = root.rglob(name) if root and root.is_dir() else ()  # may hold the true boxes
+        place = Place(Path(coco).parent, f"evaluate.{name}", named=(name,))
+        place.check([name], overwrite=True, inputs=[*inputs, *listing])
+    if report is None:
+        return _evaluate(predictor, chosen, None, coco, progress, batch_size, channel_orders)
+    place = Place(Path(report), "evaluate")
+    with place.replaced(overwrite=True, names=["report.html"], inputs=inputs) as stage:
+        return _evaluate(predictor, chosen, stage, coco, progress, batch_size, channel_orders)
+
+
+def _evaluate(
+    predictor: Predictor,
+    chosen: Chosen,
+    report: Path | None,
+    coco: str | Path | None,
+    progress: Progress | None,
+    batch_size: int | None,
+    channel_orders: Sequence[ChannelOrder],
+) -> Any:
     if predictor.task == "detection":
         return evaluate_detector(predictor, chosen, report=report, coco=coco, progress=progress)
     if predictor.task == "segmentation":

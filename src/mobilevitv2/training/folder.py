@@ -110,12 +110,6 @@ def remove_all_debris(out: Path) -> None:
         remove_debris(out / folder, map(os.path.basename, names))
 
 
-def files_of_data(data: Data) -> list[Path]:
-    """Its images and masks, and the file that lists them."""
-    samples = [part for split in data.splits.values() for sample in split for part in sample]
-    return [part for part in (data.root, *samples) if isinstance(part, Path)]
-
-
 def _has_checkpoint(out: Path) -> bool:
     return any((out / CHECKPOINTS / name).is_file() for name in ("last.ckpt", "previous.ckpt"))
 
