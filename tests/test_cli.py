@@ -2,8 +2,8 @@ import contextlib
 import csv
 import io
 import json
-import shutil
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -218,7 +218,14 @@ def test_evaluate_prints_the_accuracy_and_the_classes(model, data, tmp_path):
     assert all(name in result.stdout for name in CLASSES)
     assert "text.jpg" in result.stderr
     assert (tmp_path / "page" / "report.html").is_file()
-    assert "exists already" in error_line("evaluate", model, data, "--report", tmp_path / "page")
+    again = ["evaluate", model, data, "--report", tmp_path / "page"]
+    assert "exists already" in error_line(*again)
+    (tmp_path / "page" / "notes.txt").write_text("mine")
+    run(*again, "--overwrite")
+    (tmp_path / "page" / "report.html").write_text("mine, too")
+    assert "has changed since, so it is not overwritten" in error_line(*again, "--overwrite")
+    assert (tmp_path / "page" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "page" / "report.html").read_text() == "mine, too"
 
 
 def test_evaluate_on_what_is_no_data_set(model, tmp_path):
