@@ -242,7 +242,14 @@ def test_evaluate_prints_the_accuracy_and_the_classes(model, data, tmp_path):
     assert all(name in result.stdout for name in CLASSES)
     assert "text.jpg" in result.stderr
     assert (tmp_path / "page" / "report.html").is_file()
-    assert "exists already" in error_line("evaluate", model, data, "--report", tmp_path / "page")
+    again = ["evaluate", model, data, "--report", tmp_path / "page"]
+    assert "exists already" in error_line(*again)
+    (tmp_path / "page" / "notes.txt").write_text("mine")
+    run(*again, "--overwrite")
+    (tmp_path / "page" / "report.html").write_text("mine, too")
+    assert "has changed since, so it is not overwritten" in error_line(*again, "--overwrite")
+    assert (tmp_path / "page" / "notes.txt").read_text() == "mine"
+    assert (tmp_path / "page" / "report.html").read_text() == "mine, too"
 
 
 def test_evaluate_overwrites_only_its_own_report(model, data, tmp_path):
@@ -323,6 +330,24 @@ def test_convert_overwrites_only_when_told(model, tmp_path):
     )
     assert "ends in" in error_line("convert", model, "--to", "cvnets", "--out", tmp_path / "m.xyz")
     assert "folder" in error_line("convert", model, "--to", "cvnets", "--out", tmp_path)
+
+
+def test_convert_never_overwrites_what_it_reads_nor_what_others_made(model, tmp_path):
+    bundle = shutil.copytree(model, tmp_path / "bundle")
+    before = {path: path.read_bytes() for path in bundle.iterdir()}
+    for to, out in (("transformers", bundle), ("timm", bundle / "model.safetensors")):
+        said = error_line("convert", bundle, "--to", to, "--out", out, "--overwrite")
+        assert "is not overwritten" in said
+    assert {path: path.read_bytes() for path in bundle.iterdir()} == before
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "notes.txt").write_text("mine")
+    for _ in range(2):  # the second time over its own
+        run("convert", model, "--to", "transformers", "--out", theirs, "--overwrite")
+    (theirs / "config.json").write_text("{}")
+    said = error_line("convert", model, "--to", "transformers", "--out", theirs, "--overwrite")
+    assert "config.json was not made by this command, or has changed since" in said
+    assert (theirs / "notes.txt").read_text() == "mine"
 
 
 # train

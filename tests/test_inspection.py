@@ -187,3 +187,13 @@ def test_an_image_that_cannot_be_drawn_does_not_stop_the_others(tmp_path):
     path.unlink()
     write(tmp_path / "gone", "")
     assert len(inspect(data, tmp_path / "out").sheets) == 2
+
+
+def test_pictures_of_others_are_not_overwritten(tmp_path):
+    boxed(tmp_path)
+    data = open_detection(tmp_path)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "train.png").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"train\.png was not made by this command"):
+        inspect(data, tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["train.png"]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.training import Recipe, TrainingResult, fit, networks, train
 from mobilevitv2.training.augment import Augment, Mix
 from mobilevitv2.training.classification import ClassificationTask, ClassifierTraining
+from mobilevitv2.training.folder import place_of
 from mobilevitv2.training.loaders import order_of, train_loader
 
 PLAIN = Recipe(image_size=32)
@@ -230,8 +232,107 @@ def test_nothing_is_overwritten_unasked_and_no_foreign_folder_ever(photos, tmp_p
     with pytest.raises(DataError):
         quick(tmp_path / "nowhere", tmp_path / "run", overwrite=True)
     assert result.best.is_dir()  # the data was looked at before anything was removed
+    (tmp_path / "run" / "best" / "notes.txt").write_text("mine")
     again = quick(photos, tmp_path / "run", overwrite=True)
     assert len(again.history) == 1
+    assert (again.best / "notes.txt").read_text() == "mine"
+    assert again.report.is_file()
+    assert not list(again.out.glob(".mobilevitv2.train.new"))
+
+
+@pytest.fixture(scope="module")
+def finished(photos, tmp_path_factory) -> Path:
+    return quick(photos, tmp_path_factory.mktemp("finished") / "run").out
+
+
+@pytest.fixture
+def old_run(finished, tmp_path) -> Path:
+    """A copy, so that times and places are others, but not what is in the files."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def content(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"lr": float("inf")}, ConfigError, "lr is inf"),
+        ({"epochs": 10**400}, ConfigError, "epochs is 1000"),
+        ({"precision": "fp16"}, ConfigError, "needs a GPU"),
+        ({"freeze": 9}, ConfigError, "freeze"),
+        ({"width": -1.0}, ConfigError, "width"),
+        ({"model": "{run}/best", "width": 0.5}, FileExistsError, "is needed for what is to be"),
+        ({"model": "{run}/last/model.safetensors"}, FileExistsError, "is needed for what is to be"),
+        ({"recipe": "{run}/recipe.yaml"}, FileExistsError, "is needed for what is to be"),
+    ],
+)
+def test_what_can_not_be_trained_is_refused_before_the_old_run_is_touched(
+    photos, old_run, changes, error, said
+):
+    before = content(old_run)
+    named = {
+        name: value.format(run=old_run) if isinstance(value, str) else value
+        for name, value in changes.items()
+    }
+    with pytest.raises(error, match=said):
+        quick(photos, old_run, overwrite=True, **named)
+    assert content(old_run) == before
+
+
+def test_data_or_files_of_others_in_the_folder_of_a_run_are_not_overwritten(photos, old_run):
+    shutil.copytree(photos, old_run / "report" / "data")
+    before = content(old_run / "report" / "data")
+    quick(old_run / "report" / "data", old_run, overwrite=True)
+    assert content(old_run / "report" / "data") == before
+    (old_run / "recipe.yaml").write_text("epochs: 1\n")
+    before = content(old_run)
+    with pytest.raises(FileExistsError, match=r"recipe.yaml was not made by this command, or has"):
+        quick(photos, old_run, overwrite=True)
+    assert content(old_run) == before
+
+
+def test_a_run_without_a_record_is_told_by_its_recipe_and_data(photos, old_run):
+    (old_run / ".mobilevitv2.train.json").unlink()  # as versions left it that wrote none
+    (old_run / "notes.txt").write_text("mine")
+    result = quick(photos, old_run, overwrite=True, seed=5)
+    assert "seed: 5" in (result.out / "recipe.yaml").read_text()
+    assert len(list(result.out.glob("tensorboard/events*"))) == 1
+    assert (result.out / "notes.txt").read_text() == "mine"
+
+
+def test_a_run_that_fails_leaves_the_old_one_to_be_used_and_itself_to_be_resumed(
+    photos, old_run, monkeypatch
+):
+    before = content(old_run)
+    with monkeypatch.context() as broken:
+        broken.setattr(ClassificationTask, "conclude", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            quick(photos, old_run, overwrite=True, seed=5)
+    assert before.items() <= content(old_run).items()
+    result = train(photos, out=old_run, resume=True, quiet=True)
+    assert "seed: 5" in (result.out / "recipe.yaml").read_text()
+    assert not (result.out / ".mobilevitv2.train.new").exists()
+
+
+def test_a_folder_takes_one_training_at_a_time(photos, old_run):
+    before = content(old_run)
+    with place_of(old_run).claimed():
+        for resume in (True, False):
+            with pytest.raises(FileExistsError, match="another process is writing to"):
+                train(photos, out=f"{old_run}/", resume=resume, overwrite=not resume)
+    assert content(old_run) == before
+
+
+def test_resuming_removes_what_a_killed_run_left_half_written_and_nothing_else(photos, old_run):
+    debris = ["best/.model.safetensors.0123abcd.tmp", "checkpoints/.last.ckpt.tmp"]
+    others = [".notes.tmp", "best/.mine.0123abcd.tmp"]
+    for name in debris + others:
+        (old_run / name).touch()
+    train(photos, out=old_run, resume=True, quiet=True)
+    assert not any((old_run / name).exists() for name in debris)
+    assert all((old_run / name).exists() for name in others)
 
 
 def test_images_that_break_during_training_are_left_out_and_named(tmp_path):

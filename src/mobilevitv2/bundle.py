@@ -33,8 +33,9 @@ def bundle_of(source: str | Path) -> str | Path:
 def files_of_model(source: str | Path) -> list[Path]:
     """The files on this disk that may be read to open a model."""
     path = Path(source).expanduser()
-    files = path.iterdir() if path.is_dir() else (path, *path.parent.glob("*.json"))
-    return [file for file in files if file.is_file()]
+    if path.is_file():
+        return [path, *path.parent.glob("*.json")]
+    return [file for file in path.iterdir() if file.is_file()] if path.is_dir() else []
 
 
 def bundle_folder(source: str | Path) -> Path | None:

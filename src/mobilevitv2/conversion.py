@@ -4,15 +4,20 @@ import logging
 from pathlib import Path
 from typing import Literal
 
-from mobilevitv2.bundle import bundle_of
+from mobilevitv2.bundle import bundle_of, files_of_model
+from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.errors import CheckpointError
+from mobilevitv2.files.replacing import Place
 from mobilevitv2.live import open_model, open_processor, task_of_model
+from mobilevitv2.processor_settings import FILE_NAME
+from mobilevitv2.source import WEIGHTS_NAME
 
 logger = logging.getLogger(__name__)
 
 Layout = Literal["transformers", "timm", "cvnets"]
 
 SUFFIXES = {"timm": (".safetensors", ".pth", ".pt"), "cvnets": (".pt", ".pth")}  # that each opens
+BUNDLE = (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME)
 TASKS = {  # that each has models for
     "transformers": ("classification", "segmentation"),
     "timm": ("classification",),
@@ -27,10 +32,15 @@ def convert(
 
     A folder holds the class names and how images are prepared; a file for timm or ml-cvnets has
     both as metadata, which is read here but not by them. Raises FileExistsError where `out` exists,
-    unless `overwrite`, and CheckpointError for what can't be opened or named so.
+    unless `overwrite` and an earlier conversion made it; CheckpointError for what can't be opened
+    or named so.
     """
     source, out = bundle_of(source), Path(out).expanduser()
     _check(out, layout, overwrite=overwrite)
+    is_folder, inputs = layout == "transformers", files_of_model(source)
+    place = Place(out, "convert") if is_folder else Place(out.parent, f"convert.{out.name}")
+    names = BUNDLE if is_folder else (out.name,)
+    place.check(names, overwrite=overwrite, inputs=inputs)
     model = open_model(source)
     if (task := task_of_model(model)) not in TASKS[layout]:
         others = " and ".join(name for name, tasks in TASKS.items() if task in tasks)
@@ -38,14 +48,15 @@ def convert(
             f"{source} is for {task}, and {layout} has no such model. Convert it to {others}."
         )
     processor = open_processor(source, model)
-    if layout == "transformers":
+    if is_folder:
         if getattr(model, "segmentation_head", None) and model.config.segmentation_head == "pspnet":
             raise CheckpointError(
                 f"{source} has PSPNet's head, which transformers lacks: it would put a random one "
                 "in its place. ml-cvnets has it."
             )
-        model.save_as(out, layout=layout)
-        processor.save_pretrained(out)
+        with place.replaced(overwrite=overwrite, names=names, inputs=inputs) as stage:
+            model.save_as(stage, layout=layout)
+            processor.save_pretrained(stage)
         return out
     if processor.channel_order == "bgr":
         logger.warning(
@@ -54,7 +65,8 @@ def convert(
             layout,
             layout,
         )
-    model.save_as(out, layout=layout)
+    with place.replaced(overwrite=overwrite, names=names, inputs=inputs) as stage:
+        model.save_as(stage / out.name, layout=layout)
     return out
 
 

@@ -12,7 +12,9 @@ from mobilevitv2.class_names import Colour
 from mobilevitv2.contact_sheet import SIDE, Tile, fitting, write_sheet
 from mobilevitv2.data import ClassificationData, Data, DetectionData, SegmentationData
 from mobilevitv2.data.findings import Finding, find_all
+from mobilevitv2.data.opening import files_of
 from mobilevitv2.errors import DataError, ImageError
+from mobilevitv2.files.replacing import Place
 from mobilevitv2.images import load_image
 from mobilevitv2.predictions.boxed import with_boxes
 from mobilevitv2.predictions.colours import distinct_colours, overlay
@@ -40,7 +42,8 @@ def inspect(data: Data, out: Path | None = None, *, count: int = 16, seed: int =
     """Look for what is wrong with a data set; into `out` go a picture of each split and of that.
 
     A picture shows `count` images, chosen by `seed`, with their labels drawn in; odd.png those with
-    something odd, the worst first. Every image whose length another one has is read.
+    something odd, the worst first. Every image whose length another one has is read. Raises
+    FileExistsError where a file that isn't an earlier picture of the kind would be overwritten.
     """
     if count < 1:
         raise DataError(f"count is {count}; at least one image a picture is wanted.")
@@ -78,11 +81,13 @@ def _write(data: Data, out: Path, odd: dict[Path, list[str]], count: int, seed: 
         worst = list(odd)[:count]
         title = f"{data.name}: {len(worst):,} of {len(odd):,} images with something odd"
         named["odd"] = title, [(by_image[image], ", ".join(odd[image])) for image in worst]
-    sheets = []
-    for name, (title, shown) in named.items():
-        tiles = [_tile(data, colours, sample, words) for sample, words in shown]
-        sheets.append(write_sheet(out / f"{name}.png", title, tiles, legend[:LEGEND]))
-    return sheets
+    sheets = [f"{name}.png" for name in named]
+    place = Place(out, "inspect")
+    with place.replaced(overwrite=True, names=sheets, inputs=files_of(data)) as stage:
+        for sheet, (title, shown) in zip(sheets, named.values(), strict=True):
+            tiles = [_tile(data, colours, sample, words) for sample, words in shown]
+            write_sheet(stage / sheet, title, tiles, legend[:LEGEND])
+    return [out / sheet for sheet in sheets]
 
 
 def _colours(data: Data) -> list[Colour]:

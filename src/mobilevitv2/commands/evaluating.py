@@ -76,21 +76,16 @@ def evaluate(
     from mobilevitv2 import display
     from mobilevitv2.evaluation import evaluate as run
     from mobilevitv2.evaluation_tables import evaluation
-    from mobilevitv2.outputs import replaced
 
-    with (
-        replaced(report, "evaluate", overwrite=overwrite) as new_report,
-        replaced(coco, "evaluate", overwrite=overwrite) as new_coco,
-        display.progress("evaluating") as progress,
-    ):
+    with display.progress("evaluating") as progress:
         result = run(
             model,
             data,
             split=split,
             batch_size=batch_size,
             channel_orders=orders,
-            report=new_report,
-            coco=new_coco,
+            report=report,
+            coco=coco,
             progress=progress,
             threshold=threshold,
             flip=flip,

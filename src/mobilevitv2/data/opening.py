@@ -32,6 +32,12 @@ def kind_of(data: Any) -> TaskName:
     return "classify"
 
 
+def files_of(data: Data) -> list[Path]:
+    """The images and masks of a data set, and the file that lists them, if one was given."""
+    samples = [part for split in data.splits.values() for sample in split for part in sample]
+    return [part for part in (data.root, *samples) if isinstance(part, Path)]
+
+
 def open_data(
     source: str | Path,
     task: TaskName = "auto",

@@ -5,11 +5,14 @@ the same classes in different orders.
 """
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from mobilevitv2.bundle import files_of_model
+from mobilevitv2.data.opening import files_of
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.evaluation.chosen import Data, Progress, Split, choose
+from mobilevitv2.evaluation.chosen import Chosen, Data, Progress, Split, choose
 from mobilevitv2.evaluation.classification import (
     ClassScore,
     Evaluation,
@@ -18,6 +21,7 @@ from mobilevitv2.evaluation.classification import (
 )
 from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation, evaluate_detector
 from mobilevitv2.evaluation.segmentation import SegmentationEvaluation, evaluate_segmenter
+from mobilevitv2.files.replacing import Place
 from mobilevitv2.networks import RuntimeName
 from mobilevitv2.predictor import ChannelOrder, Predictor
 from mobilevitv2.runtime.opening import Precision
@@ -70,7 +74,8 @@ def evaluate(
     `open_detection`. `threshold` is for what a report shows of a detector; COCO's numbers look at
     all scores. `report` is a folder for a page with the pictures; `coco` a file for a detector's
     results in COCO's form, with the data's own numbers of images and categories. Raises DataError
-    where the classes of the model and of the data have different names.
+    where the classes of the model and of the data have different names, FileExistsError where a
+    file that isn't of an earlier report would be overwritten.
     """
     if isinstance(source, Predictor):
         predictor = source
@@ -98,9 +103,20 @@ def evaluate(
         raise ConfigError(f"coco is for detectors, and this model is for {predictor.task}.")
     if predictor.task != "classification" and channel_orders:
         raise ConfigError("channel orders are compared for classifiers only.")
-    shown: dict[str, Any] = {"batch_size": batch_size, "report": report, "progress": progress}
-    if predictor.task == "detection":
-        return evaluate_detector(predictor, chosen, coco=coco, **shown)
-    if predictor.task == "segmentation":
-        return evaluate_segmenter(predictor, chosen, **shown)
-    return evaluate_classifier(predictor, chosen, channel_orders=channel_orders, **shown)
+    inputs = files_of(chosen.data)
+    inputs += files_of_model(predictor.source) if predictor.source else []
+    with ExitStack() as stack:
+        if report is not None:
+            place = Place(Path(report), "evaluate")
+            new = place.replaced(overwrite=True, names=["report.html"], inputs=inputs)
+            report = stack.enter_context(new)
+        if coco is not None:
+            place = Place(Path(coco).parent, f"evaluate.{Path(coco).name}")
+            new = place.replaced(overwrite=True, names=[Path(coco).name], inputs=inputs)
+            coco = stack.enter_context(new) / Path(coco).name
+        shown: dict[str, Any] = {"batch_size": batch_size, "report": report, "progress": progress}
+        if predictor.task == "detection":
+            return evaluate_detector(predictor, chosen, coco=coco, **shown)
+        if predictor.task == "segmentation":
+            return evaluate_segmenter(predictor, chosen, **shown)
+        return evaluate_classifier(predictor, chosen, channel_orders=channel_orders, **shown)

@@ -53,7 +53,7 @@ def check_room(place: Place, *, overwrite: bool, inputs: Iterable[Path] = ()) ->
 
 
 def make_room(place: Place, recipe: Recipe, data: Data) -> Path:
-    """The folder of the new run, with recipe.yaml and data.json: what goes into it.
+    """The folder of the new run, with its settings in it.
 
     It is beside an old run, which stays until the new one is whole. Ask `check_room` before.
     """
@@ -62,12 +62,17 @@ def make_room(place: Place, recipe: Recipe, data: Data) -> Path:
     run = place.folder if place.is_free() else place.stage
     if run == place.folder:
         place.note((), finished=False)
-    run.mkdir(exist_ok=True)
-    write_atomic(run / DATA, json.dumps(_listing(data), indent=1).encode())
-    write_atomic(run / RECIPE, recipe.to_yaml().encode())
+    write_settings(run, recipe, data)
     if run == place.folder:
         place.note([RECIPE], finished=False)
     return run
+
+
+def write_settings(out: Path, recipe: Recipe, data: Data) -> None:
+    """recipe.yaml and data.json: what goes into the run."""
+    out.mkdir(parents=True, exist_ok=True)
+    write_atomic(out / DATA, json.dumps(_listing(data), indent=1).encode())
+    write_atomic(out / RECIPE, recipe.to_yaml().encode())
 
 
 def room_of_run(place: Place) -> Path:
@@ -108,12 +113,6 @@ def remove_all_debris(out: Path) -> None:
     """Remove what a killed run has half-written."""
     for folder, names in groupby(sorted(FILES), os.path.dirname):
         remove_debris(out / folder, map(os.path.basename, names))
-
-
-def files_of_data(data: Data) -> list[Path]:
-    """Its images and masks, and the file that lists them."""
-    samples = [part for split in data.splits.values() for sample in split for part in sample]
-    return [part for part in (data.root, *samples) if isinstance(part, Path)]
 
 
 def _has_checkpoint(out: Path) -> bool:
