@@ -76,7 +76,8 @@ def assert_same_boxes(file: Path, bundle: Path, *, close: float = 1e-3) -> None:
 @pytest.mark.parametrize(
     ("to", "options"),
     [
-        kind("onnx", "onnx", image_size="any", output="detections", input="uint8"),
+        kind("onnx", "onnx", output="detections", input="uint8"),
+        kind("onnx", "onnx", True, image_size="any", output="detections", input="uint8"),
         kind("openvino", "openvino", output="detections"),
         kind("torch", "torch", True, image_size="any", output="boxes"),
         kind("onnx", "onnx", True, output="boxes", opset=17),
