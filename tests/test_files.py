@@ -95,14 +95,6 @@ def test_failing_work_leaves_the_old_and_no_debris(tmp_path):
     assert held(there) == {"a": "old"}
 
 
-def test_a_file_that_a_person_named_is_replaced_whoever_made_it(tmp_path):
-    there = place(tmp_path, named=("a",))
-    there.folder.mkdir()
-    (there.folder / "a").write_text("theirs")
-    make(there, files={"a": "new"})
-    assert held(there) == {"a": "new"}
-
-
 def test_a_record_that_points_outside_its_folder_removes_nothing_there(tmp_path):
     there = place(tmp_path)
     make(there, files={"a": "old"})

@@ -12,7 +12,7 @@ from typing import Any
 from mobilevitv2.bundle import files_of_model
 from mobilevitv2.data.opening import files_of
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.evaluation.chosen import Chosen, Data, Progress, Split, choose
+from mobilevitv2.evaluation.chosen import Data, Progress, Split, choose
 from mobilevitv2.evaluation.classification import (
     ClassScore,
     Evaluation,

@@ -27,14 +27,12 @@ class Place:
 
     `maker` names the command; where several of its outputs may share a folder, also the output,
     such as "export.model.onnx". `known` finds by name what it made in a folder where it isn't done,
-    or where it kept no record. `named` are files that a person named to be overwritten, whoever
-    made them.
+    or where it kept no record.
     """
 
     folder: Path
     maker: str
     known: Callable[[Path], Iterable[str]] | None = None
-    named: tuple[str, ...] = ()
 
     @property
     def record(self) -> Path:
@@ -179,7 +177,7 @@ class Place:
         record = read_json(self.record) if self.record.is_file() else {}
         known = self.known(self.folder) if self.known and not record.get("finished") else ()
         files: Files = record.get("files", {})
-        return dict.fromkeys(known) | files | dict.fromkeys(self.named)
+        return dict.fromkeys(known) | files
 
     def _unchanged(self, files: Files) -> list[str]:
         root = os.path.realpath(self.folder)
