@@ -29,10 +29,10 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 
 from mobilevitv2 import MobileViTImageProcessor, MobileViTV2Config
 from mobilevitv2.deploy import export, fuse
-from mobilevitv2.detections import CANDIDATES, DETECTIONS, LEAST_SCORE, OVERLAP, detect
-from mobilevitv2.exported import ExportedNetwork
-from mobilevitv2.live import LiveNetwork
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
+from mobilevitv2.predict.backends.exported import ExportedNetwork
+from mobilevitv2.predict.backends.torch import LiveNetwork
+from mobilevitv2.results.suppression import CANDIDATES, DETECTIONS, LEAST_SCORE, OVERLAP, detect
 
 SIZE = 320  # px
 CLASSES = 80

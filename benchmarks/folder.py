@@ -20,8 +20,8 @@ from networks import save
 from PIL import Image
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor
-from mobilevitv2.collect import collect_images
 from mobilevitv2.deploy import export
+from mobilevitv2.images.finding import collect_images
 
 BATCH = 16
 DECODERS = 2

@@ -11,7 +11,7 @@ import torch
 from measure import interleaved, median, report
 from networks import PEERS, make
 
-from mobilevitv2.contenders import Logits
+from mobilevitv2.benchmark.contenders import Logits
 from mobilevitv2.deploy import fuse
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification
-from mobilevitv2.contenders import Logits, transformers_classifier
+from mobilevitv2.benchmark.contenders import Logits, transformers_classifier
 
 PEERS = ("mobilevitv2", "timm", "timm channels_last", "transformers")
 

@@ -12,7 +12,7 @@ from measure import report
 from networks import save
 
 from mobilevitv2 import MobileViTImageProcessor
-from mobilevitv2.benchmark import benchmark
+from mobilevitv2.benchmark.run import benchmark
 
 
 def main() -> None:

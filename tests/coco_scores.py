@@ -8,7 +8,7 @@ import numpy as np
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from mobilevitv2.detections import Detections
+from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.truth import Boxes
 
 Images = list[tuple[Detections, Boxes]]

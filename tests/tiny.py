@@ -13,8 +13,8 @@ from mobilevitv2 import (
     MobileViTV2ForImageClassification,
 )
 from mobilevitv2.deploy import Export, export
-from mobilevitv2.live import LiveNetwork
-from mobilevitv2.predictor import Predictor
+from mobilevitv2.predict.backends.torch import LiveNetwork
+from mobilevitv2.predict.predictor import Predictor
 
 SIZE = 64  # px
 COLOURS = {"blue": (30, 40, 220), "green": (40, 200, 50), "red": (220, 40, 30)}

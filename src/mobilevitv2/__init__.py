@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from mobilevitv2.model.classification import MobileViTV2ForImageClassification
     from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
     from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
-    from mobilevitv2.predictions import Classification, Detection, Segmentation
-    from mobilevitv2.predictor import Predictor
+    from mobilevitv2.predict.predictor import Predictor
     from mobilevitv2.processor import MobileViTImageProcessor
+    from mobilevitv2.results import Classification, Detection, Segmentation
     from mobilevitv2.training import train
 
 __version__: str
@@ -40,8 +40,8 @@ __all__ = [
 ]
 
 _HOME = {  # name: the module that holds it, and what it needs: (module, extra)
-    "Classification": ("predictions", None),
-    "Detection": ("predictions", None),
+    "Classification": ("results", None),
+    "Detection": ("results", None),
     "MobileViTImageProcessor": ("processor", None),
     "MobileViTV2Backbone": ("model.backbone", ("torch", "torch")),
     "MobileViTV2Config": ("config", None),
@@ -49,8 +49,8 @@ _HOME = {  # name: the module that holds it, and what it needs: (module, extra)
     "MobileViTV2ForObjectDetection": ("model.detection", ("torch", "torch")),
     "MobileViTV2ForSemanticSegmentation": ("model.segmentation", ("torch", "torch")),
     "MobileViTV2Model": ("model.backbone", ("torch", "torch")),
-    "Predictor": ("predictor", None),
-    "Segmentation": ("predictions", None),
+    "Predictor": ("predict.predictor", None),
+    "Segmentation": ("results", None),
     "SeparableSelfAttention": ("model.attention", ("torch", "torch")),
     "evaluate": ("evaluation", ("torch", "torch")),
     "train": ("training", ("torch", "train")),

@@ -11,10 +11,10 @@ from typing import Any
 
 from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config
 from mobilevitv2.errors import CheckpointError
+from mobilevitv2.files.source import WEIGHTS_NAME, is_hub_id, is_loose, read_json, resolve_file
+from mobilevitv2.predict.views import stretched
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import FILE_NAME
-from mobilevitv2.source import WEIGHTS_NAME, is_hub_id, is_loose, read_json, resolve_file
-from mobilevitv2.views import stretched
 
 logger = logging.getLogger(__name__)
 

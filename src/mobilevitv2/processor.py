@@ -11,9 +11,8 @@ from typing import Any, Literal, Self
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.detections import DETECTIONS, OVERLAP, detect
 from mobilevitv2.errors import ConfigError, ImageError, require
-from mobilevitv2.images import (
+from mobilevitv2.images.reading import (
     DataFormat,
     ImageSource,
     load_image,
@@ -22,8 +21,9 @@ from mobilevitv2.images import (
     read_image,
     white_level,
 )
-from mobilevitv2.label_maps import resize_axis
 from mobilevitv2.processor_settings import ProcessorSettings, checked_side
+from mobilevitv2.results.label_maps import resize_axis
+from mobilevitv2.results.suppression import DETECTIONS, OVERLAP, detect
 
 __all__ = ["BatchFeature", "MobileViTImageProcessor", "load_image"]
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 from PIL import Image
 
 from mobilevitv2.errors import ConfigError, require
-from mobilevitv2.source import read_json, resolve_file, write_atomic
+from mobilevitv2.files.source import read_json, resolve_file, write_atomic
 
 FILE_NAME = "preprocessor_config.json"
 LONGEST_SIDE = 8192  # of what a resize or crop may be asked for

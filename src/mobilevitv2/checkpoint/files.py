@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from mobilevitv2.errors import CheckpointError
-from mobilevitv2.source import (
+from mobilevitv2.files.source import (
     FOLDER_NAMES,
     INDEX_SUFFIX,
     read_json,

@@ -13,8 +13,8 @@ from mobilevitv2.checkpoint.layouts import recognise, rename, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.class_names import ADE20K, COCO, VOC, palette
 from mobilevitv2.errors import ConfigError
+from mobilevitv2.files.source import is_loose, read_json, resolve_file
 from mobilevitv2.processor_settings import FILE_NAME
-from mobilevitv2.source import is_loose, read_json, resolve_file
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from mobilevitv2.class_names import Colour
 from mobilevitv2.data.known_classes import KNOWN
-from mobilevitv2.data.masks import MOST_CLASSES
+from mobilevitv2.data.masks.reading import MOST_CLASSES
 from mobilevitv2.errors import DataError
 
 FILES = ("classes.txt", "classes.csv", "classes.json")

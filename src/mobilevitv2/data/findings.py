@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilevitv2.data.classification import ClassificationData
-from mobilevitv2.data.detection import DetectionData
-from mobilevitv2.data.pairs import NAMED, some_of
+from mobilevitv2.data.boxes.opening import DetectionData
+from mobilevitv2.data.classes.opening import ClassificationData
+from mobilevitv2.data.masks.pairs import NAMED, some_of
 
 NETWORK = 320  # px, the sides of the square that a detector sees
 TINY = 8  # px on it; half the step of the finest map on which boxes are found

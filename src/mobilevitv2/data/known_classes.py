@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from mobilevitv2.class_names import ADE20K, CAMVID, VOC, Colour, palette
-from mobilevitv2.data.mask_layouts import Kind
+from mobilevitv2.data.masks.layouts import Kind
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from mobilevitv2.data import detection
+from mobilevitv2.data.boxes import opening as detection
+from mobilevitv2.data.boxes.opening import DetectionData, is_detection, open_detection
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.classification import DIGITS, ClassificationData, open_classification
-from mobilevitv2.data.detection import DetectionData, is_detection, open_detection
-from mobilevitv2.data.folders import find_splits
-from mobilevitv2.data.mask_layouts import find_layout
-from mobilevitv2.data.pairs import find_pairs
-from mobilevitv2.data.segmentation import SegmentationData, is_segmentation, open_segmentation
+from mobilevitv2.data.classes.folders import find_splits
+from mobilevitv2.data.classes.opening import DIGITS, ClassificationData, open_classification
+from mobilevitv2.data.masks.layouts import find_layout
+from mobilevitv2.data.masks.opening import SegmentationData, is_segmentation, open_segmentation
+from mobilevitv2.data.masks.pairs import find_pairs
 from mobilevitv2.errors import DataError
 
 Data = ClassificationData | SegmentationData | DetectionData

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 from typing import TypeVar
 
-from mobilevitv2.data.folders import TEST, TRAIN, VAL_NAMES
+from mobilevitv2.data.classes.folders import TEST, TRAIN, VAL_NAMES
 from mobilevitv2.errors import DataError
 
 Sample = TypeVar("Sample")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilevitv2.detections import OVERLAP, Detections, detect, overlaps
+from mobilevitv2.results.suppression import OVERLAP, Detections, detect, overlaps
 
 SHOWN = 0.3  # the least score of a detection that counts, as in ml-cvnets' demonstrations
 SAME = 0.9  # the least overlap of two boxes that are the same

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilevitv2.deploy.agreement import detections_of, has_partner
-from mobilevitv2.exported import ExportedNetwork
+from mobilevitv2.predict.backends.exported import ExportedNetwork
 from mobilevitv2.runtime.timing import interleaved
 
 ROUNDS = 20

@@ -9,7 +9,7 @@ import torch
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import require
-from mobilevitv2.predictions import distinct_colours
+from mobilevitv2.results import distinct_colours
 from mobilevitv2.runtime.record import NAME, Record
 
 PREVIEW = "com.apple.coreml.model.preview"  # where Xcode looks how to show a model

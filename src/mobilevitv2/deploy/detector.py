@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from mobilevitv2.deploy.request import Request
-from mobilevitv2.detections import DETECTIONS, LEAST_SCORE, OVERLAP, suppress
 from mobilevitv2.errors import require
 from mobilevitv2.model.anchors import make_anchors
 from mobilevitv2.model.boxes import decode, to_corners
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
+from mobilevitv2.results.suppression import DETECTIONS, LEAST_SCORE, OVERLAP, suppress
 
 
 class DetectorAnswers:

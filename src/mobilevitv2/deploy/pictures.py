@@ -14,10 +14,10 @@ from PIL import Image
 
 from mobilevitv2.deploy.request import Target
 from mobilevitv2.errors import ConfigError, DataError, ImageError
-from mobilevitv2.images import ImageSource, load_image
+from mobilevitv2.images.reading import ImageSource, load_image
+from mobilevitv2.predict.views import size_of_a_square, stretched, whole_image
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.record import MULTIPLE
-from mobilevitv2.views import size_of_a_square, stretched, whole_image
 
 CALIBRATED_WITH = 200  # images
 FEWEST = 10  # images that a calibration can do with
@@ -128,7 +128,7 @@ def _noise(generator: np.random.Generator) -> Image.Image:
 
 def images_below(folder: str | Path, count: int) -> list[ImageSource]:
     """Up to `count` images of a folder and the folders in it, evenly taken from all."""
-    from mobilevitv2.collect import collect_images
+    from mobilevitv2.images.finding import collect_images
 
     found = [item.source for item in collect_images([str(folder)])]
     step = max(len(found) / count, 1)

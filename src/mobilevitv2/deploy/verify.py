@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mobilevitv2.deploy.agreement import box_agreement
-from mobilevitv2.exported import ExportedNetwork
-from mobilevitv2.live import LiveNetwork, TaskModel
+from mobilevitv2.predict.backends.exported import ExportedNetwork
+from mobilevitv2.predict.backends.torch import LiveNetwork, TaskModel
 
 CLOSE = 1e-4  # largest difference of fp32 files, relative to the largest logit
 HALF = 0.01  # share of images that may get another first class in fp16 and bf16

@@ -22,8 +22,8 @@ from mobilevitv2.evaluation.classification import (
 from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation, evaluate_detector
 from mobilevitv2.evaluation.segmentation import SegmentationEvaluation, evaluate_segmenter
 from mobilevitv2.files.replacing import Place
-from mobilevitv2.networks import RuntimeName
-from mobilevitv2.predictor import ChannelOrder, Predictor
+from mobilevitv2.predict.backends.choose import RuntimeName
+from mobilevitv2.predict.predictor import ChannelOrder, Predictor
 from mobilevitv2.runtime.opening import Precision
 
 __all__ = [

@@ -11,8 +11,8 @@ import numpy as np
 from mobilevitv2.data import Sample
 from mobilevitv2.errors import DataError
 from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
-from mobilevitv2.images import load_image
-from mobilevitv2.predictor import ChannelOrder, Predictor, Prepared, Unreadable
+from mobilevitv2.images.reading import load_image
+from mobilevitv2.predict.predictor import ChannelOrder, Predictor, Prepared, Unreadable
 from mobilevitv2.scores.classification import ClassificationScores, sign_test
 
 DOUBT = 0.05  # differences that chance makes this often are not called differences
@@ -181,7 +181,7 @@ def _report(
     probabilities: np.ndarray,
     seconds: float,
 ) -> None:
-    from mobilevitv2.training.report import write_report
+    from mobilevitv2.report.classification import write_report
 
     settings = {"model": result.model, "data": result.data, "split": result.split}
     write_report(

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilevitv2.data.detection import DetectionData
-from mobilevitv2.detections import LEAST_SCORE
+from mobilevitv2.data.boxes.opening import DetectionData
 from mobilevitv2.errors import DataError
 from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
-from mobilevitv2.images import load_image
-from mobilevitv2.predictions import Detection
-from mobilevitv2.predictor import Predictor, Unreadable
+from mobilevitv2.files.source import write_atomic
+from mobilevitv2.images.reading import load_image
+from mobilevitv2.predict.predictor import Predictor, Unreadable
+from mobilevitv2.results import Detection
+from mobilevitv2.results.suppression import LEAST_SCORE
 from mobilevitv2.scores.detection import DetectionScores
 from mobilevitv2.scores.truth import BoxedSample, Boxes
-from mobilevitv2.source import write_atomic
 
 if TYPE_CHECKING:
-    from mobilevitv2.training.boxed_panels import BoxedExample
+    from mobilevitv2.report.boxed_panels import BoxedExample
 
 
 @dataclass(frozen=True)
@@ -155,8 +155,8 @@ def _examples(
     of_images: dict[int, float],
 ) -> "Iterator[BoxedExample]":
     """The worst, the middling and the best images, predicted once more."""
-    from mobilevitv2.training.boxed_panels import BoxedExample
-    from mobilevitv2.training.page import told_of
+    from mobilevitv2.report.boxed_panels import BoxedExample
+    from mobilevitv2.report.page import told_of
 
     for index in told_of(of_images):
         path, boxes = samples[index]
@@ -177,7 +177,7 @@ def _report(
     examples: "list[BoxedExample]",
     seconds: float,
 ) -> None:
-    from mobilevitv2.training.detection_report import write_detection_report
+    from mobilevitv2.report.detection import write_detection_report
 
     write_detection_report(
         out,

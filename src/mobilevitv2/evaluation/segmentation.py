@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilevitv2.data.mask_classes import FROM_VALUES
-from mobilevitv2.data.segmentation import IGNORED, SegmentationData
+from mobilevitv2.data.masks.classes import FROM_VALUES
+from mobilevitv2.data.masks.opening import IGNORED, SegmentationData
 from mobilevitv2.errors import DataError
 from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
-from mobilevitv2.images import load_image
-from mobilevitv2.predictions import Segmentation
-from mobilevitv2.predictor import Predictor, Unreadable
+from mobilevitv2.images.reading import load_image
+from mobilevitv2.predict.predictor import Predictor, Unreadable
+from mobilevitv2.results import Segmentation
 from mobilevitv2.scores.segmentation import SegmentationScores
 
 if TYPE_CHECKING:
     from mobilevitv2.class_names import Colour
-    from mobilevitv2.training.panels import Example
+    from mobilevitv2.report.masked_panels import Example
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ def _examples(
     predictor: Predictor, chosen: Chosen, to_model: np.ndarray, of_images: dict[int, float]
 ) -> "Iterator[Example]":
     """The worst, the middling and the best images, predicted once more."""
-    from mobilevitv2.training.page import told_of
-    from mobilevitv2.training.panels import Example
+    from mobilevitv2.report.masked_panels import Example
+    from mobilevitv2.report.page import told_of
 
     for index in told_of(of_images):
         path, mask = chosen.samples[index]
@@ -151,7 +151,7 @@ def _report(
     examples: "list[Example]",
     seconds: float,
 ) -> None:
-    from mobilevitv2.training.segmentation_report import write_segmentation_report
+    from mobilevitv2.report.segmentation import write_segmentation_report
 
     names = [score.name for score in result.classes]
     write_segmentation_report(

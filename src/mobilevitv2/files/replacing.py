@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilevitv2.files.claim import claimed
-from mobilevitv2.source import read_json, write_atomic
+from mobilevitv2.files.source import read_json, write_atomic
 
 Files = dict[str, str | None]  # paths in a folder, with "/", to sha256; None: by name alone
 

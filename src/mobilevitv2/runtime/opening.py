@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 import numpy as np
 
 from mobilevitv2.errors import CheckpointError, ConfigError
+from mobilevitv2.files.source import FOLDER_NAMES
 from mobilevitv2.runtime.record import Record
-from mobilevitv2.source import FOLDER_NAMES
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")  # of exported files; int8 they are or they are not

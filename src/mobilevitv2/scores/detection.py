@@ -1,6 +1,6 @@
 """How well detected boxes agree with true ones: COCO's average precision and recall, in numpy.
 
-Equal to pycocotools' figures, which `tests/test_detection_scores.py` holds it to.
+Equal to pycocotools' figures, which `tests/scores/test_detection_scores.py` holds it to.
 """
 
 # A ranges of area, T overlaps asked for, R recalls, N classes
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.detections import Detections
+from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.matching import (
     FIRST,
     FOUND,

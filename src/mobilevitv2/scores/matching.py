@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilevitv2.detections import Detections
+from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.truth import Boxes
 
 IOUS = np.linspace(0.5, 0.95, 10)  # overlaps that are asked for, T

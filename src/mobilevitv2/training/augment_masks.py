@@ -9,7 +9,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 from torchvision.transforms import v2
 
-from mobilevitv2.data.masks import IGNORED
+from mobilevitv2.data.masks.reading import IGNORED
 from mobilevitv2.training.augment import happens, seeded, to_tensor
 from mobilevitv2.training.recipe import Recipe
 

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mobilevitv2.data import ClassificationData, Sample
-from mobilevitv2.data.images import ImageSet
-from mobilevitv2.images import load_image
+from mobilevitv2.data.classes.samples import ImageSet
+from mobilevitv2.images.reading import load_image
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.scores.classification import ClassificationScores
@@ -96,7 +96,7 @@ class ClassificationTask(Task[ClassificationData]):
         def report(
             out: Path, recipe: Recipe, history: list[dict[str, float]], timing: dict[str, Any]
         ) -> Path:
-            from mobilevitv2.training.report import write_report
+            from mobilevitv2.report.classification import write_report
 
             split = "test" if "test" in predictions else "val"
             logits, _, indices = predictions[split]

@@ -12,13 +12,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from mobilevitv2.data.boxed_images import BoxedImages
-from mobilevitv2.data.detection import DetectionData
-from mobilevitv2.detections import Detections, detect
+from mobilevitv2.data.boxes.opening import DetectionData
+from mobilevitv2.data.boxes.samples import BoxedImages
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
-from mobilevitv2.predictions import distinct_colours
+from mobilevitv2.predict.views import stretched
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.results import distinct_colours
+from mobilevitv2.results.suppression import Detections, detect
 from mobilevitv2.scores.detection import DetectionScores
 from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training.augment_boxes import BoxAugment, Label, label_of
@@ -26,10 +27,9 @@ from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.task import Conclusion, Task
-from mobilevitv2.views import stretched
 
 if TYPE_CHECKING:
-    from mobilevitv2.training.boxed_panels import BoxedExample
+    from mobilevitv2.report.boxed_panels import BoxedExample
 
 USUAL_SIZE = 320  # px: the published detectors were trained at it
 COARSEST = 256  # px, the step of the coarsest map that is normalised
@@ -126,7 +126,7 @@ class DetectionTask(Task[DetectionData]):
         def report(
             out: Path, recipe: Recipe, history: list[dict[str, float]], timing: dict[str, Any]
         ) -> Path:
-            from mobilevitv2.training.detection_report import write_detection_report
+            from mobilevitv2.report.detection import write_detection_report
 
             split = "test" if "test" in found else "val"
             total, of_images = found[split]
@@ -148,8 +148,8 @@ class DetectionTask(Task[DetectionData]):
     def _examples(
         self, network: nn.Module, loader: DataLoader, split: str, of_images: dict[int, float]
     ) -> "Iterator[BoxedExample]":
-        from mobilevitv2.training.boxed_panels import BoxedExample
-        from mobilevitv2.training.page import told_of
+        from mobilevitv2.report.boxed_panels import BoxedExample
+        from mobilevitv2.report.page import told_of
 
         images: Any = loader.dataset
         for index in told_of(of_images):

@@ -13,8 +13,8 @@ import numpy as np
 from mobilevitv2.data import Data, DetectionData, SegmentationData
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.files.replacing import Place, remove_debris
+from mobilevitv2.files.source import read_json, write_atomic
 from mobilevitv2.scores.truth import Boxes
-from mobilevitv2.source import read_json, write_atomic
 from mobilevitv2.training.recipe import Recipe
 
 Sample = tuple[Any, Any]  # an image, and its class number, mask or boxes

@@ -14,9 +14,9 @@ from mobilevitv2.checkpoint.files import write_weights
 from mobilevitv2.checkpoint.opening import open_checkpoint
 from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.errors import ConfigError
+from mobilevitv2.files.source import WEIGHTS_NAME
 from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.source import WEIGHTS_NAME
 from mobilevitv2.training.augment import seed_of
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.task import Task

@@ -179,7 +179,7 @@ def _fit(
     import torch
 
     from mobilevitv2.checkpoint.files import read_weights
-    from mobilevitv2.source import WEIGHTS_NAME
+    from mobilevitv2.files.source import WEIGHTS_NAME
     from mobilevitv2.training import assembly, checkpoints, networks
     from mobilevitv2.training.keeper import Keeper, StopRequest
     from mobilevitv2.training.loaders import order_of

@@ -15,22 +15,22 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from mobilevitv2.data import SegmentationData
-from mobilevitv2.data.masked_images import MaskedImages
-from mobilevitv2.data.segmentation import IGNORED
+from mobilevitv2.data.masks.opening import IGNORED
+from mobilevitv2.data.masks.samples import MaskedImages
 from mobilevitv2.errors import ConfigError, DataError
-from mobilevitv2.label_maps import label_map
 from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation, segmentation_loss
+from mobilevitv2.predict.views import whole_image, whole_images
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.results.label_maps import label_map
 from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.training.augment_masks import MaskAugment
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.task import Conclusion, Task
-from mobilevitv2.views import whole_image, whole_images
 
 if TYPE_CHECKING:
-    from mobilevitv2.training.panels import Example
+    from mobilevitv2.report.masked_panels import Example
 
 LARGEST = 512  # px, unless a recipe asks for more
 
@@ -155,7 +155,7 @@ class SegmentationTask(Task[SegmentationData]):
         def report(
             out: Path, recipe: Recipe, history: list[dict[str, float]], timing: dict[str, Any]
         ) -> Path:
-            from mobilevitv2.training.segmentation_report import write_segmentation_report
+            from mobilevitv2.report.segmentation import write_segmentation_report
 
             split = "test" if "test" in found else "val"
             total, of_images = found[split]
@@ -176,8 +176,8 @@ class SegmentationTask(Task[SegmentationData]):
     def _examples(
         self, network: nn.Module, loader: DataLoader, split: str, of_images: dict[int, float]
     ) -> "Iterator[Example]":
-        from mobilevitv2.training.page import told_of
-        from mobilevitv2.training.panels import Example
+        from mobilevitv2.report.masked_panels import Example
+        from mobilevitv2.report.page import told_of
 
         images: Any = loader.dataset
         for index in told_of(of_images):

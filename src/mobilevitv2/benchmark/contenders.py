@@ -1,0 +1,161 @@
+"""What a benchmark measures beside the engine: PyTorch, our exports, and the peers in both."""
+
+import copy
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from mobilevitv2.deploy import export, fuse
+from mobilevitv2.deploy.request import TARGETS
+from mobilevitv2.errors import ConfigError, require
+from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.predict.backends.torch import TaskModel, open_model, open_processor
+from mobilevitv2.runtime import open_runtime
+
+TARGETS_HERE = ("onnx", "openvino", "executorch", "litert")
+
+Call = Callable[[np.ndarray], Any]
+Calls = dict[tuple[str, str, str], Call]  # by model, runtime and precision
+
+
+class Contenders:
+    """A model in PyTorch and, with `exports`, in every runtime that is installed."""
+
+    def __init__(
+        self, source: str | Path, threads: int | None, *, exports: bool, peers: bool
+    ) -> None:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.source, self.threads, self.exports, self.peers = source, threads, exports, peers
+        self.model: TaskModel = open_model(source).float()
+        self.processor = open_processor(source, self.model)
+        if peers and not isinstance(self.model, MobileViTV2ForImageClassification):
+            raise ConfigError(
+                "peers are classifiers; leave them out for a model that names pixels."
+            )
+
+    def calls(
+        self, size: tuple[int, int], batch: int, folder: Path, left_out: dict[str, str]
+    ) -> Calls:
+        """What to measure at this size and batch; `folder` is for the exported files."""
+        calls: Calls = {
+            ("mobilevitv2", "PyTorch", "fp32"): _in_torch(self.model),
+            ("mobilevitv2", "PyTorch, fused", "fp32"): _in_torch(fuse(self.model, size)),
+        }
+        if self.exports:
+            calls |= _exported(self.source, size, batch, self.threads, folder, left_out)
+        if self.peers and isinstance(self.model, MobileViTV2ForImageClassification):
+            calls |= _peers(self.model, size, batch, self.threads, folder, left_out)
+        return calls
+
+
+def _exported(
+    source: str | Path,
+    size: tuple[int, int],
+    batch: int,
+    threads: int | None,
+    folder: Path,
+    left_out: dict[str, str],
+) -> Calls:
+    calls: Calls = {}
+    for name in TARGETS_HERE:
+        target = TARGETS[name]
+        try:
+            path = folder / f"ours{target.suffix}"
+            export(source, to=name, out=path, image_size=[size], batch=batch)  # pyright: ignore[reportArgumentType]
+        except ImportError as error:
+            left_out[target.name] = str(error)
+            continue
+        for runtime in _precisions(path, threads):
+            calls["mobilevitv2", target.name, runtime.precision] = runtime
+    return calls
+
+
+def _peers(
+    model: MobileViTV2ForImageClassification,
+    size: tuple[int, int],
+    batch: int,
+    threads: int | None,
+    folder: Path,
+    left_out: dict[str, str],
+) -> Calls:
+    calls: Calls = {}
+    for name, make in (("timm", _timm), ("transformers", transformers_classifier)):
+        try:
+            network = make(model.config.width_multiplier, len(model.config.id2label or {})).eval()
+        except ImportError as error:
+            left_out[name] = str(error)
+            continue
+        calls[name, "PyTorch", "fp32"] = _in_torch(network)
+        path = folder / f"{name}.onnx"
+        program = torch.onnx.export(
+            network, (torch.rand(batch, 3, *size),), dynamo=True, opset_version=20, verbose=False
+        )
+        assert program is not None
+        program.save(path)
+        for runtime in _precisions(path, threads):
+            calls[name, "ONNX", runtime.precision] = runtime
+        if find_spec("openvino"):
+            openvino = require("openvino", extra="openvino")
+            openvino.save_model(
+                openvino.convert_model(path), path.with_suffix(".xml"), compress_to_fp16=False
+            )
+            for runtime in _precisions(path.with_suffix(".xml"), threads):
+                calls[name, "OpenVINO", runtime.precision] = runtime
+        if find_spec("executorch"):
+            from mobilevitv2.deploy.executorch import lower
+
+            traced = torch.export.export(network, (torch.rand(batch, 3, *size),))
+            lower(traced).to_executorch().save(str(path.with_suffix(".pte")))
+            runtime = open_runtime(path.with_suffix(".pte"), threads=threads)
+            calls[name, "ExecuTorch", runtime.precision] = runtime
+        last = copy.deepcopy(network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        calls[name, "PyTorch, channels_last", "fp32"] = _in_torch(last, torch.channels_last)
+    return calls
+
+
+def _precisions(path: Path, threads: int | None) -> list[Any]:
+    """The file opened in fp32, and in what the runtime would choose, if that is something else."""
+    opened = open_runtime(path, threads=threads, precision="fp32")
+    chosen = open_runtime(path, threads=threads)
+    return [opened] if chosen.precision == opened.precision else [opened, chosen]
+
+
+def _in_torch(network: nn.Module, layout: torch.memory_format = torch.contiguous_format) -> Call:
+    def call(pixels: np.ndarray) -> Any:
+        with torch.inference_mode():
+            return network(torch.from_numpy(pixels).contiguous(memory_format=layout))
+
+    return call
+
+
+def _timm(width: float, classes: int) -> nn.Module:
+    timm = require("timm", extra="test")
+    return timm.create_model(f"mobilevitv2_{round(100 * width):03d}", num_classes=classes)
+
+
+def transformers_classifier(width: float, classes: int) -> "Logits":
+    """transformers' network with random weights."""
+    hf = require("transformers", extra="test")
+    config = hf.MobileViTV2Config(width_multiplier=width, num_labels=classes)
+    network = hf.MobileViTV2ForImageClassification(config)
+    for module in network.modules():  # its own initialisation gives logits of zero
+        if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
+            module.reset_parameters()
+    return Logits(network)
+
+
+class Logits(nn.Module):
+    """A model whose output is an object, as one whose output is its logits."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.model(pixels).logits

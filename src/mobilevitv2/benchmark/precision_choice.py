@@ -1,0 +1,128 @@
+"""Which precision of the engine suits a model: the fastest here that answers as fp32 does.
+
+What bf16 and int8 cost depends on the model and on the pictures, so both are measured on pictures
+like those to come.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevitv2.errors import DataError
+from mobilevitv2.images.finding import collect_images
+from mobilevitv2.images.reading import ImageSource
+from mobilevitv2.predict.backends.engine import NativeNetwork, open_native
+from mobilevitv2.predict.predictor import Predictor, Prepared
+from mobilevitv2.runtime.native import PRECISIONS, NativePrecision, instructions_for
+
+LEAST = {"fp32": 1.0, "bf16": 0.99, "int8": 0.98}  # share of first classes that are fp32's
+OF_A_DETECTOR: tuple[NativePrecision, ...] = ("fp32", "bf16")
+BOX = 4  # numbers of a detector's answer that say where a box is
+
+
+@dataclass(frozen=True)
+class PrecisionFigures:
+    """One precision of the engine, on all the images."""
+
+    precision: str
+    instructions: str
+    images: int
+    agreement: float
+    """Share of images, of a segmenter of pixels, of a detector of the anchors that see something,
+    with fp32's first class, in [0, 1]."""
+    ms: float
+    """Median of single images, without reading and preparing them."""
+    good: bool
+    """Whether it agrees well enough to be chosen."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def choose_precision(
+    source: str | Path,
+    images: str | Path | Iterable[ImageSource],
+    threads: int | None = None,
+    *,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[str, list[PrecisionFigures]]:
+    """The precision to open a bundle with on this machine, and what that rests on.
+
+    `images` are a folder or pictures, better some hundred, as the model will see them. Each is
+    computed in every precision that the processor has, in turn. Chosen is the fastest whose first
+    class is fp32's on 99 % (bf16) or 98 % (int8) of them; int8 is not tried for detectors. Raises
+    DataError where no image can be read, and what opening a bundle in the engine raises.
+    """
+    predictor = Predictor(source, runtime="native", threads=threads, precision="fp32")
+    assert isinstance(predictor.network, NativeNetwork)
+    assert predictor.source is not None
+    if isinstance(images, str | Path):
+        images = [found.source for found in collect_images([str(images)])]
+    sources = list(images)
+    tried = OF_A_DETECTOR if predictor.task == "detection" else PRECISIONS
+    networks = {"fp32": predictor.network} | {
+        name: open_native(predictor.source, threads=threads, precision=name)
+        for name in tried
+        if name != "fp32" and instructions_for(name)
+    }
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    same: dict[str, list[np.ndarray]] = {name: [] for name in networks}
+    arrays = chain.from_iterable(predictor.read_ahead(sources))
+    for i, item in enumerate(arrays):
+        if isinstance(item, Prepared):
+            _compare(networks, item.pixels[None], times, same)
+        if progress is not None:
+            progress(i + 1, len(sources))
+    if not times["fp32"]:
+        raise DataError(f"none of the {len(sources)} images can be read.")
+    rows = [
+        _figures(network, times[name], np.concatenate(same[name]))
+        for name, network in networks.items()
+    ]
+    rows.sort(key=lambda row: row.ms)
+    return next(row.precision for row in rows if row.good), rows
+
+
+def _compare(
+    networks: dict[str, NativeNetwork],
+    pixels: np.ndarray,
+    times: dict[str, list[float]],
+    same: dict[str, list[np.ndarray]],
+) -> None:
+    """One image in every precision; the first of all runs once more, to be warm."""
+    wanted: np.ndarray | None = None
+    for name, network in networks.items():
+        if not times[name]:
+            network(pixels)
+        start = time.perf_counter()
+        answer = network(pixels)[0]
+        times[name].append(1e3 * (time.perf_counter() - start))
+        classes = _first_classes(answer, network.task)
+        wanted = classes if wanted is None else wanted
+        counts = (wanted > 0) | (classes > 0) if network.task == "detection" else ...
+        same[name].append((classes == wanted)[counts].ravel())
+
+
+def _first_classes(answer: np.ndarray, task: str) -> np.ndarray:
+    """Of logits [N] the class, of [N, h, w] each pixel's, of [a, 4 + 1 + N] each anchor's."""
+    return answer[:, BOX:].argmax(1) if task == "detection" else np.atleast_1d(answer.argmax(0))
+
+
+def _figures(network: NativeNetwork, times: Sequence[float], same: np.ndarray) -> PrecisionFigures:
+    precision = network.runtime.precision
+    agreement = float(same.mean()) if len(same) else 1.0
+    return PrecisionFigures(
+        precision=precision,
+        instructions=network.runtime.instructions,
+        images=len(times),
+        agreement=agreement,
+        ms=statistics.median(times),
+        good=agreement >= LEAST[precision],
+    )

@@ -1,0 +1,193 @@
+"""How fast a model runs on this machine, in every runtime that is installed: `benchmark`.
+
+All contenders are measured in one process, in turn, so that what else the machine does falls on
+all of them alike; compare the figures with each other, less with those of another day.
+"""
+
+import json
+import platform
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevitv2.bundle import bundle_of
+from mobilevitv2.config import image_sides
+from mobilevitv2.errors import ConfigError, UnsupportedError, require
+from mobilevitv2.predict.backends.choose import RuntimeName
+from mobilevitv2.predict.backends.engine import NativeNetwork, open_native
+from mobilevitv2.predict.views import size_of_a_square
+from mobilevitv2.runtime.native import PRECISIONS, available, instructions_for
+from mobilevitv2.runtime.timing import interleaved
+
+PACKAGES = ("mobilevitv2", "torch", "onnxruntime", "openvino", "executorch", "timm", "transformers")
+ENGINE = "engine"  # what tables call it
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One contender at one batch size."""
+
+    model: str
+    runtime: str
+    precision: str
+    batch: int
+    median_ms: float
+    fastest_ms: float
+
+    @property
+    def images_per_second(self) -> float:
+        """At the median."""
+        return 1e3 * self.batch / self.median_ms
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """All timings, slowest last, and what they were taken on."""
+
+    source: str
+    image_size: tuple[int, int]
+    rounds: int
+    machine: dict[str, Any]
+    timings: list[Timing]
+    left_out: dict[str, str]
+    """Runtime, and why it was not measured."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        rows = [asdict(t) | {"images_per_second": t.images_per_second} for t in self.timings]
+        return asdict(self) | {"timings": rows}
+
+    def save(self, folder: str | Path) -> Path:
+        """Write benchmark.json, and benchmark.png where matplotlib is installed."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
+        (folder / "benchmark.json").write_text(text + "\n", encoding="utf-8")
+        if find_spec("matplotlib"):
+            _plot(self, folder / "benchmark.png")
+        return folder
+
+
+def benchmark(
+    source: str | Path,
+    *,
+    image_size: int | Sequence[int] | None = None,
+    batches: Sequence[int] = (1, 8),
+    rounds: int = 30,
+    threads: int | None = None,
+    runtime: RuntimeName = "auto",
+    peers: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Benchmark:
+    """Measure a model, and with `peers` timm's and transformers' of the same width beside it.
+
+    It runs in the engine in each precision that this processor has; where PyTorch is installed also
+    there, and as an export in every other runtime. `runtime` leaves only the engine (native) or
+    only PyTorch (torch). The peers have random weights and go through the same runtimes. `threads`
+    is for every runtime; by default each takes what it takes. Raises what `export` raises.
+    """
+    source = bundle_of(source)
+    left_out: dict[str, str] = {}
+    networks = {} if runtime == "torch" else _in_the_engine(source, threads, left_out)
+    if runtime == "native" or (networks and find_spec("torch") is None):
+        if peers:
+            raise ConfigError("peers run in PyTorch: they want it installed, and runtime auto.")
+        if not networks:
+            open_native(source)  # says why not
+        live = None
+        processor = networks["fp32"].open_processor(source)
+    else:
+        require("torch", extra="torch")
+        from mobilevitv2.benchmark.contenders import Contenders
+
+        live = Contenders(source, threads, exports=runtime == "auto", peers=peers)
+        processor = live.processor
+    size = image_sides(image_size or size_of_a_square(processor))
+    timings: list[Timing] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for i, batch in enumerate(batches):
+            place = Path(folder) / str(batch)
+            place.mkdir()
+            calls: dict[tuple[str, str, str], Callable[[np.ndarray], Any]] = {
+                ("mobilevitv2", ENGINE, name): network for name, network in networks.items()
+            }
+            if live is not None:
+                calls |= live.calls(size, batch, place, left_out)
+            pixels = np.random.default_rng(0).random((batch, 3, *size), np.float32)
+            times = interleaved({k: partial(call, pixels) for k, call in calls.items()}, rounds)
+            timings += [
+                Timing(*name, batch, statistics.median(values), min(values))
+                for name, values in times.items()
+            ]
+            if progress is not None:
+                progress(i + 1, len(batches))
+    timings.sort(key=lambda t: (t.batch, t.median_ms))
+    return Benchmark(str(source), size, rounds, machine(threads), timings, left_out)
+
+
+def machine(threads: int | None = None) -> dict[str, Any]:
+    """What the figures were taken on."""
+    cpu = platform.processor()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
+    versions = {}
+    for name in PACKAGES:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    instructions = {name: instructions_for(name) for name in PRECISIONS} if available() else {}
+    return {
+        "cpu": cpu,
+        "instructions": instructions,
+        "threads": threads or "each runtime's own",
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _in_the_engine(
+    source: str | Path, threads: int | None, left_out: dict[str, str]
+) -> dict[str, NativeNetwork]:
+    """The bundle in each precision that this processor has; none where the engine can't run it."""
+    networks = {}
+    for precision in PRECISIONS:
+        try:
+            networks[precision] = open_native(source, threads=threads, precision=precision)
+        except (UnsupportedError, ImportError) as error:
+            name = ENGINE if precision == "fp32" else f"{ENGINE}, {precision}"
+            left_out[name] = str(error)
+            if precision == "fp32":
+                break
+    return networks
+
+
+def _plot(result: Benchmark, path: Path) -> None:
+    require("matplotlib", extra="train").use("Agg")
+    plots = require("matplotlib.pyplot", extra="train")
+    batches = sorted({t.batch for t in result.timings})
+    figure, axes = plots.subplots(1, len(batches), figsize=(6.4 * len(batches), 5), squeeze=False)
+    colours = {"mobilevitv2": "#2563eb", "timm": "#d97706", "transformers": "#9ca3af"}
+    for axis, batch in zip(axes[0], batches, strict=True):
+        rows = [t for t in result.timings if t.batch == batch][::-1]
+        names = [f"{t.model}  {t.runtime}, {t.precision}" for t in rows]
+        bars = axis.barh(names, [t.median_ms for t in rows], color=[colours[t.model] for t in rows])
+        axis.bar_label(bars, fmt="%.1f", padding=3)
+        axis.set_title(f"batch {batch}")
+        axis.set_xlabel("ms, median")
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.margins(x=0.12)
+    height, width = result.image_size
+    figure.suptitle(f"{Path(result.source).name}, {height}x{width} px, {result.machine['cpu']}")
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+    plots.close(figure)

@@ -1,0 +1,174 @@
+"""Other runtimes: `export`, `benchmark`."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mobilevitv2.cli.arguments import Json, Model, Overwrite, Threads, check_folder, sides_of
+
+
+def export(
+    model: Model,
+    to: Annotated[
+        Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"],
+        typer.Option(help="Where it is going to run."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="The file. [dim]Default: beside the model[/]")
+    ] = None,
+    image_size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="N|HxW|any",
+            help="In px; repeatable; any: all multiples of 32. [dim]Default: the model's own[/]",
+        ),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(metavar="N|any", help="Images at a time. [dim]Default: any, else 1[/]"),
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "bf16"], typer.Option(help="Of weights and arithmetic.")
+    ] = "fp32",
+    int8: Annotated[bool, typer.Option("--int8", help="Quantise; wants --calibrate.")] = False,
+    calibrate: Annotated[
+        Path | None, typer.Option(help="A folder of images like those to come, for --int8.")
+    ] = None,
+    input: Annotated[
+        Literal["float", "uint8"],
+        typer.Option(help="float: prepared pixels [B,3,H,W]. uint8: RGB pixels [B,H,W,3]."),
+    ] = "float",
+    output: Annotated[
+        Literal["logits", "top_k", "mask", "boxes", "detections"],
+        typer.Option(
+            help="Logits; the best classes; of segmenters the class of each pixel (mask); of "
+            "detectors scores and boxes of all anchors, or detections after suppression."
+        ),
+    ] = "logits",
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="How many classes top_k gives. [dim]Default: 5[/]")
+    ] = None,
+    opset: Annotated[
+        int | None, typer.Option(help="Of ONNX, 17 to 21. [dim]Default: 20[/]")
+    ] = None,
+    images: Annotated[Path | None, typer.Option(help="A folder of images to verify on.")] = None,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write a model for phones, browsers and servers, and check that it answers the same.
+
+    mobilevitv2 export runs/flowers --to onnx --out flowers.onnx
+    """
+    sizes = [sides_of(text) for text in image_size or []]
+    if "any" in sizes and len(sizes) > 1:
+        raise typer.BadParameter("--image-size any goes alone.")
+    if batch is not None and batch != "any" and not batch.isdecimal():
+        raise typer.BadParameter(f"--batch is a number or any, not {batch}.")
+    if int8 and precision != "fp32":
+        raise typer.BadParameter("--int8 and --precision exclude each other.")
+    from mobilevitv2.cli import display
+    from mobilevitv2.deploy import export as run
+
+    size: Any = None if not sizes else "any" if "any" in sizes else sizes
+    how_many: Any = int(batch) if batch and batch != "any" else batch
+    result = run(
+        model,
+        to=to,
+        out=out,
+        image_size=size,
+        batch=how_many,
+        precision="int8" if int8 else precision,
+        input=input,
+        output=output,
+        top_k=top_k,
+        opset=opset,
+        calibrate=calibrate,
+        images=images,
+        overwrite=overwrite,
+    )
+    if json_:
+        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        display.show(display.exported(result))
+
+
+def benchmark(
+    model: Model,
+    image_size: Annotated[
+        str | None, typer.Option(metavar="N|HxW", help="In px. [dim]Default: the model's own[/]")
+    ] = None,
+    batch: Annotated[
+        list[int] | None, typer.Option(min=1, help="Images at a time; repeatable. [dim]1 and 8[/]")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=3, help="Calls to take the median of.")] = 30,
+    threads: Threads = None,
+    runtime: Annotated[
+        Literal["auto", "native", "torch"],
+        typer.Option(help="Measure only the package's own engine (native), or only PyTorch."),
+    ] = "auto",
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of images like those to come: say instead which precision of the engine "
+            "is the fastest whose answers are fp32's."
+        ),
+    ] = None,
+    peers: Annotated[
+        bool, typer.Option("--peers", help="timm and transformers through the same runtimes.")
+    ] = False,
+    save: Annotated[Path | None, typer.Option(help="New folder for figures and a plot.")] = None,
+    json_: Json = False,
+    overwrite: Overwrite = False,
+) -> None:
+    """Say how fast a model is here, in every runtime that is installed.
+
+    mobilevitv2 benchmark runs/flowers --threads 2
+    """
+    if images is not None:
+        if image_size or batch or peers or save or runtime == "torch":
+            raise typer.BadParameter("--images goes with --threads and --json alone.")
+        _choose_precision(model, images, threads, json_)
+        return
+    check_folder(save, overwrite)
+    from mobilevitv2.benchmark.run import benchmark as run
+    from mobilevitv2.cli import display
+    from mobilevitv2.predict.sinks import replaced
+
+    with (
+        replaced(save, "benchmark", overwrite=overwrite) as new,
+        display.progress("measuring") as progress,
+    ):
+        result = run(
+            model,
+            image_size=sides_of(image_size) if image_size else None,
+            batches=batch or (1, 8),
+            rounds=rounds,
+            threads=threads,
+            runtime=runtime,
+            peers=peers,
+            progress=progress,
+        )
+        if new is not None:
+            result.save(new)
+    if json_:
+        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
+    else:
+        display.show(display.benchmark(result))
+    for name, reason in result.left_out.items():
+        typer.echo(f"left out {name}: {reason}", err=True)
+
+
+def _choose_precision(model: str, images: Path, threads: int | None, json_: bool) -> None:
+    """The part of `benchmark` for --images."""
+    from mobilevitv2.benchmark.precision_choice import choose_precision
+    from mobilevitv2.cli import display
+
+    with display.progress("comparing") as progress:
+        chosen, rows = choose_precision(model, images, threads, progress=progress)
+    if json_:
+        found = {"chosen": chosen, "precisions": [row.to_dict() for row in rows]}
+        typer.echo(json.dumps(found, ensure_ascii=False))
+    else:
+        display.show(display.precisions(chosen, rows))

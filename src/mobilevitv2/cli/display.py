@@ -1,0 +1,298 @@
+"""How the command line shows results to a person, on the terminal."""
+
+import csv
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from mobilevitv2.results import Classification, Detection, Result, Segmentation, percent
+
+if TYPE_CHECKING:
+    from mobilevitv2.benchmark.precision_choice import PrecisionFigures
+    from mobilevitv2.benchmark.run import Benchmark
+    from mobilevitv2.deploy import Export
+    from mobilevitv2.deploy.compare import Comparison
+    from mobilevitv2.predict.info import ExportInfo, ModelInfo
+    from mobilevitv2.runtime.record import Record
+    from mobilevitv2.training import TrainingResult
+
+BAR = 24  # letters that a score of 1 fills
+MOST_LABELS = 20
+METRICS = {"accuracy": "accuracy", "miou": "mean IoU", "map": "mAP"}
+
+
+def show(*parts: RenderableType) -> None:
+    """Print to standard output."""
+    console = Console(highlight=False)
+    for part in parts:
+        console.print(part)
+
+
+@contextmanager
+def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int | None], None]]:
+    """A bar on standard error, to be told (done, total); files and pipes do not get to see it.
+
+    Nor does a terminal to which `lines` are printed meanwhile.
+    """
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
+    hidden = not console.is_terminal or (lines and sys.stdout.isatty())
+    with Progress(
+        *columns, console=console, transient=True, disable=hidden, redirect_stdout=False
+    ) as shown:
+        bar = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(bar, completed=done, total=total)
+
+
+def csv_writer(task: str, classes: Sequence[str], top_k: int) -> Callable[[Result], None]:
+    """Prints a header at once, and a line for each result it is called with.
+
+    For segmenters that is the share of each class; for detectors a line for each object.
+    """
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    ranks = range(2, min(top_k, len(classes)) + 1)
+    later = [f"{name}_{rank}" for rank in ranks for name in ("label", "score")]
+    columns = {
+        "classification": ["label", "score", *later],
+        "segmentation": classes,
+        "detection": ["label", "score", "x1", "y1", "x2", "y2"],
+    }
+    writer.writerow(["image", *columns[task]])
+
+    def write(result: Result) -> None:
+        if isinstance(result, Detection):
+            for found in result.objects:
+                writer.writerow([result.source, found.label, found.score, *found.box])
+            return
+        if isinstance(result, Segmentation):
+            cells: list[Any] = [result.shares.get(name, 0.0) for name in classes]
+        else:
+            pairs = zip(result.labels, result.scores, strict=True)
+            cells = [cell for pair in pairs for cell in pair]
+        writer.writerow([result.source, *cells])
+
+    return write
+
+
+def one_prediction(result: Result) -> RenderableType:
+    """All classes of one image, with bars; or all objects, with their boxes."""
+    if isinstance(result, Detection):
+        return _objects(result)
+    table = Table.grid(padding=(0, 2))
+    table.add_column(overflow="fold")
+    table.add_column(justify="right")
+    table.add_column()
+    for row, (label, score) in enumerate(_pairs_of(result)):
+        style = "dim" if row else "bold"
+        bar = "█" * round(BAR * score)
+        table.add_row(Text(label, style), Text(percent(score), style), Text(bar, "blue"))
+    return Group(Text(str(result.source), "dim"), table)
+
+
+def _objects(result: Detection) -> RenderableType:
+    table = new_table()
+    for name in ("object", "score", "left", "top", "right", "bottom"):
+        table.add_column(name, justify="left" if name == "object" else "right")
+    for found in result.objects:
+        sides = (f"{side:,.0f}" for side in found.box)
+        table.add_row(Text(found.label), percent(found.score), *sides)
+    headline = Text.assemble((str(result.source), "dim"), "  ", (str(result), "bold"))
+    return Group(headline, table) if result.objects else headline
+
+
+Summary = tuple[str, list[tuple[str, float]]]
+
+
+def summary(result: Result) -> Summary:
+    """What `predictions` shows of a result: its source and first classes."""
+    if isinstance(result, Detection):
+        best = [(str(result), result.objects[0].score)] if result.objects else []
+        return str(result.source), best
+    return str(result.source), _pairs_of(result)[:3]
+
+
+def predictions(rows: Sequence[Summary]) -> RenderableType:
+    """A row for each image."""
+    table = new_table()
+    table.add_column("image", overflow="fold", ratio=3)
+    table.add_column("label", overflow="fold", ratio=2)
+    table.add_column("score", justify="right", no_wrap=True)
+    others = max(len(pairs) for _, pairs in rows) > 1
+    if others:
+        table.add_column("then", overflow="fold", ratio=3, style="dim")
+    for source, pairs in rows:
+        first, *later = pairs or [("nothing", 0.0)]
+        rest = ", ".join(f"{label} {percent(score)}" for label, score in later)
+        cells = [Text(source), Text(first[0], "bold"), percent(first[1]) if pairs else ""]
+        table.add_row(*cells, *([Text(rest)] if others else []))
+    return table
+
+
+def _pairs_of(result: Classification | Segmentation) -> list[tuple[str, float]]:
+    """Classes and scores, or classes and their shares of the pixels; most first."""
+    if isinstance(result, Segmentation):
+        return list(result.shares.items())
+    return list(zip(result.labels, result.scores, strict=True))
+
+
+def model_info(info: "ModelInfo | ExportInfo") -> RenderableType:
+    """A model in figures."""
+    from mobilevitv2.predict.info import ModelInfo
+
+    height, width = info.image_size
+    labels = ", ".join(info.labels[:MOST_LABELS])
+    if len(info.labels) > MOST_LABELS:
+        labels += f", and {len(info.labels) - MOST_LABELS:,} more (--json lists all)"
+    order = info.channel_order.upper()
+    if isinstance(info, ModelInfo):
+        own = {
+            "width": f"{info.width:g}",
+            "parameters": f"{info.parameters:,}",
+            "MACs": f"{info.macs / 1e6:,.0f} million an image",
+            "image": f"{height} x {width} px, {order}",
+            "layout": info.layout,
+        }
+    else:
+        own = {
+            "image": f"{height} x {width} px, {order}",
+            **_inputs_and_outputs(info),
+            "made for": info.target,
+            "made by": ", ".join(f"{name} {v}" for name, v in info.versions.items()),
+            "weights": info.weights,
+        }
+    return _facts(
+        {
+            "model": info.source,
+            "task": info.task,
+            **own,
+            "file": f"{info.file} ({info.file_bytes / 1e6:,.1f} MB)",
+            "runs in": info.runs_in,
+            "classes": f"{info.classes:,}",
+            "labels": labels,
+        }
+    )
+
+
+def _inputs_and_outputs(record: "Record | ExportInfo") -> dict[str, str]:
+    sizes = ", ".join(f"{h}x{w}" for h, w in record.sizes or []) or "multiples of 32"
+    return {
+        "input": f"{record.input}, batch {record.batch or 'any'}, {sizes} px",
+        "output": record.output if record.top_k is None else f"the {record.top_k} best classes",
+        "precision": record.precision,
+    }
+
+
+def exported(result: "Export") -> RenderableType:
+    """A file, and how it compared with its model."""
+    facts = {
+        "file": f"{result.path} ({result.bytes / 1e6:,.1f} MB)",
+        **_inputs_and_outputs(result.record),
+        "checked on": result.checked_on,
+    }
+    checks = [f"same answer: {check}" for check in result.checks]
+    parts = [_facts(facts), *map(Text, checks)]
+    compared = result.comparison
+    if compared is not None:
+        parts += [Text(f"\nint8 beside fp32, {compared.images} images"), _compared(compared)]
+        if compared.warning:
+            parts.insert(0, Text(compared.warning, style="bold yellow"))
+    return Group(*parts)
+
+
+def _compared(result: "Comparison") -> RenderableType:
+    table = new_table()
+    table.add_column("")
+    for name in ("MB", "ms an image", "same class", "right"):
+        table.add_column(name, justify="right")
+    for name, row in (("fp32", result.fp32), ("int8", result.int8)):
+        right = "no labels" if row.accuracy is None else share(row.accuracy)
+        table.add_row(name, f"{row.bytes / 1e6:.2f}", f"{row.ms:.1f}", share(row.agreement), right)
+    return table
+
+
+def benchmark(result: "Benchmark") -> RenderableType:
+    """Every contender, quickest first, by batch size."""
+    table = new_table()
+    for name in ("model", "runtime", "precision"):
+        table.add_column(name)
+    for name in ("batch", "ms", "images/s", "times the quickest"):
+        table.add_column(name, justify="right")
+    for batch in sorted({t.batch for t in result.timings}):
+        rows = [t for t in result.timings if t.batch == batch]
+        for t in rows:
+            table.add_row(
+                t.model,
+                t.runtime,
+                t.precision,
+                str(batch),
+                f"{t.median_ms:,.1f}",
+                f"{t.images_per_second:,.1f}",
+                f"{t.median_ms / rows[0].median_ms:.2f}",
+            )
+        table.add_section()
+    height, width = result.image_size
+    machine = result.machine
+    said = f"{height}x{width} px, {machine['cpu']}, threads: {machine['threads']}, medians"
+    return Group(Text(said), table)
+
+
+def precisions(chosen: str, rows: Sequence["PrecisionFigures"]) -> RenderableType:
+    """The engine's precisions, quickest first, and which is chosen."""
+    table = new_table()
+    for name in ("precision", "instructions"):
+        table.add_column(name)
+    for name in ("ms an image", "first class as fp32"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        style = "bold" if row.precision == chosen else ""
+        cells = (row.precision, row.instructions, f"{row.ms:,.1f}", share(row.agreement))
+        table.add_row(*(Text(cell, style) for cell in cells))
+    said = f"{rows[0].images:,} images; the fastest that answers as fp32 is --precision {chosen}"
+    return Group(Text(said), table)
+
+
+def trained(result: "TrainingResult") -> RenderableType:
+    """How good it became, and where to go on."""
+    minutes, seconds = divmod(round(result.seconds), 60)
+    held_out = (
+        {}
+        if result.test_score is None
+        else {"test": f"{share(result.test_score)} on held-out images"}
+    )
+    best = f"epoch {result.best_epoch} of {len(result.history)}"
+    return _facts(
+        {
+            METRICS[result.metric]: f"{share(result.score)} on the validation images ({best})",
+            **held_out,
+            "time": f"{minutes} min {seconds} s" if minutes else f"{seconds} s",
+            "model": str(result.best),
+            "report": str(result.report),
+            "next": f"mobilevitv2 predict {result.best} photo.jpg",
+        }
+    )
+
+
+def share(value: float) -> str:
+    """In percent."""
+    return f"{100 * value:.1f} %"
+
+
+def _facts(values: dict[str, str]) -> RenderableType:
+    table = Table.grid(padding=(0, 3))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in values.items():
+        table.add_row(name, Text(value))
+    return table
+
+
+def new_table() -> Table:
+    """As all of them look."""
+    return Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False)

@@ -1,0 +1,170 @@
+"""`predict`: pictures, videos and cameras."""
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from mobilevitv2.cli.arguments import (
+    AnyModel,
+    Flip,
+    Overwrite,
+    Precision,
+    Runtime,
+    SeenAt,
+    Threads,
+    Threshold,
+    Window,
+    check_file,
+    check_folder,
+    complain,
+)
+
+
+def predict(
+    model: AnyModel,
+    images: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="IMAGE",
+            help="Files, folders (with all below), patterns, addresses of image files, - for one "
+            "image on standard input; or one video file, or the number of a camera, as 0.",
+        ),
+    ],
+    top_k: Annotated[
+        int | None,
+        typer.Option(min=1, help="Classifiers: classes to name for each image. [dim]Default: 5[/]"),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help="Images at a time. [dim]16; of segmenters 4[/]")
+    ] = None,
+    channel_order: Annotated[
+        Literal["rgb", "bgr"] | None, typer.Option(help="Overrule the model's own.")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="A line of JSON for each image.")] = False,
+    csv_: Annotated[bool, typer.Option("--csv", help="A line of CSV for each image.")] = False,
+    save: Annotated[
+        Path | None, typer.Option(help="New folder for the images with the result drawn on them.")
+    ] = None,
+    masks: Annotated[
+        Path | None, typer.Option(help="Segmenters: new folder for the masks, as palette PNGs.")
+    ] = None,
+    yolo: Annotated[
+        Path | None, typer.Option(help="Detectors: new folder for YOLO's text files.")
+    ] = None,
+    coco: Annotated[
+        Path | None,
+        typer.Option(
+            help="Detectors: new .json file of COCO's results. image_id is the number that each "
+            "file is called by, or else they are counted from 1; evaluate --coco has the data's."
+        ),
+    ] = None,
+    threshold: Threshold = None,
+    flip: Flip = False,
+    window: Window = None,
+    image_size: SeenAt = None,
+    threads: Threads = None,
+    runtime: Runtime = "auto",
+    precision: Precision = "auto",
+    overwrite: Overwrite = False,
+) -> None:
+    """Name what is in images, what every pixel is of, or where things are.
+
+    mobilevitv2 predict runs/flowers photo.jpg
+    """
+    if json_ and csv_:
+        raise typer.BadParameter("--json and --csv exclude each other.")
+    folders = [folder for folder in (save, masks, yolo) if folder is not None]
+    if len(set(map(os.path.realpath, folders))) < len(folders):
+        raise typer.BadParameter("--save, --masks and --yolo want a folder each.")
+    for folder in folders:
+        check_folder(folder, overwrite)
+    check_file(coco, overwrite)
+    from mobilevitv2.cli import display
+    from mobilevitv2.images import finding as collect
+    from mobilevitv2.predict.video import is_video
+
+    moving = any(map(is_video, images))
+    if moving and (len(images) > 1 or masks or yolo or coco):
+        raise typer.BadParameter("a video goes alone, with --save for the drawn one.")
+    found = [] if moving else collect.collect_images(images)
+    from mobilevitv2.predict.predictor import Predictor, Unreadable
+    from mobilevitv2.predict.sinks import Outputs
+
+    predictor = Predictor(
+        model,
+        top_k=top_k,
+        threshold=threshold,
+        batch_size=batch_size,
+        channel_order=channel_order,
+        runtime=runtime,
+        threads=threads,
+        precision=precision,
+        image_size=image_size,
+        flip=flip,
+        window=window,
+    )
+    write = display.csv_writer(predictor.task, predictor.classes, predictor.top_k) if csv_ else None
+    if moving:
+        _predict_frames(predictor, images[0], save, write, json_)
+        return
+    where = {"save": save, "masks": masks, "yolo": yolo, "coco": coco}
+    outputs = Outputs(found, task=predictor.task, classes=predictor.classes, **where)
+    rows, failed = [], 0
+    try:
+        with display.progress("predicting", lines=json_ or csv_) as progress:
+            for i, result in enumerate(predictor.stream(item.source for item in found)):
+                progress(i + 1, len(found))
+                if isinstance(result, Unreadable):
+                    failed += 1
+                    complain(result.reason)
+                    continue
+                result = replace(result, source=found[i].shown)
+                outputs.add(i, result)
+                if write:
+                    write(result)
+                elif json_:
+                    typer.echo(result.to_json())
+                elif len(found) == 1:
+                    display.show(display.one_prediction(result))
+                else:
+                    rows.append(display.summary(result))
+        outputs.close()
+    finally:
+        outputs.note()
+    if rows:
+        display.show(display.predictions(rows))
+    if failed:
+        typer.echo(f"{failed} of {len(found)} images could not be read.", err=True)
+        raise typer.Exit(1)
+
+
+def _predict_frames(
+    predictor: Any, source: str, save: Path | None, write: Any, json_: bool
+) -> None:
+    """The part of `predict` for a video or a camera: a line for each frame, or a summary."""
+    from mobilevitv2.cli import display
+    from mobilevitv2.predict.sinks import place_of
+    from mobilevitv2.predict.video import predict_video
+
+    name = f"camera-{source}" if source.isdecimal() else Path(source).stem
+    drawn = save / f"{name}.mp4" if save else None
+    place, folder = place_of(save) if save else (None, "")
+    if place:
+        place.check([f"{folder}/{name}.mp4"], overwrite=True)
+    count, started = 0, time.monotonic()
+    with display.progress("predicting", lines=json_ or write is not None) as progress:
+        for result in predict_video(predictor, source, drawn, progress=progress):
+            count += 1
+            if write:
+                write(result)
+            elif json_:
+                typer.echo(result.to_json())
+    if place and drawn and drawn.exists():
+        place.note({*place.made(), f"{folder}/{name}.mp4"})
+    rate = count / (time.monotonic() - started)
+    where = f"; drawn: {drawn}" if drawn else ""
+    typer.echo(f"{count:,} frames, {rate:.1f} frames/s{where}", err=json_ or write is not None)

@@ -1,0 +1,1 @@
+"""Images with boxes: Pascal VOC's XML, COCO's JSON, YOLO's text files."""

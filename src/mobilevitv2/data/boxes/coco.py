@@ -1,0 +1,193 @@
+"""Boxes of COCO's form (Lin et al., 2014): one JSON file for all images of a split."""
+
+# n annotations of a file
+
+from array import array
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+
+from mobilevitv2.data.boxes.coco_images import ImageTable, find_images
+from mobilevitv2.data.boxes.coco_layout import CocoLayout, image_folders
+from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
+from mobilevitv2.data.json_stream import items_of
+from mobilevitv2.errors import DataError
+
+NO_BOX = [float("nan")] * 4
+
+
+@dataclass
+class _CocoFile:
+    """A file's tables in arrays, as everything of an annotation but its box is dropped."""
+
+    path: Path
+    images: ImageTable = field(default_factory=ImageTable)
+    categories: dict[Hashable, dict] = field(default_factory=dict)
+    image_places: dict[Hashable, int] = field(default_factory=dict)
+    category_places: dict[Hashable, int] = field(default_factory=dict)
+    image: array = field(default_factory=lambda: array("q"))  # [n], of image_places
+    category: array = field(default_factory=lambda: array("q"))  # [n], of category_places
+    number: array = field(default_factory=lambda: array("q"))  # [n], the annotation's id
+    box: array = field(default_factory=lambda: array("d"))  # [4n] of x, y, width, height
+    area: array = field(default_factory=lambda: array("d"))  # [n]
+    crowd: array = field(default_factory=lambda: array("b"))  # [n]
+
+
+def read_coco(layout: CocoLayout) -> FoundBoxes:
+    """All that the JSON files of the splits say; the classes are the categories by their ids.
+
+    Crowds are ignored boxes; outlines are dropped, but for the areas that the file gives. Raises
+    DataError for a file that contradicts itself, and where images are missing.
+    """
+    files = {split: _read(path) for split, path in layout.splits.items()}
+    categories = _categories(list(files.values()))
+    found = FoundBoxes(
+        "COCO",
+        list(categories.values()),
+        "the categories of " + " and ".join(dict.fromkeys(f.path.name for f in files.values())),
+        {},
+        box="annotation",
+    )
+    numbers = {key: i for i, key in enumerate(categories)}
+    if all(isinstance(key, int) for key in categories):
+        found.category_ids = [int(str(key)) for key in categories]
+    for split, file in files.items():
+        paths = find_images(file.path, file.images, image_folders(layout.root, split, file.path))
+        found.splits[split] = _by_image(file, paths, numbers)
+        found.image_ids |= {
+            paths[i]: key for i, key in enumerate(file.images.rows) if isinstance(key, int)
+        }
+        if repeated := len(file.number) - len(np.unique(file.number)):
+            found.notes.append(
+                f"{file.path} gives {repeated:,} annotations an id that another one has; "
+                "each counts"
+            )
+    return found
+
+
+def _read(path: Path) -> _CocoFile:
+    file, seen = _CocoFile(path), set[str]()
+    for key, item in items_of(path, seen):
+        if key == "images":
+            file.images.add(path, item)
+        elif key == "categories":
+            _add_category(file, item)
+        elif key == "annotations":
+            _add_annotation(file, item)
+    if absent := [key for key in ("images", "annotations", "categories") if key not in seen]:
+        raise DataError(
+            f"{path} has no {' and no '.join(absent)}. Wanted is COCO's form: lists of images, "
+            "annotations (image_id, category_id, bbox) and categories (id, name)."
+        )
+    _check_references(file)
+    return file
+
+
+def _add_category(file: _CocoFile, item: Any) -> None:
+    key = item.get("id") if isinstance(item, dict) else None
+    name = item.get("name") if isinstance(item, dict) else None
+    if not isinstance(key, int | str) or not isinstance(name, str) or not name.strip():
+        raise DataError(f"{file.path} has the category {item!r}; an id and a name are wanted.")
+    if key in file.categories:
+        raise DataError(f"{file.path} has two categories of id {key!r}. Give each its own.")
+    file.categories[key] = {"name": name.strip(), "supercategory": item.get("supercategory")}
+
+
+def _add_annotation(file: _CocoFile, item: Any) -> None:
+    image = item.get("image_id") if isinstance(item, dict) else None
+    category = item.get("category_id") if isinstance(item, dict) else None
+    if not isinstance(image, int | str) or not isinstance(category, int | str):
+        raise DataError(
+            f"{file.path} has an annotation without image_id or category_id, the "
+            f"{len(file.image) + 1:,}. one. Export it again."
+        )
+    number, box, area = item.get("id"), item.get("bbox"), item.get("area")
+    if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
+        box = NO_BOX
+    file.image.append(file.image_places.setdefault(image, len(file.image_places)))
+    file.category.append(file.category_places.setdefault(category, len(file.category_places)))
+    known = isinstance(number, int) and abs(number) < 1 << 63
+    file.number.append(number if known else -1 - len(file.number))
+    file.box.extend(box)
+    file.area.append(float(area) if _is_number(area) else float("nan"))
+    file.crowd.append(item.get("iscrowd") in (1, True))
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and abs(value) < 1e300
+
+
+def _check_references(file: _CocoFile) -> None:
+    """Raises DataError for annotations of images or categories that the file does not list."""
+    for what, places, known, column in (
+        ("image", file.image_places, file.images.rows, file.image),
+        ("category", file.category_places, file.categories, file.category),
+    ):
+        unknown = {place: key for key, place in places.items() if key not in known}
+        if not unknown:
+            continue
+        wrong = np.flatnonzero(np.isin(np.frombuffer(column, np.int64), list(unknown)))
+        first = int(wrong[0])
+        raise DataError(
+            f"{file.path} has {len(wrong):,} annotations of {what} ids that it does not list: "
+            f"annotation {file.number[first]} of {what} {unknown[column[first]]!r} is the first. "
+            f"Add the {'images' if what == 'image' else 'categories'}, or remove the annotations."
+        )
+
+
+def _categories(files: list[_CocoFile]) -> dict[Hashable, str]:
+    """The name of each id in all files, in the order of the ids."""
+    names: dict[Hashable, str] = {}
+    supers: set[tuple[str, str]] = set()  # of a name and the name above it
+    for file in files:
+        for key, category in file.categories.items():
+            name = category["name"]
+            if names.setdefault(key, name) != name:
+                raise DataError(
+                    f"{file.path} calls category {key!r} {name!r}, and {files[0].path} "
+                    f"{names[key]!r}. Export both with the same categories."
+                )
+            supers.add((name, str(category["supercategory"])))
+    used = {key for file in files for key in file.category_places}
+    for key, name in list(names.items()):
+        # such as an export of Roboflow puts above its classes
+        if key not in used and any(above == name != below for below, above in supers):
+            del names[key]
+    by_name = {name: key for key, name in names.items()}
+    if len(by_name) < len(names):
+        twice = next(name for key, name in names.items() if by_name[name] != key)
+        raise DataError(
+            f"{files[0].path} has categories of different ids that are called {twice!r}. Give "
+            "each class a name of its own, and the same id in all files."
+        )
+    whole = all(isinstance(key, int) for key in names)
+    order = sorted(names, key=(lambda key: int(str(key))) if whole else str)
+    return {key: names[key] for key in order}
+
+
+def _by_image(file: _CocoFile, paths: list[Path], numbers: dict[Hashable, int]) -> list[Annotated]:
+    row = {key: i for i, key in enumerate(file.images.rows)}
+    rows = np.array([row[key] for key in file.image_places], np.int64)
+    labels = np.array([numbers[key] for key in file.category_places], np.int64)
+    image, category = (np.frombuffer(a, np.int64) for a in (file.image, file.category))
+    of_row = rows[image] if len(rows) else image
+    order = np.argsort(of_row, kind="stable")
+    boxes = np.frombuffer(file.box, np.float64).reshape(-1, 4)[order]
+    corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
+    label = labels[category][order] if len(labels) else category
+    crowd = np.frombuffer(file.crowd, np.int8)[order] > 0
+    area = np.frombuffer(file.area, np.float64)[order]
+    number = np.frombuffer(file.number, np.int64)[order]
+    ends = np.searchsorted(of_row[order], np.arange(len(paths) + 1)).tolist()
+    found = []
+    for i, (path, size) in enumerate(zip(paths, file.images.sizes, strict=True)):
+        own = slice(ends[i], ends[i + 1])
+        found.append(
+            Annotated(
+                path, file.path, label[own], corners[own], crowd[own], area[own], number[own], size
+            )
+        )
+    return found

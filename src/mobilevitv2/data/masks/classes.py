@@ -1,0 +1,129 @@
+"""Which classes the values of the masks are: as listed, as published, or as they are found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mobilevitv2.class_names import Colour, palette
+from mobilevitv2.data.class_lists import (
+    ClassList,
+    GivenClasses,
+    class_file_in,
+    given_classes,
+    read_class_list,
+)
+from mobilevitv2.data.known_classes import KNOWN
+from mobilevitv2.data.masks.layouts import MaskLayout
+from mobilevitv2.data.masks.pairs import NAMED
+from mobilevitv2.data.masks.reading import IGNORED, MOST_CLASSES, MaskLook, class_table
+from mobilevitv2.errors import DataError
+
+FROM_VALUES = "what the masks hold"  # the origin of names that are numbers
+LEAST_SHARE = 0.25  # of the numbers up to the largest, which masks of class numbers hold
+
+
+@dataclass(frozen=True)
+class MaskClasses:
+    """Names and colours in the order of the class numbers, and how values become these."""
+
+    names: list[str]
+    colours: list[Colour]
+    ignored: tuple[int, ...]
+    table: np.ndarray
+    """uint8 [256]: the class of each value, or IGNORED."""
+    origin: str
+    """What a message calls the list."""
+
+
+def settle_classes(
+    classes: GivenClasses | None,
+    source: Path,
+    layout: MaskLayout,
+    masks: dict[Path, MaskLook],
+    *,
+    ignored: tuple[int, ...],
+    reduce_labels: bool,
+) -> MaskClasses:
+    """The classes that are given, lie in the folder, are known, or are found; in this order."""
+    table = class_table(ignored, reduce_labels=reduce_labels)
+    present = sorted(_classes_in(masks, table))
+    if classes is not None:
+        listed = given_classes(classes)
+    elif file := class_file_in([source, layout.root]):
+        listed = read_class_list(file)
+    else:
+        largest = present[-1] if present else 0
+        known = _known(layout, largest, reduce_labels=reduce_labels)
+        listed = given_classes(known) if known else _found(source, masks, present, ignored)
+    if listed.void is not None:
+        ignored = tuple(sorted({*ignored, listed.void}))
+        table = class_table(ignored, reduce_labels=reduce_labels)
+    colours = _fill(listed.colours, _own_palette(masks, table, len(listed.names)))
+    return MaskClasses(listed.names, colours, ignored, table, listed.origin)
+
+
+def _classes_in(masks: dict[Path, MaskLook], table: np.ndarray) -> set[int]:
+    counts = sum((look.counts for look in masks.values()), np.zeros(256, dtype=np.int64))
+    return set(table[counts > 0].tolist()) - {IGNORED}
+
+
+def _known(layout: MaskLayout, largest: int, *, reduce_labels: bool) -> str | None:
+    folder = layout.root.resolve().name
+    fitting = (
+        name
+        for name, known in KNOWN.items()
+        if known.fits(layout.kind, folder, largest, reduce_labels=reduce_labels)
+    )
+    return next(fitting, None)
+
+
+def _found(
+    source: Path, masks: dict[Path, MaskLook], present: list[int], ignored: tuple[int, ...]
+) -> ClassList:
+    """A class for each number up to the largest."""
+    if beyond := next(((p, look.beyond) for p, look in masks.items() if look.beyond), None):
+        raise DataError(
+            f"{beyond[0]} holds {', '.join(map(str, beyond[1][:NAMED]))}; class numbers are of 0 "
+            f"to {MOST_CLASSES - 1}, and 255 is void. Number the classes anew."
+        )
+    count = present[-1] + 1 if present else 0
+    if len(present) == 1 or count == 1:
+        void = [v for v in ignored if any(look.counts[v] for look in masks.values())]
+        also = f" beside {', '.join(map(str, void))}, which is not counted" if void else ""
+        raise DataError(
+            f"the masks of {source} hold one class only, number {present[0]}{also}; two are needed "
+            "to tell apart. Save the classes as 0, 1, 2 and so on."
+        )
+    if len(present) < LEAST_SHARE * count:
+        said = ", ".join(map(str, present[:NAMED])) + (", ..." if len(present) > NAMED else "")
+        raise DataError(
+            f"the masks of {source} hold {len(present)} of the numbers up to {count - 1} ({said}). "
+            "Save the classes as 0, 1, 2 and so on; or, if that many are meant, list their names "
+            "in classes.txt."
+        )
+    names = [f"class_{i}" for i in range(count)]
+    return ClassList(names, [None] * count, FROM_VALUES)
+
+
+def _own_palette(masks: dict[Path, MaskLook], table: np.ndarray, count: int) -> list[Colour]:
+    """The colours that a palette mask gives the classes; [] where they can't be told apart."""
+    stored = next((look.palette for look in masks.values() if look.palette), b"")
+    by_class: dict[int, Colour] = {}
+    for value, (r, g, b) in enumerate(zip(stored[::3], stored[1::3], stored[2::3], strict=False)):
+        if table[value] < count:
+            by_class[int(table[value])] = (r, g, b)
+    colours = [by_class[i] for i in range(count) if i in by_class]
+    grey = all(r == g == b for r, g, b in colours)
+    return colours if len(set(colours)) == count and not grey else []
+
+
+def _fill(colours: Sequence[Colour | None], own: list[Colour]) -> list[Colour]:
+    """The given colours; for what is missing, the masks' own, else Pascal VOC's that are free."""
+    taken = {colour for colour in colours if colour is not None}
+    free = (colour for colour in palette(256) if colour not in taken)
+    return [
+        colour if colour is not None else own[i] if own else next(free)
+        for i, colour in enumerate(colours)
+    ]

@@ -1,0 +1,56 @@
+"""The images of one split, with their masks."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mobilevitv2.data.decoded import DecodedSamples, reduce_to
+from mobilevitv2.data.masks.pairs import MaskedSample
+from mobilevitv2.data.masks.reading import IGNORED
+from mobilevitv2.errors import DataError
+from mobilevitv2.images.reading import load_image
+
+
+class MaskedImages(DecodedSamples):
+    """Pairs to tensors: `items[index]`, or `items[epoch, index]`, is (pixels, mask, broken).
+
+    `prepare(image, mask, (epoch, index))` makes both of the upright RGB image and its mask, uint8
+    [H, W] as `read_mask` gives it: class numbers, and IGNORED. Pairs whose short side is longer
+    than `short_side` are reduced to it first, masks by taking the nearest pixel.
+
+    A pair of which a half can't be decoded is replaced by the next one; with
+    `replace_broken=False` its mask is IGNORED throughout. For the rest see `DecodedSamples`.
+    """
+
+    samples: Sequence[MaskedSample]
+
+    def __init__(
+        self,
+        samples: Sequence[MaskedSample],
+        read_mask: Callable[[Path], np.ndarray],
+        prepare: Callable[[Image.Image, np.ndarray, tuple[int, int]], tuple[Any, Any]],
+        **how: Any,
+    ) -> None:
+        super().__init__(samples, prepare, **how)
+        self.read_mask = read_mask
+
+    def _decode(self, index: int) -> tuple[Image.Image, ...]:
+        path, mask_path = self.samples[index]
+        image, mask = load_image(path), Image.fromarray(self.read_mask(mask_path))
+        if image.size != mask.size:
+            raise DataError(f"{mask_path} and {path} are no longer of one size. Restore them.")
+        image = reduce_to(image, self.short_side)
+        if mask.size != image.size:
+            mask = mask.resize(image.size, Image.Resampling.NEAREST)
+        return image, mask
+
+    def _prepare(
+        self, pictures: tuple[Image.Image, ...], index: int, key: tuple[int, int], *, lost: bool
+    ) -> tuple[Any, Any]:
+        image, mask = pictures[0], np.array(pictures[1])  # a copy, which may be written to
+        if lost:
+            mask[:] = IGNORED
+        return self.prepare(image, mask, key)

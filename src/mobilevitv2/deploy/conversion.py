@@ -1,0 +1,89 @@
+"""A checkpoint of one published layout to another: `convert`."""
+
+import logging
+from pathlib import Path
+from typing import Literal
+
+from mobilevitv2.bundle import bundle_of, files_of_model
+from mobilevitv2.config import CONFIG_NAME
+from mobilevitv2.errors import CheckpointError
+from mobilevitv2.files.replacing import Place
+from mobilevitv2.files.source import WEIGHTS_NAME
+from mobilevitv2.predict.backends.torch import open_model, open_processor, task_of_model
+from mobilevitv2.processor_settings import FILE_NAME
+
+logger = logging.getLogger(__name__)
+
+Layout = Literal["transformers", "timm", "cvnets"]
+
+SUFFIXES = {"timm": (".safetensors", ".pth", ".pt"), "cvnets": (".pt", ".pth")}  # that each opens
+BUNDLE = (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME)
+TASKS = {  # that each has models for
+    "transformers": ("classification", "segmentation"),
+    "timm": ("classification",),
+    "cvnets": ("classification", "segmentation", "detection"),
+}
+
+
+def convert(
+    source: str | Path, *, layout: Layout, out: str | Path, overwrite: bool = False
+) -> Path:
+    """Write a model to `out`: for transformers a bundle's folder, else one weights file.
+
+    A folder holds the class names and how images are prepared; a file for timm or ml-cvnets has
+    both as metadata, which is read here but not by them. Raises FileExistsError where `out` exists,
+    unless `overwrite` and an earlier conversion made it; CheckpointError for what can't be opened
+    or named so.
+    """
+    source, out = bundle_of(source), Path(out).expanduser()
+    _check(out, layout, overwrite=overwrite)
+    is_folder, inputs = layout == "transformers", files_of_model(source)
+    place = Place(out, "convert") if is_folder else Place(out.parent, f"convert.{out.name}")
+    names = BUNDLE if is_folder else (out.name,)
+    place.check(names, overwrite=overwrite, inputs=inputs)
+    model = open_model(source)
+    if (task := task_of_model(model)) not in TASKS[layout]:
+        others = " and ".join(name for name, tasks in TASKS.items() if task in tasks)
+        raise CheckpointError(
+            f"{source} is for {task}, and {layout} has no such model. Convert it to {others}."
+        )
+    processor = open_processor(source, model)
+    if is_folder:
+        if getattr(model, "segmentation_head", None) and model.config.segmentation_head == "pspnet":
+            raise CheckpointError(
+                f"{source} has PSPNet's head, which transformers lacks: it would put a random one "
+                "in its place. ml-cvnets has it."
+            )
+        with place.replaced(overwrite=overwrite, names=names, inputs=inputs) as stage:
+            model.save_as(stage, layout=layout)
+            processor.save_pretrained(stage)
+        return out
+    if processor.channel_order == "bgr":
+        logger.warning(
+            "%s takes BGR images, and a %s file can't say so: %s itself feeds RGB.",
+            source,
+            layout,
+            layout,
+        )
+    with place.replaced(overwrite=overwrite, names=names, inputs=inputs) as stage:
+        model.save_as(stage / out.name, layout=layout)
+    return out
+
+
+def _check(out: Path, layout: Layout, *, overwrite: bool) -> None:
+    if layout == "transformers":
+        if out.is_file():
+            raise FileExistsError(f"{out} is a file; the transformers layout is a folder.")
+        taken = out.is_dir() and any(out.iterdir())
+    else:
+        if out.is_dir():
+            raise FileExistsError(
+                f"{out} is a folder; the {layout} layout is one file, such as "
+                f"{out / 'model'}{SUFFIXES[layout][0]}."
+            )
+        if out.suffix not in SUFFIXES[layout]:
+            wanted = " or ".join(SUFFIXES[layout])
+            raise CheckpointError(f"{out} needs a name that ends in {wanted}, for {layout}.")
+        taken = out.exists()
+    if taken and not overwrite:
+        raise FileExistsError(f"{out} exists already. Choose another place, or overwrite it.")

@@ -1,0 +1,1 @@
+"""From images to results: the predictor, its backends, and where results go."""

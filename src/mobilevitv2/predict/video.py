@@ -1,0 +1,84 @@
+"""Videos, and cameras: a result for every frame, and the drawn frames as a video of the same pace.
+
+Frames are read as the model asks for them and forgotten when it is done with them, so a video may
+be of any length. Sound is left out.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mobilevitv2.errors import ConfigError, ImageError
+from mobilevitv2.images.video import Reader, Writer, is_camera
+
+if TYPE_CHECKING:
+    from mobilevitv2.predict.predictor import Predictor
+
+Progress = Callable[[int, int | None], None]  # frames done, and of how many, where that is known
+
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"]
+)
+
+
+def is_video(source: str | os.PathLike) -> bool:
+    """Whether this is, by its name, a video file, or the number of a camera."""
+    return is_camera(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
+
+
+def predict_video(
+    predictor: "Predictor",
+    source: str | os.PathLike,
+    save: str | os.PathLike | None = None,
+    *,
+    progress: Progress | None = None,
+    frames: int | None = None,
+) -> Iterator[Any]:
+    """A result for each frame of a video file, or of a camera by its number, "0".
+
+    Results are whatever `predictor` gives for pictures; their `source` is the video's with the time
+    in seconds, `clip.mp4#t=1.200`. With `save`, an .mp4, what each draws is written there (H.264)
+    at the time of its frame. `frames` is how many to look at, by default all. A camera's results
+    come one by one, a file's in batches.
+
+    Raises ImageError for what is no video, and after the last frame for a file that is cut short;
+    FileNotFoundError, ConfigError, or ImportError with what to install.
+    """
+    if frames is not None and frames < 1:
+        raise ConfigError(f"frames is {frames}; at least 1 is wanted.")
+    if save is not None:
+        save = Path(save).expanduser()
+        if save.suffix.lower() != ".mp4":
+            raise ConfigError(f"{save} needs a name that ends in .mp4: that is what is written.")
+        if not is_camera(source) and save.exists() and save.samefile(source):
+            raise ConfigError(f"{save} is the video itself; save the drawn one elsewhere.")
+    return _predicted(predictor, Reader(source, frames), save, progress)
+
+
+def _predicted(
+    predictor: "Predictor", reader: Reader, save: Path | None, progress: Progress | None
+) -> Iterator[Any]:
+    writer = None if save is None else Writer(save, reader)
+    try:
+        for done, result in enumerate(_results(predictor, reader), 1):
+            time = reader.times.popleft()
+            if writer is not None and hasattr(result, "draw"):
+                writer.write(result.draw(), time)
+            if progress is not None:
+                progress(done, reader.count)
+            yield result
+    finally:  # also where nobody wants more: what there is becomes a whole file
+        reader.close()
+        if writer is not None:
+            writer.close()
+    if reader.complaint:
+        raise ImageError(reader.complaint)
+
+
+def _results(predictor: "Predictor", reader: Reader) -> Iterator[Any]:
+    if not reader.live:
+        yield from predictor.stream(iter(reader))
+        return
+    for picture in reader:  # to wait for a whole batch would be to see the past
+        yield from predictor.stream([picture])

@@ -1,0 +1,1 @@
+"""Pages, charts and pictures about data sets, runs and evaluations."""

@@ -1,0 +1,94 @@
+"""One segmented image side by side: itself, truth, prediction, what is wrong, what is doubtful."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from mobilevitv2.errors import require
+from mobilevitv2.results.colors import Colour, overlay, painted
+from mobilevitv2.scores.segmentation import SegmentationScores
+
+SIDE = 480  # px, longest side of a panel
+STRIPE = 6  # px
+WRONG, DARK, LESS_DARK = (220, 38, 38), (24, 27, 33), (62, 68, 79)
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image of a report, with masks [H, W] of class numbers at its size, and how good they are.
+
+    `certainty` [H, W] in [0, 1] is the probability of the predicted class. Raises ValueError where
+    the sizes differ.
+    """
+
+    name: str
+    image: Image.Image
+    truth: np.ndarray
+    predicted: np.ndarray
+    miou: float
+    certainty: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        masks = [self.truth, self.predicted, self.certainty]
+        shapes = [mask.shape for mask in masks if mask is not None]
+        wanted = (self.image.height, self.image.width)
+        if strange := [shape for shape in shapes if shape != wanted]:
+            raise ValueError(f"{self.name} is {wanted} px, [H, W], but has a mask of {strange[0]}.")
+
+
+def panels(
+    example: Example, colours: Sequence[Colour], scores: SegmentationScores
+) -> dict[str, Image.Image]:
+    """RGB images of one size by their captions; `scores` says which pixels of the truth count."""
+    scale = min(1, SIDE / max(example.image.size))
+    size = (max(1, round(example.image.width * scale)), max(1, round(example.image.height * scale)))
+    image = example.image.convert("RGB").resize(size, Image.Resampling.BOX)
+    truth, predicted = _resized(example.truth, size), _resized(example.predicted, size)
+    counted = scores.counted(truth)
+    found = {
+        "image": image,
+        "truth": _hatched(overlay(image, np.where(counted, truth, 0), colours), counted),
+        "prediction": overlay(image, predicted, colours),
+        "wrong": _hatched(_errors(image, predicted != truth), counted),
+    }
+    if example.certainty is not None:
+        certainty = Image.fromarray(example.certainty.astype(np.float32)).resize(size)
+        found["unsure"] = _heat(1 - np.asarray(certainty), len(colours))
+    return found
+
+
+def doubt_scale(width: int) -> Image.Image:
+    """The colours of doubt, from none at the left to a mere guess at the right."""
+    return _heat(np.linspace(0, 1, width)[None].repeat(2, axis=0), 0)
+
+
+def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """[H, W] to (width, height), each pixel one of those that were there."""
+    width, height = size
+    rows = (np.arange(height) + 0.5) * mask.shape[0] // height
+    columns = (np.arange(width) + 0.5) * mask.shape[1] // width
+    return mask[rows.astype(int)[:, None], columns.astype(int)]
+
+
+def _errors(image: Image.Image, wrong: np.ndarray) -> Image.Image:
+    """Wrong pixels red on what the image shows in a faint grey."""
+    grey = Image.blend(
+        image.convert("L").convert("RGB"), Image.new("RGB", image.size, "white"), 0.6
+    )
+    return Image.composite(Image.new("RGB", image.size, WRONG), grey, Image.fromarray(wrong))
+
+
+def _hatched(picture: Image.Image, counted: np.ndarray) -> Image.Image:
+    """Dark stripes where pixels don't count."""
+    height, width = counted.shape
+    stripes = (np.arange(height)[:, None] + np.arange(width)) // STRIPE % 2
+    return Image.composite(picture, painted(stripes, [DARK, LESS_DARK]), Image.fromarray(counted))
+
+
+def _heat(doubt: np.ndarray, classes: int) -> Image.Image:
+    """In [0, 1]; the brightest is the doubt of a guess among all classes."""
+    colormaps = require("matplotlib", extra="train").colormaps
+    most = 1 - 1 / classes if classes > 1 else 1
+    return Image.fromarray(colormaps["inferno"](doubt / most, bytes=True)[..., :3])

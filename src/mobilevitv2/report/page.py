@@ -1,0 +1,155 @@
+"""What the pages about a run have in common: one look, pictures inside the page, plain values.
+
+A page is one HTML file that can be mailed or kept; its charts lie beside it as PNG files too.
+"""
+
+import base64
+import io
+import math
+import platform
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mobilevitv2.errors import require
+from mobilevitv2.files.source import write_atomic
+from mobilevitv2.report import charts
+
+MOST_CELLS = 40  # classes; beyond, a confusion matrix can't be read
+MOST_PAIRS = 20
+EACH = 2  # examples of the worst, of the middle, of the best
+PACKAGES = ("mobilevitv2", "torch", "torchvision", "lightning", "numpy", "pillow")
+
+
+def write_page(
+    out: Path,
+    template: str,
+    figures: Mapping[str, bytes],
+    *,
+    settings: Mapping[str, Any],
+    timing: Mapping[str, Any],
+    **values: Any,
+) -> Path:
+    """Write out/report.html and out/report/*.png; returns the page's path.
+
+    `template` is a file beside this one, which gets the `values` and the PNG `figures` by name.
+    """
+    jinja2 = require("jinja2", extra="train")
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html = environment.get_template(template).render(
+        **values,
+        figures={name: _figure(png) for name, png in figures.items()},
+        settings={name: _plain(value) for name, value in settings.items()},
+        timing={
+            name.removesuffix("seconds").strip(" _") or "time": _plain_time(name, value)
+            for name, value in timing.items()
+        },
+        versions=_versions(),
+    )
+    folder = out / "report"
+    (folder if figures else out).mkdir(parents=True, exist_ok=True)
+    for name, png in figures.items():
+        write_atomic(folder / f"{name}.png", png)
+    path = out / "report.html"
+    write_atomic(path, html.encode())
+    return path
+
+
+def picture_uri(image: Image.Image, longest_side: int) -> str:
+    """A data URI of the RGB image, made smaller where it is larger than so many px."""
+    tiny = max(image.size) < longest_side // 4
+    image = image.copy()
+    image.thumbnail((longest_side, longest_side))
+    file = io.BytesIO()
+    kind = "png" if tiny else "jpeg"
+    image.save(file, kind)
+    return _data_uri(file.getvalue(), kind)
+
+
+def confused_pairs(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The kinds of mistake that happen most often, from counts [true, predicted]."""
+    wrong = confusion.copy()
+    np.fill_diagonal(wrong, 0)
+    order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
+    cells = [divmod(int(index), len(classes)) for index in order]
+    return [
+        {
+            "true": classes[i],
+            "predicted": classes[j],
+            "count": int(wrong[i, j]),
+            "share": f"{100 * wrong[i, j] / confusion[i].sum():.0f} %",
+        }
+        for i, j in cells
+        if wrong[i, j] > 0
+    ]
+
+
+def told_of(scores: Mapping[int, float]) -> list[int]:
+    """The keys of those that `telling_examples` picks, worst first."""
+    keys = list(scores)
+    groups = telling_examples(list(scores.values()))
+    return [keys[i] for group in groups.values() for i in group]
+
+
+def telling_examples(scores: Sequence[float]) -> dict[str, list[int]]:
+    """Which images to look at, by their own score: the worst, some in the middle, the best.
+
+    None is named twice; where they are few, the worst come first. Those without a score, nan, have
+    nothing that counts and are left out.
+    """
+    known = [index for index, score in enumerate(scores) if not math.isnan(score)]
+    order = sorted(known, key=scores.__getitem__)
+    worst, rest = order[:EACH], order[EACH:]
+    best, rest = rest[-EACH:][::-1], rest[:-EACH]
+    start = max(0, len(rest) - EACH) // 2
+    return {"worst": worst, "median": rest[start : start + EACH], "best": best}
+
+
+def _figure(png: bytes) -> dict[str, Any]:
+    with Image.open(io.BytesIO(png)) as image:
+        inches = image.width / charts.DPI
+    return {"uri": _data_uri(png, "png"), "inches": round(inches, 2)}
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "–"  # noqa: RUF001 - a dash in a table
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
+    return ", ".join(map(_plain, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _plain_time(name: str, value: Any) -> str:
+    if not name.endswith("seconds") or isinstance(value, str):
+        return _plain(value)
+    if value < 60:
+        return f"{value:.1f} s"
+    minutes, seconds = divmod(round(value), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+
+
+def _versions() -> dict[str, str]:
+    found = {"Python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found | {"machine": f"{platform.system()} {platform.machine()}"}

@@ -1,0 +1,182 @@
+"""Boxes drawn on a picture, each with its caption, so that they can be told apart in a crowd."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mobilevitv2.class_names import Colour
+from mobilevitv2.results import drawing
+
+FONT = 0.022  # of the picture's width
+LINE = 1 / 170  # of the shorter side
+THINNEST = 2  # px
+RIM = 100  # opacity of the pixel about a line that parts it from a background of its colour, 0..255
+DASH = 4  # widths of a line; half as long is the gap
+WIDEST = 0.4  # of the picture's width: a caption, unless its box is wider, or
+WIDE = 11  # times the height of its letters
+LITTLE, MUCH = 0.2, 0.6  # of a box that a caption may hide, gladly or at most
+BLACK, WHITE = (0, 0, 0), (255, 255, 255)
+
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in px, without the last two
+
+
+class _Caption(NamedTuple):
+    text: str
+    place: Rectangle
+    colour: Colour
+
+
+def with_boxes(
+    picture: Image.Image,
+    corners: np.ndarray,
+    captions: Sequence[str],
+    colours: Sequence[Colour],
+    *,
+    percents: Sequence[str] | None = None,
+    dashed: Sequence[bool] | None = None,
+) -> Image.Image:
+    """The RGB picture with boxes [n, 4] of x1, y1, x2, y2 px in it, as a new image.
+
+    A small picture is drawn enlarged. The first boxes come out on top. Captions too long are cut,
+    but not the `percents` after them; where there is no room for all, the first have it, and an
+    empty one is none.
+    """
+    corners = np.asarray(corners, np.float64).reshape(-1, 4)
+    count = len(corners)
+    percents = [""] * count if percents is None else percents
+    dashed = [False] * count if dashed is None else dashed
+    if any(len(values) != count for values in (captions, colours, percents, dashed)):
+        raise ValueError(
+            f"{count} boxes need as many captions, colours, percents and dashes, not "
+            f"{len(captions)}, {len(colours)}, {len(percents)} and {len(dashed)}."
+        )
+    scale = drawing.enlargement(picture)
+    drawn = drawing.enlarged(picture).copy()
+    draw = ImageDraw.Draw(drawn, "RGBA")
+    width = max(THINNEST, round(min(drawn.size) * LINE))
+    places = [_outer(box, drawn.size, width) for box in corners * scale]
+    for place, colour, gaps in reversed(list(zip(places, colours, dashed, strict=True))):
+        for stroke in _dashes(place, width) if gaps else [place]:
+            _outline(draw, stroke, colour, width)
+    font = ImageFont.load_default(size=drawing.font_size_for(drawn, FONT))
+    texts = list(zip(captions, percents, strict=True))
+    for caption in _placed(draw, places, texts, colours, drawn.size, font):
+        left, top, right, bottom = caption.place
+        draw.rectangle((left, top, right - 1, bottom - 1), fill=caption.colour)
+        at = (left + _pad(font), (top + bottom) / 2)
+        draw.text(at, caption.text, _contrast(caption.colour), font, anchor="lm")
+    return drawn
+
+
+def short_percent(score: float) -> str:
+    """For little room: `93 %`; never rounded to a certainty that it is not."""
+    rounded = round(100 * score)
+    if rounded == 100 and score < 1:
+        return "> 99 %"
+    return "< 1 %" if rounded == 0 and score > 0 else f"{rounded} %"
+
+
+def _outer(box: np.ndarray, size: tuple[int, int], line: int) -> Rectangle:
+    """The rim of a line whose middle is the box's edge; within the picture, and never closed."""
+    middle = np.rint(box).clip(0, [*size, *size])
+    low = np.minimum(middle[:2] - line // 2, np.array(size) - 3 * line).clip(0)
+    high = np.maximum(middle[2:] + line - line // 2, low + 3 * line).clip(max=size)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _dashes(place: Rectangle, line: int) -> list[Rectangle]:
+    left, top, right, bottom = place
+    dash = DASH * line
+    step = dash + dash // 2
+    flat = [(start, min(start + dash, right)) for start in range(left, right, step)]
+    upright = [(start, min(start + dash, bottom)) for start in range(top, bottom, step)]
+    return [
+        *((start, y, end, y + line) for start, end in flat for y in (top, bottom - line)),
+        *((x, start, x + line, end) for start, end in upright for x in (left, right - line)),
+    ]
+
+
+def _outline(draw: ImageDraw.ImageDraw, place: Rectangle, colour: Colour, line: int) -> None:
+    left, top, right, bottom = place
+    rim = (*_contrast(colour), RIM)
+    draw.rectangle((left - 1, top - 1, right, bottom), outline=rim)
+    draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=line)
+    if min(right - left, bottom - top) > 2 * line + 2:
+        inner = (left + line, top + line, right - line - 1, bottom - line - 1)
+        draw.rectangle(inner, outline=rim)
+
+
+def _placed(
+    draw: ImageDraw.ImageDraw,
+    places: Sequence[Rectangle],
+    texts: Sequence[tuple[str, str]],
+    colours: Sequence[Colour],
+    size: tuple[int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+) -> list[_Caption]:
+    """Each at the best free place about its box, if there is one."""
+    boxes = np.array(places).reshape(-1, 4)
+    placed: list[_Caption] = []
+    for box, (caption, percent), colour in zip(places, texts, colours, strict=True):
+        text = " ".join(f"{caption} {percent}".split())
+        if not text:
+            continue
+        widest = max(WIDEST * size[0], box[2] - box[0], WIDE * _height(font))
+        widest = min(size[0], widest) - 2 * _pad(font)
+        if draw.textlength(text, font=font) > widest:
+            room = widest - draw.textlength(f" {percent}", font=font)
+            text = f"{drawing.shortened(caption, room, draw, font)} {percent}".strip()
+        width = min(size[0], round(draw.textlength(text, font=font)) + 2 * _pad(font))
+        tried = _around(box, (width, 6 * _pad(font)), size)
+        taken = np.array([other.place for other in placed]).reshape(-1, 4)
+        hidden = (_shared(tried, boxes) / _area(boxes)).max(axis=1)
+        hidden[_shared(tried, taken).any(axis=1)] = np.inf
+        best = int(np.argmax(hidden <= LITTLE) if hidden.min() <= LITTLE else hidden.argmin())
+        if hidden[best] <= MUCH:
+            left, top, right, bottom = tried[best].tolist()
+            placed.append(_Caption(text, (left, top, right, bottom), colour))
+    return placed
+
+
+def _around(box: Rectangle, caption: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Where a caption of (width, height) px can stand, best first; int [6, 4] in the picture."""
+    (left, top, right, bottom), (width, height) = box, caption
+    corners = [
+        (left, top - height),  # on the box
+        (left, top),  # in it
+        (right - width, top - height),
+        (left, bottom),  # beneath it
+        (right - width, bottom),
+        (left, bottom - height),
+    ]
+    corners = np.clip(corners, 0, np.maximum(np.array(size) - caption, 0))
+    return np.concatenate([corners, corners + caption], axis=1)
+
+
+def _shared(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """px that rectangles [k, 4] and [m, 4] have in common, [k, m]"""
+    low = np.maximum(some[:, None, :2], others[:, :2])
+    high = np.minimum(some[:, None, 2:], others[:, 2:])
+    return (high - low).clip(0).prod(axis=-1)
+
+
+def _area(boxes: np.ndarray) -> np.ndarray:
+    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+
+
+def _pad(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
+    """px beside the text of a caption, which is six times as high"""
+    return max(2, round(0.22 * _height(font)))
+
+
+def _height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> float:
+    return getattr(font, "size", drawing.SMALLEST_FONT)
+
+
+def _contrast(colour: Colour) -> Colour:
+    """Black or white, whichever can be read on it; W3C's relative luminance."""
+    values = np.array(colour) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return BLACK if linear @ [0.2126, 0.7152, 0.0722] > 0.18 else WHITE

@@ -1,0 +1,175 @@
+"""The class of every pixel of an image, drawn over it, and written as a mask without loss."""
+
+import json
+import math
+import os
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from mobilevitv2.results import drawing
+from mobilevitv2.results.colors import Colour, distinct_colours, overlay
+from mobilevitv2.results.drawing import INK, PAPER, percent
+
+FONT = 0.025  # of the picture's width
+MOST_ROWS = 40  # classes that a legend lists
+SPOKEN = 3  # classes that the result is called by
+LOSSLESS = (".png", ".tif", ".tiff")
+FAINT = "#98a2b1"
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """The class of every pixel of one image.
+
+    `mask` [H, W], at the image's own size, holds numbers into `classes`: uint8, or uint16 beyond
+    255 classes. Without `colours`, RGB, they are `distinct_colours`. `certainty` [H, W] in [0, 1]
+    is the probability of the chosen class. Raises ValueError where they don't fit each other.
+    """
+
+    mask: np.ndarray = field(repr=False)
+    classes: list[str]
+    colours: list[Colour] = field(default_factory=list, repr=False)
+    source: str | None = None
+    image: Image.Image | None = field(default=None, repr=False)
+    certainty: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        count = len(self.classes)
+        _check_mask(self.mask, count)
+        small = np.uint8 if count <= 255 else np.uint16  # 255 is left to mean no class
+        object.__setattr__(self, "mask", self.mask.astype(small, copy=False))
+        object.__setattr__(self, "colours", list(self.colours) or distinct_colours(count))
+        if len(self.colours) != count:
+            raise ValueError(f"There are {count} classes and {len(self.colours)} colours.")
+        if self.certainty is not None and self.certainty.shape != self.mask.shape:
+            raise ValueError(
+                f"The certainty has shape {self.certainty.shape}, its mask {self.mask.shape}."
+            )
+
+    @cached_property
+    def shares(self) -> dict[str, float]:
+        """The classes in the image, most first, and the share of its pixels that each has."""
+        counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
+        found: dict[str, float] = {}
+        for number in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]:
+            name = self.classes[number]  # two classes of one name are one here
+            found[name] = found.get(name, 0) + float(counts[number] / self.mask.size)
+        return dict(sorted(found.items(), key=lambda item: -item[1]))
+
+    @property
+    def label(self) -> str:
+        """The class of most pixels."""
+        return next(iter(self.shares))
+
+    def __str__(self) -> str:
+        spoken = [f"{name} {percent(share)}" for name, share in self.shares.items()]
+        more = len(spoken) - SPOKEN
+        return ", ".join(spoken[:SPOKEN]) + (f" and {more} more" if more > 0 else "")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values: source, width, height in px, shares."""
+        height, width = self.mask.shape
+        shares = dict(self.shares)
+        return {"source": self.source, "width": width, "height": height, "shares": shares}
+
+    def to_json(self) -> str:
+        """`to_dict` as one line of JSON."""
+        return json.dumps(self.to_dict(), ensure_ascii=False)
+
+    def draw(self, image: Any = None) -> Image.Image:
+        """The picture under the classes' colours, with a legend beneath, as a new RGB image.
+
+        Without `image` (whatever `load_image` takes) it is the one predicted from, or its file.
+        """
+        picture = drawing.picture_for(image, self.image, self.source)
+        height, width = self.mask.shape
+        if picture.size != (width, height):
+            raise ValueError(
+                f"The image has {picture.width}x{picture.height} px, but its mask {width}x{height}."
+            )
+        scale = drawing.enlargement(picture)
+        mask = self.mask.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else self.mask
+        painted = overlay(drawing.enlarged(picture), mask, self.colours)
+        width = max(painted.width, drawing.SHORTEST_PICTURE)
+        by_name = dict(zip(self.classes, self.colours, strict=True))
+        rows = _legend(self.shares, by_name, width, drawing.font_size_for(painted, FONT))
+        return drawing.stacked(painted, rows)
+
+    def index_image(self) -> Image.Image:
+        """The mask as a palette image: the index is the class, the palette holds the colours.
+
+        Beyond 255 classes it is grey, of 16 bits (I;16).
+        """
+        image = Image.fromarray(self.mask)
+        if self.mask.dtype == np.uint8:
+            image.putpalette([channel for colour in self.colours for channel in colour])
+        return image
+
+    def save(self, path: str | os.PathLike, image: Any = None) -> Path:
+        """Draw, and write the picture; the suffix says the format, as .png. Returns the path."""
+        return drawing.written(self.draw(image), path)
+
+    def save_mask(self, path: str | os.PathLike) -> Path:
+        """Write `index_image`, as .png or .tif. Returns the path."""
+        if Path(path).suffix.lower() not in LOSSLESS:
+            raise ValueError(f"{path} would not keep class numbers whole. Name it .png or .tif.")
+        return drawing.written(self.index_image(), path)
+
+    def show(self, image: Any = None) -> None:
+        """Draw, and open the picture in the desktop's viewer or the notebook."""
+        self.draw(image).show(title=str(self))
+
+
+def _check_mask(mask: np.ndarray, count: int) -> None:
+    if mask.ndim != 2 or mask.size == 0 or mask.dtype.kind not in "iu":
+        raise ValueError(
+            f"A mask holds a class number for each pixel [H, W], but this is {mask.dtype} of "
+            f"shape {mask.shape}."
+        )
+    low, high = int(mask.min()), int(mask.max())
+    if low < 0 or high >= count:
+        raise ValueError(
+            f"The mask holds class {low if low < 0 else high}, but {count} classes have names: "
+            f"numbers 0 to {count - 1} are wanted."
+        )
+
+
+def _legend(
+    shares: dict[str, float], colours: dict[str, Colour], width: int, font_size: int
+) -> Image.Image:
+    """The classes' colours, shares and names, in as many columns as there is room for."""
+    font = ImageFont.load_default(size=font_size)
+    gap = font_size // 2
+    listed = list(shares.items())[:MOST_ROWS]
+    more = f"and {len(shares) - len(listed)} more" if len(shares) > len(listed) else ""
+
+    measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
+    number = math.ceil(max(measure.textlength(percent(s), font=font) for _, s in listed))
+    before_name = 3 * gap + font_size + number
+    names = [drawing.shortened(name, width, measure, font) for name, _ in listed]
+    longest = math.ceil(max(measure.textlength(name, font=font) for name in [*names, more]))
+    columns = max(1, min(len(listed), (width - gap) // (before_name + longest + 2 * gap)))
+    cell = (width - gap) // columns
+    lines = math.ceil((len(listed) + bool(more)) / columns)
+    line = round(1.6 * font_size)
+
+    sheet = Image.new("RGB", (width, lines * line + 2 * gap), PAPER)
+    draw = ImageDraw.Draw(sheet)
+    for index, (name, share) in enumerate(listed):
+        left, top = gap + index // lines * cell, gap + index % lines * line
+        middle = top + line / 2
+        swatch = (left, middle - font_size / 2, left + font_size - 1, middle + font_size / 2 - 1)
+        draw.rounded_rectangle(swatch, font_size // 5, fill=colours[name])
+        right = left + before_name - gap
+        draw.text((right, middle), percent(share), FAINT, font, anchor="rm")
+        text = drawing.shortened(name, cell - before_name - gap, draw, font)
+        draw.text((right + gap, middle), text, INK, font, anchor="lm")
+    if more:
+        left, top = gap + len(listed) // lines * cell, gap + len(listed) % lines * line
+        draw.text((left + before_name, top + line / 2), more, FAINT, font, anchor="lm")
+    return sheet
