@@ -12,7 +12,6 @@ from typing import Any
 from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config
 from mobilevitv2.errors import CheckpointError
 from mobilevitv2.files.source import WEIGHTS_NAME, is_hub_id, is_loose, read_json, resolve_file
-from mobilevitv2.predict.views import stretched
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import FILE_NAME
 
@@ -86,7 +85,7 @@ def processor_of(
     """
     processor = stored_processor(source, config) or _usual_processor(source, config, layout)
     if task == "detection" and processor.do_center_crop:
-        return stretched(processor, **processor.crop_size)
+        return processor.stretched(**processor.crop_size)
     if task == "segmentation" and processor.do_center_crop:
         short_side = min(processor.crop_size.values())
         return replace(processor, do_center_crop=False, size={"shortest_edge": short_side})

@@ -21,7 +21,7 @@ from mobilevitv2.images.reading import (
     read_image,
     white_level,
 )
-from mobilevitv2.processor_settings import ProcessorSettings, checked_side
+from mobilevitv2.processor_settings import MULTIPLE, ProcessorSettings, checked_side
 from mobilevitv2.results.label_maps import resize_axis
 from mobilevitv2.results.suppression import DETECTIONS, OVERLAP, detect
 
@@ -97,6 +97,36 @@ class MobileViTImageProcessor(ProcessorSettings):
     def target_size(self, width: int, height: int) -> tuple[int, int]:
         """The (width, height) to which an image of this size is resized, before a crop [px]."""
         return _target_size(width, height, self.size) if self.do_resize else (width, height)
+
+    @property
+    def square_size(self) -> tuple[int, int]:
+        """Height and width to which a square image is brought [px]."""
+        if self.do_center_crop:
+            return self.crop_size["height"], self.crop_size["width"]
+        width, height = self.target_size(1024, 1024)
+        return height, width
+
+    def whole(self, short_side: int) -> Self:
+        """The same for images of this short side [px], with nothing cut off."""
+        return self._uncropped({"shortest_edge": short_side})
+
+    def stretched(self, height: int, width: int) -> Self:
+        """The same, but every image is brought to this size [px], whatever its shape."""
+        return self._uncropped({"height": height, "width": width})
+
+    def fitted(self, size: tuple[int, int]) -> Self:
+        """The same for one image of this (width, height) [px], with nothing cut off.
+
+        Sides become multiples of 32, which every exported file takes; the reference rounds them
+        too.
+        """
+        width, height = (
+            max(round(side / MULTIPLE), 1) * MULTIPLE for side in self.target_size(*size)
+        )
+        return self.stretched(height, width)
+
+    def _uncropped(self, size: dict[str, int]) -> Self:
+        return replace(self, do_resize=True, do_center_crop=False, size=size)
 
     def preprocess(
         self,

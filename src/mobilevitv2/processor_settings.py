@@ -13,6 +13,7 @@ from mobilevitv2.errors import ConfigError, require
 from mobilevitv2.files.source import read_json, resolve_file, write_atomic
 
 FILE_NAME = "preprocessor_config.json"
+MULTIPLE = 32  # px: where any size goes, height and width are multiples of it
 LONGEST_SIDE = 8192  # of what a resize or crop may be asked for
 # The type of the file, under the names that it has had; written anew on saving.
 TYPE_FIELDS = ("image_processor_type", "feature_extractor_type", "processor_class")

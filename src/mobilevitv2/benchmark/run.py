@@ -24,7 +24,6 @@ from mobilevitv2.config import image_sides
 from mobilevitv2.errors import ConfigError, UnsupportedError, require
 from mobilevitv2.predict.backends.choose import RuntimeName
 from mobilevitv2.predict.backends.engine import NativeNetwork, open_native
-from mobilevitv2.predict.views import size_of_a_square
 from mobilevitv2.runtime.native import PRECISIONS, available, instructions_for
 from mobilevitv2.runtime.timing import interleaved
 
@@ -111,7 +110,7 @@ def benchmark(
 
         live = Contenders(source, threads, exports=runtime == "auto", peers=peers)
         processor = live.processor
-    size = image_sides(image_size or size_of_a_square(processor))
+    size = image_sides(image_size or processor.square_size)
     timings: list[Timing] = []
     with tempfile.TemporaryDirectory() as folder:
         for i, batch in enumerate(batches):

@@ -81,7 +81,3 @@ for command in (predict, info, convert, export, benchmark):
 def main() -> None:
     """The command `mobilevitv2`."""
     app()
-
-
-if __name__ == "__main__":
-    main()

@@ -10,7 +10,8 @@ from mobilevitv2.deploy.detector import translations
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import ConfigError, require
-from mobilevitv2.runtime.record import MULTIPLE, NAME, Record
+from mobilevitv2.processor_settings import MULTIPLE
+from mobilevitv2.runtime.record import NAME, Record
 
 TRACED_OPSET = 20  # onnxruntime opens it sooner than 21, which keeps GroupNormalization
 LARGEST = 128 * MULTIPLE  # px; a bound that torch.export wants

@@ -15,9 +15,8 @@ from PIL import Image
 from mobilevitv2.deploy.request import Target
 from mobilevitv2.errors import ConfigError, DataError, ImageError
 from mobilevitv2.images.reading import ImageSource, load_image
-from mobilevitv2.predict.views import size_of_a_square, stretched, whole_image
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.runtime.record import MULTIPLE
+from mobilevitv2.processor_settings import MULTIPLE
 
 CALIBRATED_WITH = 200  # images
 FEWEST = 10  # images that a calibration can do with
@@ -28,7 +27,7 @@ def usual_size(processor: MobileViTImageProcessor, task: str, target: Target) ->
     """What the processor makes of a square; of a segmenter any size, where the target can."""
     if task == "segmentation" and "any" in target.sizes:
         return "any"
-    return size_of_a_square(processor)
+    return processor.square_size
 
 
 def sizes_to_verify(
@@ -37,7 +36,7 @@ def sizes_to_verify(
     """Those that go in; where any does, the processor's and one of another shape."""
     if sizes is not None:
         return sizes
-    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in size_of_a_square(processor))
+    height, width = (-(-side // MULTIPLE) * MULTIPLE for side in processor.square_size)
     return [(height, width), (height + MULTIPLE, width + 2 * MULTIPLE)]
 
 
@@ -46,7 +45,7 @@ def for_size(
 ) -> MobileViTImageProcessor:
     """A classifier's with another crop, and its resize in proportion; the others' uncropped."""
     if task != "classification":
-        return stretched(processor, *size)
+        return processor.stretched(*size)
     old = (processor.crop_size["height"], processor.crop_size["width"])
     if size == old and processor.do_center_crop:
         return processor
@@ -70,7 +69,7 @@ def prepared(
             picture = load_image(image)
         except (ImageError, OSError):
             continue
-        how = processor if as_it_is else whole_image(processor, picture.size)
+        how = processor if as_it_is else processor.fitted(picture.size)
         arrays.append(how(picture).pixel_values[0])
     return arrays
 

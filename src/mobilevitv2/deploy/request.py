@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from mobilevitv2.config import image_sides
 from mobilevitv2.errors import ConfigError
+from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.runtime.opening import WEB_MODEL
-from mobilevitv2.runtime.record import MULTIPLE
 
 REPORT = ".verified.json"  # after an output's name: how it compared with its model
 WEB_RECORD = "record.json"  # what a page reads to prepare images and to name classes

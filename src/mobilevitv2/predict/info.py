@@ -10,7 +10,6 @@ from mobilevitv2.errors import UnsupportedError, require
 from mobilevitv2.files.source import INDEX_SUFFIX, read_json
 from mobilevitv2.predict.backends.engine import open_native
 from mobilevitv2.predict.backends.exported import ExportedNetwork
-from mobilevitv2.predict.views import size_of_a_square
 from mobilevitv2.runtime.opening import exported_file
 
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ def describe(source: str | Path) -> ModelInfo | ExportInfo:
     source = bundle_of(source)
     model = open_model(source)
     processor = open_processor(source, model)
-    size = size_of_a_square(processor)
+    size = processor.square_size
     weights = find_weights(source)
     return ModelInfo(
         source=str(source),
@@ -116,7 +115,7 @@ def _describe_export(source: str | Path, file: Path) -> ExportInfo:
     return ExportInfo(
         source=str(source),
         classes=len(record.labels),
-        image_size=size_of_a_square(processor),
+        image_size=processor.square_size,
         channel_order=processor.channel_order,
         file=str(file),
         file_bytes=file.stat().st_size + (weights.stat().st_size if file.suffix == ".xml" else 0),

@@ -19,7 +19,7 @@ from mobilevitv2.images.reading import ImageSource, load_image, name_of
 from mobilevitv2.predict.backends.choose import RuntimeName, open_network
 from mobilevitv2.predict.backends.engine import NativeNetwork
 from mobilevitv2.predict.backends.exported import ExportedNetwork
-from mobilevitv2.predict.views import Views, whole_image, whole_images
+from mobilevitv2.predict.views import Views
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.results import Classification, Detection, Result, Segmentation, distinct_colours
 from mobilevitv2.results.label_maps import label_map, nearest
@@ -129,7 +129,7 @@ class Predictor:
             self.views = Views(flip=flip, window=window)
             self._check_views(flip or window is not None)
             if image_size is not None:
-                processor = whole_images(processor, image_size)
+                processor = processor.whole(image_size)
         elif image_size is not None or flip or window is not None:
             raise ConfigError("image_size, flip and window are for models that name every pixel.")
         self.processor = processor
@@ -332,9 +332,7 @@ class Predictor:
             pixels = self._crop(image)
             return pixels, pixels.shape[1:]
         picture = load_image(image)
-        prepare = (
-            self.processor if self.views is None else whole_image(self.processor, picture.size)
-        )
+        prepare = self.processor if self.views is None else self.processor.fitted(picture.size)
         return prepare(picture).pixel_values[0], (picture.height, picture.width)
 
     def _crop(self, image: ImageSource) -> np.ndarray:

@@ -3,13 +3,10 @@
 # C classes, H W height and width of the image, h w of the scores
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.runtime.record import MULTIPLE
 
 STEP = 64  # px: where windows begin, all output strides have an even number of pixels
 
@@ -71,42 +68,3 @@ def starts(length: int, window: int) -> Iterator[int]:
     last = length - window
     yield from range(0, last, max(window // 2 // STEP, 1) * STEP)
     yield last
-
-
-def size_of_a_square(processor: MobileViTImageProcessor) -> tuple[int, int]:
-    """Height and width to which the processor brings a square image [px]."""
-    if processor.do_center_crop:
-        return processor.crop_size["height"], processor.crop_size["width"]
-    width, height = processor.target_size(1024, 1024)
-    return height, width
-
-
-def whole_images(processor: MobileViTImageProcessor, short_side: int) -> MobileViTImageProcessor:
-    """The same processor for images of this short side [px], of which nothing is cut off."""
-    size = {"shortest_edge": short_side}
-    return replace(processor, do_resize=True, do_center_crop=False, size=size)
-
-
-def stretched(
-    processor: MobileViTImageProcessor, height: int, width: int
-) -> MobileViTImageProcessor:
-    """The same processor, which brings whole images to this size [px], whatever their shape."""
-    size = {"height": height, "width": width}
-    return replace(processor, do_resize=True, do_center_crop=False, size=size)
-
-
-def whole_image(
-    processor: MobileViTImageProcessor, size: tuple[int, int]
-) -> MobileViTImageProcessor:
-    """The processor for an image of this (width, height) [px], of which nothing is cut off.
-
-    Sides become multiples of 32, which every exported file takes; the reference rounds them too.
-    """
-    width, height = processor.target_size(*size)
-    width, height = (max(round(side / MULTIPLE), 1) * MULTIPLE for side in (width, height))
-    return replace(
-        processor,
-        do_resize=True,
-        do_center_crop=False,
-        size={"height": height, "width": width},
-    )

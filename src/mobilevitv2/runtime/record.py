@@ -14,8 +14,6 @@ from mobilevitv2.processor import MobileViTImageProcessor
 NAME = "mobilevitv2"  # the entry in the target's metadata
 FORM = 1  # goes up when older code can't read what newer code writes
 
-MULTIPLE = 32  # px: where any size goes, height and width are multiples of it
-
 
 @dataclass(frozen=True, kw_only=True)
 class Record:

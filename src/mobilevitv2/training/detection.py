@@ -16,7 +16,6 @@ from mobilevitv2.data.boxes.opening import DetectionData
 from mobilevitv2.data.boxes.samples import BoxedImages
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
-from mobilevitv2.predict.views import stretched
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.results import distinct_colours
 from mobilevitv2.results.suppression import Detections, detect
@@ -95,7 +94,7 @@ class DetectionTask(Task[DetectionData]):
     def sized(self, processor: MobileViTImageProcessor, size: int) -> MobileViTImageProcessor:
         """Whole images, stretched to a square as the published detectors want them."""
         bicubic = int(Image.Resampling.BICUBIC)
-        return replace(stretched(processor, size, size), resample=bicubic)
+        return replace(processor.stretched(size, size), resample=bicubic)
 
     def image_sets(
         self, recipe: Recipe, processor: MobileViTImageProcessor

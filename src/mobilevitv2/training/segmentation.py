@@ -19,7 +19,6 @@ from mobilevitv2.data.masks.opening import IGNORED
 from mobilevitv2.data.masks.samples import MaskedImages
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation, segmentation_loss
-from mobilevitv2.predict.views import whole_image, whole_images
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.results.label_maps import label_map
 from mobilevitv2.scores.segmentation import SegmentationScores
@@ -122,7 +121,7 @@ class SegmentationTask(Task[SegmentationData]):
 
     def sized(self, processor: MobileViTImageProcessor, size: int) -> MobileViTImageProcessor:
         """Whole images, of this short side."""
-        return whole_images(processor, size)
+        return processor.whole(size)
 
     def image_sets(
         self, recipe: Recipe, processor: MobileViTImageProcessor
@@ -131,7 +130,7 @@ class SegmentationTask(Task[SegmentationData]):
         augment = MaskAugment(recipe, size)
 
         def prepare(image: Image.Image, mask: np.ndarray, _: tuple[int, int]) -> Any:
-            pixels = whole_image(processor, image.size)(image).pixel_values[0]
+            pixels = processor.fitted(image.size)(image).pixel_values[0]
             return torch.from_numpy(pixels), torch.from_numpy(mask)
 
         read = self.data.read_mask

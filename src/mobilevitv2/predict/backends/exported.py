@@ -7,10 +7,10 @@ import numpy as np
 
 from mobilevitv2.errors import CheckpointError, ImageError
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.results.suppression import OVERLAP
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.opening import FORMATS, Precision, exported_file
-from mobilevitv2.runtime.record import MULTIPLE
 
 TASKS = ("classification", "segmentation", "detection")
 NEVER = 1e-30  # in place of a probability of 0, which has no logarithm
