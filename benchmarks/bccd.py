@@ -32,7 +32,7 @@ class Peer(nn.Module):
         self.ssd = build(weights=None, weights_backbone=None, num_classes=1 + classes)
 
     def forward(self, images: Tensor, labels: list[dict[str, Tensor]] | None = None) -> Any:
-        """Logits with the background first, boxes in centre form, and the loss of labels."""
+        """Logits with the background first, boxes in center form, and the loss of labels."""
         size = images.shape[-1]
         scaled = (images - 0.5) / 0.5
         features = list(self.ssd.backbone(scaled).values())

@@ -21,7 +21,7 @@ from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, instructions_f
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-COLOURS = {"products": "#3b6ea5", "all else": "#d9a441"}
+COLORS = {"products": "#3b6ea5", "all else": "#d9a441"}
 
 
 def profile(bundle: Path, precision: Any, size: int, threads: int) -> list[dict[str, Any]]:
@@ -46,8 +46,8 @@ def draw(rows: list[dict[str, Any]], title: str, file: Path) -> None:
         places = range(len(mine))
         floors = [row["floor [ms]"] for row in mine]
         rest = [max(row["ms"] - row["floor [ms]"], 0) for row in mine]
-        panel.barh(places, floors, color=COLOURS["products"], label="products, at the peak")
-        panel.barh(places, rest, left=floors, color=COLOURS["all else"], label="all else")
+        panel.barh(places, floors, color=COLORS["products"], label="products, at the peak")
+        panel.barh(places, rest, left=floors, color=COLORS["all else"], label="all else")
         panel.set_yticks(places, [row["part"] for row in mine] if panel is panels[0][0] else [])
         panel.invert_yaxis()
         total, floor = sum(row["ms"] for row in mine), sum(floors)

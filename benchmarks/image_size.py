@@ -37,8 +37,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     calls = {(name, s): forward(name, options.width, s) for name in NAMES for s in SIZES}
-    labelled = {f"{name} {size}": call for (name, size), call in calls.items()}
-    times = interleaved(labelled, options.rounds)
+    labeled = {f"{name} {size}": call for (name, size), call in calls.items()}
+    times = interleaved(labeled, options.rounds)
     rows = []
     for name in NAMES:
         for size in SIZES:

@@ -3,7 +3,7 @@
     python benchmarks/same_trainer.py ../shared/data/flowers [--width 0.5] [--seed 0] [--threads 2]
         [--only mobilevitv2 | timm] [--out runs/same_trainer]
 
-timm's network keeps its own initialisation. Runs that are already there are not trained again, and
+timm's network keeps its own initialization. Runs that are already there are not trained again, and
 those that were stopped go on.
 """
 

@@ -16,7 +16,7 @@ def mask_of(*values: int, size: tuple[int, int] = SIZE) -> np.ndarray:
 
 
 def put(image: Path, mask: Path, values: np.ndarray, brightness: int = 0) -> None:
-    """An image, grey of this brightness, and its mask."""
+    """An image, gray of this brightness, and its mask."""
     for path in (image, mask):
         path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("RGB", (values.shape[1], values.shape[0]), (brightness,) * 3).save(image)

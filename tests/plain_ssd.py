@@ -1,6 +1,6 @@
 """What our SSD must equal: each number in plain Python, and ml-cvnets' head by its own names.
 
-Boxes are lists of centre x, centre y, width, height, or of corners where it says so.
+Boxes are lists of center x, center y, width, height, or of corners where it says so.
 """
 
 import math
@@ -34,12 +34,12 @@ def anchors(sizes: Sequence[tuple[int, int]]) -> list[list[float]]:
         small, large = scales[number], math.sqrt(scales[number] * scales[number + 1])
         for row in range(height):
             for column in range(width):
-                centre = [(column + 0.5) / width, (row + 0.5) / height]
+                center = [(column + 0.5) / width, (row + 0.5) / height]
                 shapes = [(small, small), (large, large)]
                 for ratio in (2, 3) if number < 5 else (2,):
                     root = math.sqrt(ratio)
                     shapes += [(small * root, small / root), (small / root, small * root)]
-                found += [[*centre, min(1.0, w), min(1.0, h)] for w, h in shapes]
+                found += [[*center, min(1.0, w), min(1.0, h)] for w, h in shapes]
     return found
 
 

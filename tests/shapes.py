@@ -1,4 +1,4 @@
-"""Images of coloured squares and their masks: what a tiny segmenter learns in seconds."""
+"""Images of colored squares and their masks: what a tiny segmenter learns in seconds."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from mobilevitv2.training import TrainingResult, train
 
 SIZE = 64  # px
 CLASSES = ["ground", "red", "blue"]
-COLOURS = ((120, 120, 120), (220, 40, 30), (30, 40, 220))
+COLORS = ((120, 120, 120), (220, 40, 30), (30, 40, 220))
 
 
 def scene(seed: int, size: tuple[int, int] = (SIZE, SIZE)) -> tuple[Image.Image, np.ndarray]:
@@ -24,7 +24,7 @@ def scene(seed: int, size: tuple[int, int] = (SIZE, SIZE)) -> tuple[Image.Image,
         top, left = generator.integers(0, height - tall), generator.integers(0, width - wide)
         mask[top : top + tall, left : left + wide] = label
     noise = generator.integers(-20, 21, (height, width, 3))
-    pixels = (np.array(COLOURS)[mask] + noise).clip(0, 255).astype(np.uint8)
+    pixels = (np.array(COLORS)[mask] + noise).clip(0, 255).astype(np.uint8)
     return Image.fromarray(pixels), mask
 
 
@@ -37,7 +37,7 @@ def save_scenes(folder: Path, train_count: int = 24, val_count: int = 6) -> Path
             image, mask = scene(start + i, (SIZE + 16 * (i % 2), SIZE))
             image.save(folder / split / f"{i}.png")
             Image.fromarray(mask).save(folder / f"{split}annot" / f"{i}.png")
-    lines = (f"{name} {r} {g} {b}" for name, (r, g, b) in zip(CLASSES, COLOURS, strict=True))
+    lines = (f"{name} {r} {g} {b}" for name, (r, g, b) in zip(CLASSES, COLORS, strict=True))
     (folder / "classes.txt").write_text("\n".join(lines) + "\n")
     return folder
 
@@ -51,7 +51,7 @@ QUICK: dict[str, Any] = {
     "head_channels": 16,
     "output_stride": 8,
     "ema_decay": 0.9,
-    "photometric": 0.0,  # colours are what there is to learn
+    "photometric": 0.0,  # colors are what there is to learn
     "threads": 1,
 }
 
@@ -63,6 +63,6 @@ def quick(**changes: Any) -> dict[str, Any]:
 
 @once
 def trained(folder: Path) -> tuple[Path, TrainingResult]:
-    """A folder of scenes and a run on it that knows the colours; made once."""
+    """A folder of scenes and a run on it that knows the colors; made once."""
     data = save_scenes(folder / "data")
     return data, train(data, out=folder / "run", quiet=True, **QUICK)

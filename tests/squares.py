@@ -1,4 +1,4 @@
-"""A tiny detector that knows coloured rectangles: trained in seconds, no download."""
+"""A tiny detector that knows colored rectangles: trained in seconds, no download."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def processor(order: str = "rgb", side: int = SIDE) -> MobileViTImageProcessor:
 
 
 def boxes_of(mask: np.ndarray) -> tuple[list[int], list[list[float]]]:
-    """Labels, and centre x, centre y, width, height in parts of the image."""
+    """Labels, and center x, center y, width, height in parts of the image."""
     labels, boxes = [], []
     for label in (1, 2):
         rows, columns = np.nonzero(mask == label)

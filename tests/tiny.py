@@ -1,4 +1,4 @@
-"""Tiny classifiers that know colours, and folders of coloured images: no training, no download."""
+"""Tiny classifiers that know colors, and folders of colored images: no training, no download."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from mobilevitv2.predict.backends.torch import LiveNetwork
 from mobilevitv2.predict.predictor import Predictor
 
 SIZE = 64  # px
-COLOURS = {"blue": (30, 40, 220), "green": (40, 200, 50), "red": (220, 40, 30)}
-CLASSES = list(COLOURS)
+COLORS = {"blue": (30, 40, 220), "green": (40, 200, 50), "red": (220, 40, 30)}
+CLASSES = list(COLORS)
 
 
-def picture(colour: str, seed: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
-    """A noisy image of one colour."""
+def picture(color: str, seed: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
+    """A noisy image of one color."""
     noise = np.random.default_rng(seed).integers(-25, 26, (size[1], size[0], 3))
-    return Image.fromarray((np.array(COLOURS[colour]) + noise).clip(0, 255).astype(np.uint8))
+    return Image.fromarray((np.array(COLORS[color]) + noise).clip(0, 255).astype(np.uint8))
 
 
 def processor(order: str = "rgb") -> MobileViTImageProcessor:
@@ -35,8 +35,8 @@ def processor(order: str = "rgb") -> MobileViTImageProcessor:
     )
 
 
-def colour_model(classes: list[str] = CLASSES) -> MobileViTV2ForImageClassification:
-    """Random features; the head picks the colour, given as RGB, whose features are nearest."""
+def color_model(classes: list[str] = CLASSES) -> MobileViTV2ForImageClassification:
+    """Random features; the head picks the color, given as RGB, whose features are nearest."""
     torch.manual_seed(0)
     names = dict(enumerate(classes))
     model = MobileViTV2ForImageClassification(
@@ -46,17 +46,17 @@ def colour_model(classes: list[str] = CLASSES) -> MobileViTV2ForImageClassificat
     with torch.no_grad():
         features = model.mobilevitv2(pixels).pooler_output
         middle = features.mean(0)
-        centred = (features - middle) / (features - middle).norm()
-        head = {"weight": 40 * centred, "bias": -40 * (centred * (features + middle) / 2).sum(1)}
+        centered = (features - middle) / (features - middle).norm()
+        head = {"weight": 40 * centered, "bias": -40 * (centered * (features + middle) / 2).sum(1)}
     model.classifier.load_state_dict(head)
     return model
 
 
 @once
 def trained_model(folder: Path) -> MobileViTV2ForImageClassification:
-    """Names colours after a short training, so its features depend on the image."""
+    """Names colors after a short training, so its features depend on the image."""
     fewer = {"n_attn_blocks": [1, 1, 1]}  # what is exported costs by its operators
-    config = MobileViTV2Config.from_dict(colour_model().config.to_dict(), **fewer)
+    config = MobileViTV2Config.from_dict(color_model().config.to_dict(), **fewer)
     sizes = ((SIZE, SIZE), (90, 70))
     shown = [picture(c, seed, size) for seed in range(4) for size in sizes for c in CLASSES]
     pixels = processor()(shown, return_tensors="pt").pixel_values
@@ -86,11 +86,11 @@ def save_trained(folder: Path, order: str = "rgb") -> Path:
 @once
 def exported(folder: Path) -> Export:
     """The trained classifier as an ONNX file, with nothing asked for."""
-    return export(save_trained(folder / "colours"), to="onnx", out=folder / "colours.onnx")
+    return export(save_trained(folder / "colors"), to="onnx", out=folder / "colors.onnx")
 
 
-def colour_predictor(classes: list[str] = CLASSES, order: str = "rgb", **options) -> Predictor:
-    return Predictor(colour_model(classes), processor(order), **options)
+def color_predictor(classes: list[str] = CLASSES, order: str = "rgb", **options) -> Predictor:
+    return Predictor(color_model(classes), processor(order), **options)
 
 
 def model_of(predictor: Predictor) -> MobileViTV2ForImageClassification:
@@ -101,13 +101,13 @@ def model_of(predictor: Predictor) -> MobileViTV2ForImageClassification:
 
 
 def save_bundle(folder: Path, classes: list[str] = CLASSES, order: str = "rgb") -> Path:
-    colour_model(classes).save_pretrained(folder)
+    color_model(classes).save_pretrained(folder)
     processor(order).save_pretrained(folder)
     return folder
 
 
 def save_images(folder: Path, count: int = 4, *, wrong: int = 0) -> Path:
-    """A folder for each colour; `wrong` images of each show the next colour instead."""
+    """A folder for each color; `wrong` images of each show the next color instead."""
     for i, name in enumerate(CLASSES):
         (folder / name).mkdir(parents=True)
         for k in range(count):

@@ -68,7 +68,7 @@ MV2_API const char* mv2_describe(const mv2_model* model);
 
 /* The outputs for images of height x width px, at most `capacity`; returns how many there are in
  * `count`. A classifier has logits [classes]; a segmenter logits [classes, h, w]; a detector logits
- * [anchors, 1 + classes], the background first, and boxes [anchors, 4] of centre x, centre y, width
+ * [anchors, 1 + classes], the background first, and boxes [anchors, 4] of center x, center y, width
  * and height in parts of the image; a backbone last_hidden_state [C, h, w] and pooler_output [C].
  * After them every model has stage_0 to stage_4, the maps [C, h, w] of the stages. */
 MV2_API int mv2_outputs(const mv2_model* model, int height, int width, mv2_output* outputs,

@@ -39,7 +39,7 @@ void stop(j_common_ptr jpeg) {
     std::longjmp(decoder->failed, 1);
 }
 
-// libjpeg fills what is missing with grey, and only warns.
+// libjpeg fills what is missing with gray, and only warns.
 void warn(j_common_ptr jpeg, int level) {
     if (level < 0 && jpeg->err->msg_code == JWRN_JPEG_EOF) stop(jpeg);
 }

@@ -48,7 +48,7 @@ void take(png_structp png, png_bytep to, size_t length) {
     decoder->at += length;
 }
 
-bool is_deep_grey(const Decoder& decoder) {
+bool is_deep_gray(const Decoder& decoder) {
     return png_get_bit_depth(decoder.png, decoder.info) == 16 &&
            png_get_color_type(decoder.png, decoder.info) == PNG_COLOR_TYPE_GRAY;
 }
@@ -57,7 +57,7 @@ bool read_header(Decoder& decoder) {
     if (setjmp(png_jmpbuf(decoder.png))) return false;
     png_set_read_fn(decoder.png, &decoder, take);
     png_read_info(decoder.png, decoder.info);
-    if (!is_deep_grey(decoder)) {  // all others to RGBA of 8 bits
+    if (!is_deep_gray(decoder)) {  // all others to RGBA of 8 bits
         png_set_strip_16(decoder.png);
         png_set_expand(decoder.png);
         png_set_gray_to_rgb(decoder.png);
@@ -90,13 +90,13 @@ void from_rgba(const std::vector<uint8_t>& rgba, Photo& photo) {
 }
 
 // 16 bits often hold values of 8; otherwise 65535 is white.
-void from_deep_grey(const std::vector<uint8_t>& pairs, Photo& photo) {
+void from_deep_gray(const std::vector<uint8_t>& pairs, Photo& photo) {
     const auto value = [&](size_t i) { return pairs[2 * i] * 256 + pairs[2 * i + 1]; };
     int largest = 0;
     for (size_t i = 0; i < pairs.size() / 2; i++) largest = std::max(largest, value(i));
     for (size_t i = 0; i < pairs.size() / 2; i++) {
-        const int grey = largest <= 255 ? value(i) : (value(i) + 128) / 257;
-        std::memset(photo.rgb.data() + 3 * i, grey, 3);
+        const int gray = largest <= 255 ? value(i) : (value(i) + 128) / 257;
+        std::memset(photo.rgb.data() + 3 * i, gray, 3);
     }
 }
 
@@ -120,8 +120,8 @@ Photo decode_png(const std::vector<uint8_t>& bytes, const std::string& name) {
     std::vector<png_bytep> rows(static_cast<size_t>(photo.height));
     for (size_t y = 0; y < rows.size(); y++) rows[y] = stored.data() + y * row_bytes;
     if (!read_rows(decoder, rows)) fail_cut_short(name, decoder.reason);
-    if (is_deep_grey(decoder)) {
-        from_deep_grey(stored, photo);
+    if (is_deep_gray(decoder)) {
+        from_deep_gray(stored, photo);
     } else {
         from_rgba(stored, photo);
     }

@@ -51,26 +51,26 @@ inline void measure(const AttentionMap& map, int part, const float* query) {
     for (ptrdiff_t i = 0; i < static_cast<ptrdiff_t>(count) * map.dim; i += X::lanes)
         total = X::add(total, X::load(values + i));
     const double mean = static_cast<double>(X::sum(total)) / count / map.true_dim;
-    const V centre = X::set(static_cast<float>(mean));
+    const V center = X::set(static_cast<float>(mean));
     V squares = X::zero();
     for (int p = 0; p < count; p++) {
         const float* row = values + static_cast<ptrdiff_t>(p) * map.dim;
         V score = X::zero();
         if (query) {
             for (int c = 0; c < map.dim; c += X::lanes) {
-                const V v = X::load(row + c), d = X::sub(v, centre);
+                const V v = X::load(row + c), d = X::sub(v, center);
                 squares = X::fma(d, d, squares);
                 score = X::fma(v, X::load(query + c), score);
             }
             map.scores[pixels.begin + p] = X::sum(score);
         } else {
             for (int c = 0; c < map.dim; c += X::lanes) {
-                const V d = X::sub(X::load(row + c), centre);
+                const V d = X::sub(X::load(row + c), center);
                 squares = X::fma(d, d, squares);
             }
         }
     }
-    // Channels that only fill a register up are 0, and each has added centre * centre.
+    // Channels that only fill a register up are 0, and each has added center * center.
     const double filling = static_cast<double>(map.dim - map.true_dim) * count;
     const double c = static_cast<float>(mean);
     double about = static_cast<double>(X::sum(squares)) - filling * c * c;
@@ -197,7 +197,7 @@ void sum_part(const LayerArgs& args, int part) {
     }
 }
 
-// The context vectors: the parts' sums together, normalised, and the key projection.
+// The context vectors: the parts' sums together, normalized, and the key projection.
 template <class X>
 void context(const LayerArgs& args, Scratch scratch) {
     using V = typename X::V;

@@ -54,7 +54,7 @@ void conv(const ConvArgs& args, Rows rows) {
     constexpr int width = X::vectors * X::lanes;
     const int n = args.matrix.n;
     int step = n;
-    if (X::form != Form::quantised && rows.end - rows.begin > 1) {
+    if (X::form != Form::quantized && rows.end - rows.begin > 1) {
         const size_t column = sizeof(typename X::Element) * args.matrix.k * (args.dilation ? 9 : 1);
         const size_t panels = cached / (column * width);
         step = static_cast<int>(panels > 1 ? panels : 1) * width;

@@ -1,6 +1,6 @@
 // The 3x3 convolution of each channel by itself ("depthwise"), over one output row.
 //
-// A few neighbouring pixels are made at a time: at stride 1 they share most of what they read.
+// A few neighboring pixels are made at a time: at stride 1 they share most of what they read.
 #pragma once
 
 #include "product.h"

@@ -319,7 +319,7 @@ constexpr int pooled_channels = 64;
 constexpr int inside_channels[] = {512, 256, 256, 128, 128, 64};
 constexpr int shapes_of_a_cell[] = {6, 6, 6, 6, 6, 4};
 constexpr int box_numbers = 4;
-constexpr float centre_variance = 0.1f, size_variance = 0.2f;
+constexpr float center_variance = 0.1f, size_variance = 0.2f;
 
 struct Shape {
     float width, height;
@@ -497,8 +497,8 @@ class SSDLite : public Head {
                         const size_t to = first + static_cast<size_t>(pixel) * count + a;
                         if (boxes) {
                             float* box = boxes + to * box_numbers;
-                            box[0] = from[0] * centre_variance * shapes[a].width + x;
-                            box[1] = from[1] * centre_variance * shapes[a].height + y;
+                            box[0] = from[0] * center_variance * shapes[a].width + x;
+                            box[1] = from[1] * center_variance * shapes[a].height + y;
                             box[2] = std::exp(from[2] * size_variance) * shapes[a].width;
                             box[3] = std::exp(from[3] * size_variance) * shapes[a].height;
                         }

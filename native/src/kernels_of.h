@@ -14,7 +14,7 @@ Kernels kernels_of(const char* name) {
         name,
         X::channel_multiple,
         static_cast<int>(sizeof(typename X::Element)),
-        X::form == Form::quantised ? 1 : static_cast<int>(sizeof(typename X::Element)),
+        X::form == Form::quantized ? 1 : static_cast<int>(sizeof(typename X::Element)),
         X::form == Form::tiles ? 32 : 16,
         place<X>,
         stem_scratch<X>,

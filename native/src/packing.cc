@@ -14,7 +14,7 @@
 #endif
 
 #include "error.h"
-#include "quantised.h"
+#include "quantized.h"
 
 namespace mv2 {
 
@@ -93,9 +93,9 @@ Matrix Packer::matrix(const Convolution& conv, const Norm* norm, std::vector<int
         for (int i = 0; i < segment; i++) lies[channel++] = depth + i;
         depth += padded(segment);
     }
-    if (kernels_.weight == 1 && depth > quantised_depth)
+    if (kernels_.weight == 1 && depth > quantized_depth)
         fail_unsupported("the model has a product of " + std::to_string(depth) + " channels, and " +
-                         std::to_string(quantised_depth) +
+                         std::to_string(quantized_depth) +
                          " are the most in int8. Use bf16 or fp32.");
     Matrix m;
     m.k = depth;

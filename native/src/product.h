@@ -19,8 +19,8 @@
 namespace mv2 {
 
 // How an instruction set multiplies (X::form): as below; with tiles (tiles.h); or with rows that
-// are quantised on the way (quantised.h).
-enum class Form { registers, tiles, quantised };
+// are quantized on the way (quantized.h).
+enum class Form { registers, tiles, quantized };
 
 // One operand of a sum of products: rows of `a`, and the columns of a packed matrix.
 template <class X>
@@ -34,7 +34,7 @@ template <class X, class Finish>
 void tile_products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
                    const Matrix& matrix, Rows columns, const float* bias, Finish&& finish);
 template <class X, class Finish>
-void quantised_products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
+void quantized_products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
                         const Matrix& matrix, Rows columns, const float* bias, Finish&& finish);
 
 // R rows, N registers of columns; `finish(row, column, values)` gets each register once. The
@@ -92,8 +92,8 @@ inline void products(const Operand<X>* operands, int count, ptrdiff_t stride, in
                      const Matrix& matrix, Rows columns, const float* bias, Finish&& finish) {
     if constexpr (X::form == Form::tiles) {
         tile_products<X>(operands, count, stride, rows, matrix, columns, bias, finish);
-    } else if constexpr (X::form == Form::quantised) {
-        quantised_products<X>(operands, count, stride, rows, matrix, columns, bias, finish);
+    } else if constexpr (X::form == Form::quantized) {
+        quantized_products<X>(operands, count, stride, rows, matrix, columns, bias, finish);
     } else {
         constexpr int width = X::vectors * X::lanes;
         int column = columns.begin;
@@ -132,7 +132,7 @@ double spin(ptrdiff_t rounds) {
     alignas(64) static const unsigned char zeros[64] = {};
     if constexpr (X::form == Form::tiles) {
         return X::spin(rounds);
-    } else if constexpr (X::form == Form::quantised) {
+    } else if constexpr (X::form == Form::quantized) {
         const auto a = X::four(zeros);
         typename X::Integers c[sums];
         MV2_UNROLL

@@ -8,12 +8,12 @@
 #include <cstring>
 
 #include "bf16.h"
-#include "quantised.h"
+#include "quantized.h"
 #include "simd_avx2.h"
 
 namespace mv2 {
 
-// Sums of four neighbouring products.
+// Sums of four neighboring products.
 struct MultiplyAdd {
     static constexpr int largest = 127;
     static __m256i dot4(__m256i c, __m256i a, __m256i b) {
@@ -25,7 +25,7 @@ struct MultiplyAdd {
 template <class Products>
 struct Avx2Int8 : Avx2 {
     using Element = Bf16;
-    static constexpr Form form = Form::quantised;
+    static constexpr Form form = Form::quantized;
     static constexpr int group = 4;
     static constexpr int rows = 4;
 
@@ -60,7 +60,7 @@ struct Avx2Int8 : Avx2 {
 
     // Channels to bytes without a sign: the least is 0, the largest all bits.
     // Bytes have no NaN: the step has it, where there is one or an infinity among the channels.
-    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
+    static void quantize(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
         V low = load(a), high = low, strange = mul(low, zero());
         for (int i = lanes; i < k; i += lanes) {
             const V v = load(a + i);

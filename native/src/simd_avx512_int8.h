@@ -4,13 +4,13 @@
 
 #include <cstring>
 
-#include "quantised.h"
+#include "quantized.h"
 #include "simd_avx512_maps.h"
 
 namespace mv2 {
 
 struct Avx512Int8 : Avx512Maps {
-    static constexpr Form form = Form::quantised;
+    static constexpr Form form = Form::quantized;
     static constexpr int group = 4;
 
     using Avx512::store;
@@ -22,7 +22,7 @@ struct Avx512Int8 : Avx512Maps {
 
     // Channels to bytes without a sign: the least is 0, the largest 255.
     // Bytes have no NaN: the step has it, where there is one or an infinity among the channels.
-    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
+    static void quantize(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
         V low = load(a), high = low, strange = mul(low, zero());
         for (int i = lanes; i < k; i += lanes) {
             const V v = load(a + i);

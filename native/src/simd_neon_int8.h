@@ -4,13 +4,13 @@
 
 #include <cstring>
 
-#include "quantised.h"
+#include "quantized.h"
 #include "simd_neon_maps.h"
 
 namespace mv2 {
 
 struct NeonInt8 : NeonMaps {
-    static constexpr Form form = Form::quantised;
+    static constexpr Form form = Form::quantized;
 
     static void enter() {}  // its own: no function may be in two kernel files
     static void leave() {}
@@ -22,7 +22,7 @@ struct NeonInt8 : NeonMaps {
     }
 
     // Channels to bytes with a sign: the least is -128, the largest 127.
-    static void quantise(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
+    static void quantize(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
         V low = load(a), high = low;
         for (int i = lanes; i < k; i += lanes) {
             const V v = load(a + i);

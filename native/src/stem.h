@@ -10,7 +10,7 @@
 
 namespace mv2 {
 
-// P neighbouring pixels, N registers of channels. `lines` holds for each plane and kernel row the
+// P neighboring pixels, N registers of channels. `lines` holds for each plane and kernel row the
 // pixels of that row with a zero in front and behind, `line` floats each.
 template <class X, int P, int N>
 inline void stem_pixels(const StemArgs& args, const float* lines, ptrdiff_t line, int x,

@@ -26,7 +26,7 @@ class Team {
     int size() const { return size_; }
 
     // Calls f(item, thread) for all items of 0 to count, in any order and at the same time; returns
-    // when all are done. Neighbouring items mostly go to one thread, in order. What `f` throws
+    // when all are done. Neighboring items mostly go to one thread, in order. What `f` throws
     // first is thrown here, when no item is in work any more; some items may then never have begun.
     template <class F>
     void each(int count, F&& f) {

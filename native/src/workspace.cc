@@ -181,7 +181,7 @@ void Workspace::plan_attention(const AttentionLayers& layers, const Map& down, M
     scratch_bytes_ = std::max(scratch_bytes_, k.attention_scratch(map, down.channels, widest));
 }
 
-void Workspace::normalise(const AttentionMap& map, float* mean, float* scale) const {
+void Workspace::normalize(const AttentionMap& map, float* mean, float* scale) const {
     double count = 0, about = 0, sum = 0;
     for (int i = 0; i < map.parts; i++) {  // Chan's: means and squares of parts to those of all
         const int rows = std::min(map.height, (i + 1) * map.part_rows) - i * map.part_rows;
@@ -217,18 +217,18 @@ void Workspace::run_attention(Run& run, const AttentionLayers& layers, Attention
     run.each(parts, [&](int part, Scratch s) { k.local(a.local, part, s); });
     for (size_t i = 0; i < a.layers.size(); i++) {
         LayerArgs& layer = a.layers[i];
-        normalise(layer.map, &layer.mean, &layer.scale);
+        normalize(layer.map, &layer.mean, &layer.scale);
         add_bias(layer.value, layer.mean, layer.scale, a.value_bias[i]);
         run.each(parts, [&](int part, Scratch) { k.sum_part(layer, part); });
         run.once([&](Scratch s) { k.context(layer, s); });
         run.each(parts, [&](int part, Scratch s) { k.attend(layer, part, s); });
-        normalise(layer.map, &layer.mean, &layer.scale);
+        normalize(layer.map, &layer.mean, &layer.scale);
         add_bias(layer.widen, layer.mean, layer.scale, a.widen_bias[i]);
         run.each(parts, [&](int part, Scratch s) { k.feed_forward(layer, part, s); });
     }
     ProjectArgs project = a.project;
     float mean;
-    normalise(project.map, &mean, &project.scale);
+    normalize(project.map, &mean, &project.scale);
     add_bias(layers.project, mean, project.scale, a.project_bias);
     if (!map_wanted) project.out.data = nullptr;
     if (!pooled_wanted) project.pooled = nullptr;

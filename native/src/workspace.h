@@ -55,7 +55,7 @@ class Workspace {
     void run_residual(Run& run, ResidualArgs& args, int threads);
     void run_attention(Run& run, const AttentionLayers& layers, Attention& plan, bool map_wanted,
                        bool pooled_wanted);
-    void normalise(const AttentionMap& map, float* mean, float* scale) const;
+    void normalize(const AttentionMap& map, float* mean, float* scale) const;
     void mark(const char* part, size_t stage, double multiply_adds);
 
     const Backbone& backbone_;

@@ -85,7 +85,7 @@ void dtypes() {
     CHECK(half(0x0400) == 6.103515625e-5f && half(0x03FF) == 6.09755516e-5f);
     CHECK(half(0x8001) == -5.96046448e-8f && half(0x3555) == 0.333251953125f);
     CHECK(half(0) == 0 && std::signbit(half(0x8000)) && !std::signbit(half(0)));
-    for (unsigned bits = 0; bits < 0x7C00; ++bits) {  // all others lie between their neighbours
+    for (unsigned bits = 0; bits < 0x7C00; ++bits) {  // all others lie between their neighbors
         const double exponent = bits >> 10, fraction = bits & 1023;
         const double value = exponent == 0
                                  ? std::ldexp(fraction, -24)

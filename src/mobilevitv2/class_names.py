@@ -1,8 +1,8 @@
-"""The published names and colours of the classes of known data sets."""
+"""The published names and colors of the classes of known data sets."""
 
 from collections.abc import Sequence
 
-Colour = tuple[int, int, int]  # RGB, 0..255
+Color = tuple[int, int, int]  # RGB, 0..255
 
 
 def _names(listed: str) -> tuple[str, ...]:
@@ -25,7 +25,7 @@ hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toil
 mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock,
 vase, scissors, teddy bear, hair drier, toothbrush
 """)
-# SegNet's 11 classes of CamVid, with the colours of its tutorial
+# SegNet's 11 classes of CamVid, with the colors of its tutorial
 CAMVID = {
     "Sky": (128, 128, 128),
     "Building": (128, 0, 0),
@@ -70,8 +70,8 @@ def coco_ids(classes: Sequence[str]) -> list[int]:
     return [number for number in range(1, 91) if number not in COCO_UNUSED]
 
 
-def palette(count: int) -> list[Colour]:
-    """Pascal VOC's colours: the number's bits go to red, green, blue in turn, top bits first."""
+def palette(count: int) -> list[Color]:
+    """Pascal VOC's colors: the number's bits go to red, green, blue in turn, top bits first."""
     return [
         (_spread(number), _spread(number >> 1), _spread(number >> 2)) for number in range(count)
     ]

@@ -58,7 +58,7 @@ class MobileViTV2Config:
     Values are checked when the config is made; a wrong type or range raises `ConfigError`. Setting
     `num_labels` afterwards renames the labels to LABEL_0, LABEL_1, ...; setting `id2label` sets
     the number. `image_size`, `initializer_range` change nothing in the network: it takes any size,
-    and is initialised as ml-cvnets trained it.
+    and is initialized as ml-cvnets trained it.
     """
 
     model_type: ClassVar[str] = "mobilevitv2"

@@ -64,7 +64,7 @@ class MobileViTImageProcessor(ProcessorSettings):
 
     No mean is subtracted: these models take plain [0, 1]. Images always become RGB: transparency is
     laid on white, EXIF rotations are applied (transformers does neither unless told, and hands a
-    grey image on with one channel). With `do_convert_rgb=False` an image that is not RGB is refused
+    gray image on with one channel). With `do_convert_rgb=False` an image that is not RGB is refused
     instead. A setting of None means its default. Wrong values raise ConfigError, also on assignment
     and in files.
     """
@@ -293,7 +293,7 @@ class MobileViTImageProcessor(ProcessorSettings):
 
 
 def _arrays(values: Any) -> np.ndarray:
-    """A tensor, recognised without importing torch, as an array; an array as it is."""
+    """A tensor, recognized without importing torch, as an array; an array as it is."""
     return values.detach().float().cpu().numpy() if hasattr(values, "detach") else values
 
 

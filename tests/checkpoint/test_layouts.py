@@ -10,7 +10,7 @@ import transformers
 from peers import randomize
 from torch import nn
 
-from mobilevitv2.checkpoint import from_ours, infer_config, layouts, recognise, to_ours
+from mobilevitv2.checkpoint import from_ours, infer_config, layouts, recognize, to_ours
 from mobilevitv2.checkpoint.layouts import key_table, rename, task_of
 from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.errors import CheckpointError
@@ -64,7 +64,7 @@ def published(shared_data: Path, name: str) -> dict[str, torch.Tensor]:
 def test_upstream_weights_arrive_bit_for_bit_and_give_the_same_logits(layout, width):
     theirs, mine = UPSTREAM[layout](width), ours(width)
     state = theirs.state_dict()
-    assert recognise(state) == layout
+    assert recognize(state) == layout
     renamed = to_ours(state, layout, mine.state_dict())
     mine.load_state_dict(renamed)
     for ours_key, tensor in zip(renamed, state.values(), strict=True):
@@ -180,7 +180,7 @@ def test_other_numbers_of_attention_layers_are_followed(layout):
 def test_a_wrapper_around_all_keys_is_taken_off(layout, wrapper):
     state = ours().state_dict()
     wrapped = {wrapper + key: tensor for key, tensor in from_ours(state, layout).items()}
-    assert recognise(wrapped) == layout
+    assert recognize(wrapped) == layout
     assert list(to_ours(wrapped, layout, state)) == list(state)
 
 
@@ -198,19 +198,19 @@ def test_one_tensor_under_two_spellings_is_reported():
         to_ours(state, "timm", ours().state_dict())
 
 
-def test_timms_feature_extractor_is_recognised():
+def test_timms_feature_extractor_is_recognized():
     state = timm.create_model("mobilevitv2_050", features_only=True).state_dict()
-    assert recognise(state) == "timm"
+    assert recognize(state) == "timm"
     assert task_of(state) == "backbone"
     backbone = {k: t for k, t in ours().state_dict().items() if k.startswith("mobilevitv2.")}
     assert list(to_ours(state, "timm", backbone)) == list(backbone)
 
 
-def test_transformers_bare_backbone_is_recognised():
+def test_transformers_bare_backbone_is_recognized():
     config = transformers.MobileViTV2Config(width_multiplier=0.5)
     with torch.device("meta"):
         state = transformers.MobileViTV2Model(config).state_dict()
-    assert recognise(state) == "transformers"
+    assert recognize(state) == "transformers"
     backbone = {k: t for k, t in ours().state_dict().items() if k.startswith("mobilevitv2.")}
     assert list(to_ours(state, "transformers", backbone)) == list(backbone)
 
@@ -224,9 +224,9 @@ def test_transformers_bare_backbone_is_recognised():
         ("hf_seg_deeplabv3_w0.50", "transformers", "segmentation"),
     ],
 )
-def test_dense_checkpoints_are_recognised_with_their_task(shared_data, name, layout, task):
+def test_dense_checkpoints_are_recognized_with_their_task(shared_data, name, layout, task):
     state = published(shared_data, name)
-    assert recognise(state) == layout
+    assert recognize(state) == layout
     assert task_of(state) == task
 
 
@@ -247,7 +247,7 @@ def test_other_models_are_refused_with_what_was_seen(keys, said):
     with torch.device("meta"):
         state = keys()
     with pytest.raises(CheckpointError, match=said):
-        recognise(state)
+        recognize(state)
 
 
 # What shapes say

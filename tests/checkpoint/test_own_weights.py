@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import CLASSES, COLOURS, picture, processor, save_trained, trained_model
+from tiny import CLASSES, COLORS, picture, processor, save_trained, trained_model
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor
 from mobilevitv2 import MobileViTV2ForImageClassification as Classifier
@@ -72,8 +72,8 @@ def test_order_size_and_names_travel_with_the_weights(way, order, tmp_path):
     found = Predictor(way(bundle, tmp_path / "out"), device="cpu")
     assert found.processor == original.processor
     assert found.classes == CLASSES
-    for colour in COLOURS:
-        assert found(picture(colour)).label == original(picture(colour)).label
+    for color in COLORS:
+        assert found(picture(color)).label == original(picture(color)).label
 
 
 def test_a_bundle_of_training_is_whole_in_its_two_files(tmp_path):

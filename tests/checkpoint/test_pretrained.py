@@ -194,7 +194,7 @@ def test_overrides_of_config_fields_and_class_arguments_count(bundle):
     assert not MobileViTV2Model.from_pretrained(bundle, expand_output=False).expand_output
 
 
-def test_a_misspelt_override_is_refused(bundle):
+def test_a_misspelled_override_is_refused(bundle):
     with pytest.raises(TypeError, match="does not know num_label:"):
         load(bundle, num_label=3)
 
@@ -220,7 +220,7 @@ def test_the_dtype_asked_for_is_that_of_the_model_and_of_what_it_saves(bundle, d
 def test_num_labels_brings_a_fresh_head_and_says_so(bundle, model, caplog):
     loaded = load(bundle, num_labels=7)
     assert head(loaded).shape == (7, 256)
-    assert "classifier.weight, classifier.bias: freshly initialised" in caplog.text
+    assert "classifier.weight, classifier.bias: freshly initialized" in caplog.text
     assert_equal_states(loaded.mobilevitv2, model.mobilevitv2)
 
 
@@ -256,7 +256,7 @@ def test_a_backbone_of_another_shape_is_an_error_also_with_a_new_head(bundle):
 
 def test_ignored_sizes_are_fresh_and_named(bundle, model, caplog):
     loaded = load(bundle, num_channels=4, ignore_mismatched_sizes=True)
-    assert "mobilevitv2.conv_stem.convolution.weight: freshly initialised" in caplog.text
+    assert "mobilevitv2.conv_stem.convolution.weight: freshly initialized" in caplog.text
     assert torch.equal(head(loaded), head(model))
 
 
@@ -266,7 +266,7 @@ def test_a_backbone_gets_a_fresh_head_and_says_so(bundle, tmp_path, model, caplo
     caplog.clear()
     loaded = load(tmp_path)
     assert_equal_states(loaded.mobilevitv2, model.mobilevitv2)
-    assert "classifier.weight, classifier.bias: freshly initialised" in caplog.text
+    assert "classifier.weight, classifier.bias: freshly initialized" in caplog.text
 
 
 @pytest.mark.parametrize("layout", ["timm", "cvnets"])

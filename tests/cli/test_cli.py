@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from tiny import CLASSES, colour_model, picture, save_bundle, save_images
+from tiny import CLASSES, color_model, picture, save_bundle, save_images
 from typer.testing import CliRunner
 
 from mobilevitv2.cli import app
@@ -18,12 +18,12 @@ from mobilevitv2.cli import app
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> str:
-    return str(save_bundle(tmp_path_factory.mktemp("model") / "colours"))
+    return str(save_bundle(tmp_path_factory.mktemp("model") / "colors"))
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> str:
-    return str(save_images(tmp_path_factory.mktemp("data") / "colours", 4, wrong=1))
+    return str(save_images(tmp_path_factory.mktemp("data") / "colors", 4, wrong=1))
 
 
 @pytest.fixture
@@ -281,7 +281,7 @@ def test_evaluate_on_what_is_no_data_set(model, tmp_path):
 def test_info_counts_as_the_model_does(model):
     found = json.loads(run("info", model, "--json").stdout)
     assert found["labels"] == CLASSES
-    assert found["parameters"] == sum(p.numel() for p in colour_model().parameters())
+    assert found["parameters"] == sum(p.numel() for p in color_model().parameters())
     assert found["image_size"] == [64, 64]
     assert (found["channel_order"], found["layout"]) == ("rgb", "transformers")
     assert found["file_bytes"] == (Path(model) / "model.safetensors").stat().st_size
@@ -355,15 +355,15 @@ def test_convert_never_overwrites_what_it_reads_nor_what_others_made(model, tmp_
 
 def test_train_then_predict_as_the_last_line_says(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    save_images(tmp_path / "colours", 6)
+    save_images(tmp_path / "colors", 6)
     small = ["--epochs", 1, "--image-size", 32, "--batch-size", 8, "--workers", 0, "--threads", 1]
-    result = run("train", "colours", *small, "--set", "mixup=0", "--width", 0.25)
-    assert (tmp_path / "runs" / "colours" / "report.html").is_file()
+    result = run("train", "colors", *small, "--set", "mixup=0", "--width", 0.25)
+    assert (tmp_path / "runs" / "colors" / "report.html").is_file()
     command = next(line for line in result.stdout.splitlines() if line.startswith("next")).split()
     assert command[1:3] == ["mobilevitv2", "predict"]
-    found = json.loads(run(*command[2:4], "colours/red/0.png", "--json").stdout)
+    found = json.loads(run(*command[2:4], "colors/red/0.png", "--json").stdout)
     assert sorted(found["labels"]) == CLASSES
-    assert "runs/colours exists already" in error_line("train", "colours", *small)
+    assert "runs/colors exists already" in error_line("train", "colors", *small)
 
 
 @pytest.mark.parametrize(
@@ -371,15 +371,15 @@ def test_train_then_predict_as_the_last_line_says(tmp_path, monkeypatch):
     [
         (["none"], "none does not exist"),
         (["empty"], "is empty"),
-        (["colours", "--set", "hflop=1"], "Was hflip meant?"),
-        (["colours", "--epochs", "0"], "epochs is 0"),
-        (["colours", "--recipe", "none.yaml"], "there is no recipe none.yaml"),
+        (["colors", "--set", "hflop=1"], "Was hflip meant?"),
+        (["colors", "--epochs", "0"], "epochs is 0"),
+        (["colors", "--recipe", "none.yaml"], "there is no recipe none.yaml"),
     ],
 )
 def test_train_on_what_can_not_be_used(tmp_path, monkeypatch, arguments, said):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
-    save_images(tmp_path / "colours", 2)
+    save_images(tmp_path / "colors", 2)
     assert said in error_line("train", *arguments)
     assert not (tmp_path / "runs").exists()
 

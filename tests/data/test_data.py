@@ -1,4 +1,4 @@
-"""A folder of images becomes labelled splits, or one sentence says why not."""
+"""A folder of images becomes labeled splits, or one sentence says why not."""
 
 import os
 import shutil

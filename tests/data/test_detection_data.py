@@ -151,7 +151,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_is_recognised_and_its_boxes_found(tmp_path, layout):
+def test_every_layout_is_recognized_and_its_boxes_found(tmp_path, layout):
     LAYOUTS[layout](tmp_path)
     assert is_detection(tmp_path)
     assert comes_split(tmp_path)
@@ -249,7 +249,7 @@ def test_a_data_yaml_may_be_given_itself(tmp_path):
     assert len(open_detection(tmp_path / "pets.yaml").train) == 3
 
 
-def test_a_video_that_starts_without_objects_is_recognised(tmp_path):
+def test_a_video_that_starts_without_objects_is_recognized(tmp_path):
     put_yolo(tmp_path / "images", tmp_path / "labels", [99])
     for i in range(60):
         write(tmp_path / "labels" / f"{i:02}.txt", "")

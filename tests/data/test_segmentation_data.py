@@ -77,7 +77,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_every_layout_is_recognised_and_its_pairs_found(tmp_path, layout):
+def test_every_layout_is_recognized_and_its_pairs_found(tmp_path, layout):
     LAYOUTS[layout](tmp_path)
     assert is_segmentation(tmp_path)
     data = open_segmentation(tmp_path)
@@ -141,7 +141,7 @@ def test_folders_of_boxes_or_of_classes_are_no_segmentation(tmp_path):
 # Values and classes
 
 
-def test_palette_masks_count_by_index_and_lend_their_colours(tmp_path):
+def test_palette_masks_count_by_index_and_lend_their_colors(tmp_path):
     flat(tmp_path)
     for path in (tmp_path / "masks").iterdir():
         image = Image.fromarray(mask_of(0, 1, 2))
@@ -150,7 +150,7 @@ def test_palette_masks_count_by_index_and_lend_their_colours(tmp_path):
         image.save(path)
     data = open_segmentation(tmp_path)
     assert data.classes == ["class_0", "class_1", "class_2"]
-    assert data.colours == [(9, 9, 9), (200, 0, 50), (0, 100, 250)]
+    assert data.colors == [(9, 9, 9), (200, 0, 50), (0, 100, 250)]
     assert np.array_equal(data.read_mask(data.train[0][1]), mask_of(0, 1, 2))
 
 
@@ -212,18 +212,18 @@ def test_a_class_list_in_the_folder_or_given_names_the_classes(tmp_path, name):
     shutil.copy(tmp_path / name, tmp_path / "data" / name)
     lying = open_segmentation(tmp_path / "data")
     assert given.classes == lying.classes == ["road", "far sky", "lane 2"]
-    assert given.colours == lying.colours
-    assert len(set(given.colours)) == 3
+    assert given.colors == lying.colors
+    assert len(set(given.colors)) == 3
     if name != "classes.txt":
-        assert given.colours[1] == (4, 5, 6)
+        assert given.colors[1] == (4, 5, 6)
 
 
-def test_colours_stand_behind_names_also_without_commas(tmp_path):
+def test_colors_stand_behind_names_also_without_commas(tmp_path):
     flat(tmp_path)
     (tmp_path / "classes.txt").write_text("road 1 2 3\nfar sky 0 0 0\nlane 2 7 8 9")
     data = open_segmentation(tmp_path)
     assert data.classes == ["road", "far sky", "lane 2"]
-    assert data.colours == [(1, 2, 3), (0, 0, 0), (7, 8, 9)]
+    assert data.colors == [(1, 2, 3), (0, 0, 0), (7, 8, 9)]
 
 
 def test_names_may_be_given_as_they_are_and_more_than_the_masks_hold(tmp_path):
@@ -238,15 +238,15 @@ def test_pascal_vocs_names_and_palette_are_the_published_ones(tmp_path):
     assert list(KNOWN["voc"].classes[1:]) == theirs[1:]
     assert theirs[0] == "__background__"
     published = {0: (0, 0, 0), 1: (128, 0, 0), 2: (0, 128, 0), 8: (64, 0, 0), 15: (192, 128, 128)}
-    published |= {20: (0, 64, 128), 255: (224, 224, 192)}  # the border's colour
+    published |= {20: (0, 64, 128), 255: (224, 224, 192)}  # the border's color
     assert {i: palette(256)[i] for i in published} == published
     assert len(set(palette(256))) == 256
 
 
-def test_known_sets_are_recognised_by_their_folders_name(tmp_path):
+def test_known_sets_are_recognized_by_their_folders_name(tmp_path):
     voc(tmp_path / "VOC2012")
     assert open_segmentation(tmp_path / "VOC2012").classes[1] == "aeroplane"
-    assert open_segmentation(tmp_path).colours == palette(21)
+    assert open_segmentation(tmp_path).colors == palette(21)
     assert "names of the classes: voc" in open_segmentation(tmp_path / "VOC2012").report()
     voc(tmp_path / "avocado")  # the layout alone says nothing
     data = open_segmentation(tmp_path / "avocado")
@@ -255,7 +255,7 @@ def test_known_sets_are_recognised_by_their_folders_name(tmp_path):
     ade(tmp_path / "ADEChallengeData2016")
     data = open_segmentation(tmp_path / "ADEChallengeData2016", reduce_labels=True)
     assert (len(data.classes), data.classes[12], data.classes[149]) == (150, "person", "flag")
-    assert len(set(data.colours)) == 150
+    assert len(set(data.colors)) == 150
 
 
 def test_camvids_void_is_ignored_in_camvids_layout_only(tmp_path):
@@ -286,7 +286,7 @@ def test_what_cannot_be_read_or_is_void_throughout_is_left_out_and_named(tmp_pat
     data = open_segmentation(tmp_path)
     assert sorted(names(data.train + data.val)) == [str(i) for i in range(3, 9)]
     assert {Path(path).name for path in data.unreadable} == {"0.jpg", "1.png"}
-    assert data.unlabelled == [str(tmp_path / "masks" / "2.png")]
+    assert data.unlabeled == [str(tmp_path / "masks" / "2.png")]
     assert (data.strays, data.hidden) == (1, 1)
     report = data.report()
     assert "left out: 1 stray files, 1 hidden, 1 without a label, 2 unreadable" in report
@@ -312,7 +312,7 @@ def test_the_report_tells_shares_of_pixels_and_images(tmp_path):
 # Mistakes
 
 
-def save_colours(folder: Path, mode: str) -> None:
+def save_colors(folder: Path, mode: str) -> None:
     Image.new(mode, SIZE).save(folder / "masks" / "1.png")
 
 
@@ -369,9 +369,9 @@ MISTAKES: dict[str, Callable[[Path], object]] = {
         save_on_its_side
     ),
     "1.png is an RGB image, but a mask holds one whole class number per pixel": lambda f: (
-        save_colours(f, "RGB")
+        save_colors(f, "RGB")
     ),
-    "1.png is an RGBA image": lambda f: save_colours(f, "RGBA"),
+    "1.png is an RGBA image": lambda f: save_colors(f, "RGBA"),
     "1.tif holds fractions .*Save the masks as": save_fractions,
     "1.png holds 300; class numbers are of 0 to 254": lambda f: Image.fromarray(
         mask_of(0, 1).astype(np.uint16) * 300
@@ -475,7 +475,7 @@ def test_real_street_scenes_open(shared_data):
     data = open_segmentation(folder)
     assert {name: len(pairs) for name, pairs in data.splits.items()} == {"train": 180, "val": 60}
     assert data.classes[3] == "Road"
-    assert data.colours[3] == (128, 64, 128)
+    assert data.colors[3] == (128, 64, 128)
     assert (data.short_side, data.ignored) == (360, (11, 255))
     assert not data.unreadable
     counted = np.zeros(256, int)

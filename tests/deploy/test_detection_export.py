@@ -208,8 +208,8 @@ def crowds(spread: float) -> tuple[np.ndarray, np.ndarray]:
     logits = generator.normal(0, spread, (3, 300, 6)).astype(np.float32)
     logits[1, :, 0] += 6 + 2.5 * spread
     logits[2, :, 0] += 40
-    centres, sizes = generator.random((3, 300, 2)), generator.uniform(0.1, 0.5, (3, 300, 2))
-    return logits, np.concatenate([centres, sizes], -1).astype(np.float32)
+    centers, sizes = generator.random((3, 300, 2)), generator.uniform(0.1, 0.5, (3, 300, 2))
+    return logits, np.concatenate([centers, sizes], -1).astype(np.float32)
 
 
 @pytest.fixture(scope="module", params=["onnxruntime", "PyTorch"])

@@ -12,7 +12,7 @@ import torch
 from full_disk import room_for
 from tiny import (
     CLASSES,
-    COLOURS,
+    COLORS,
     SIZE,
     exported,
     picture,
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    return save_trained(tmp_path_factory.mktemp("model") / "colours")
+    return save_trained(tmp_path_factory.mktemp("model") / "colors")
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def file() -> Path:
 
 
 def assert_same(exported: Predictor, original: Predictor, tolerance: float = 1e-4) -> None:
-    pictures = [picture(c, seed=7, size=(90, 70)) for c in COLOURS] * 3
+    pictures = [picture(c, seed=7, size=(90, 70)) for c in COLORS] * 3
     for found, wanted in zip(exported(pictures), original(pictures), strict=True):
         assert found.label == wanted.label
         assert set(found.labels) == set(wanted.labels)
@@ -96,7 +96,7 @@ def test_half_precision(bundle, precision, tolerance, tmp_path):
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_program_of_torch_export(bundle, precision, tmp_path):
-    result = export(bundle, to="torch", precision=precision, out=tmp_path / "colours.pt2")
+    result = export(bundle, to="torch", precision=precision, out=tmp_path / "colors.pt2")
     tolerance = 1e-4 if precision == "fp32" else 0.05
     assert_same(Predictor(result.path), Predictor(bundle, device="cpu"), tolerance)
 
@@ -223,7 +223,7 @@ def test_a_run_without_a_model_yet_is_not_answered_for_by_an_old_export(file, tm
 def test_several_requests_keep_the_order(file):
     predictor = Predictor(file, requests=3, batch_size=2, threads=1)
     predictor.warmup()
-    names = [list(COLOURS)[i % 3] for i in range(25)]
+    names = [list(COLORS)[i % 3] for i in range(25)]
     pictures = [picture(name, seed=i) for i, name in enumerate(names)]
     one_by_one = Predictor(file, batch_size=1, threads=1)
     assert [r.label for r in predictor(pictures)] == [one_by_one(p).label for p in pictures]
@@ -240,10 +240,10 @@ def test_a_file_that_answers_otherwise_is_set_aside(bundle, tmp_path, monkeypatc
 
     fuse = form.fuse
     monkeypatch.setattr(form, "fuse", wrong)
-    (tmp_path / "colours.onnx.rejected").write_text("mine")
+    (tmp_path / "colors.onnx.rejected").write_text("mine")
     with pytest.raises(ExportError, match=r"does not answer as the model does.*\.rejected-2"):
-        export(bundle, to="onnx", out=tmp_path / "colours.onnx")
-    names = ["colours.onnx.rejected", "colours.onnx.rejected-2"]
+        export(bundle, to="onnx", out=tmp_path / "colors.onnx")
+    names = ["colors.onnx.rejected", "colors.onnx.rejected-2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
     assert (tmp_path / names[0]).read_text() == "mine"
 
@@ -317,7 +317,7 @@ def test_a_persons_files_in_a_web_export_stay(bundle, tmp_path):
 
 @pytest.mark.parametrize("stop", ["full disk", "Ctrl-C", "no readable image"])
 def test_an_export_that_fails_leaves_the_old_one(bundle, file, stop, tmp_path, monkeypatch):
-    out = shutil.copy(file, tmp_path / "colours.onnx")
+    out = shutil.copy(file, tmp_path / "colors.onnx")
     images = tmp_path / "images"
     images.mkdir()
     (images / "a.png").write_text("text")
@@ -332,7 +332,7 @@ def test_an_export_that_fails_leaves_the_old_one(bundle, file, stop, tmp_path, m
         pytest.raises((OSError, KeyboardInterrupt, DataError)),
     ):
         export(bundle, to="onnx", out=out, overwrite=True, images=images)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours.onnx", "images"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colors.onnx", "images"]
     assert out.read_bytes() == file.read_bytes()
 
 
@@ -426,7 +426,7 @@ def test_a_size_that_the_file_was_not_made_for(file):
 
 
 def test_the_command(bundle, tmp_path):
-    out = tmp_path / "colours.onnx"
+    out = tmp_path / "colors.onnx"
     done = CliRunner().invoke(app, ["export", str(bundle), "--to", "onnx", "--out", str(out)])
     assert done.exit_code == 0, done.output
     assert "same answer" in done.output
@@ -477,5 +477,5 @@ def test_info_takes_the_folder_of_a_web_export_and_refuses_what_has_no_record(fi
 
 def test_a_file_whose_answers_are_no_numbers_says_so(file):
     beyond = replace(processor(), rescale_factor=1e36)  # what comes out overflows
-    with pytest.raises(CheckpointError, match=r"answers of .*colours\.onnx hold NaN or infinity"):
+    with pytest.raises(CheckpointError, match=r"answers of .*colors\.onnx hold NaN or infinity"):
         Predictor(file, beyond)(picture("red"))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from squares import save_detector, save_pictures
-from tiny import CLASSES, COLOURS, SIZE, picture, save_trained
+from tiny import CLASSES, COLORS, SIZE, picture, save_trained
 from torch import Tensor, nn
 
 from mobilevitv2 import Predictor
@@ -34,7 +34,7 @@ def bundles(tmp_path_factory) -> dict[str, Path]:
 @pytest.fixture(scope="module")
 def plain(bundles, tmp_path_factory) -> Path:
     """The export with nothing asked for."""
-    out = tmp_path_factory.mktemp("litert") / "colours.tflite"
+    out = tmp_path_factory.mktemp("litert") / "colors.tflite"
     result = export(bundles["rgb"], to="litert", out=out)
     assert all(check.passed and check.difference > 0 for check in result.checks)
     return result.path
@@ -51,7 +51,7 @@ def served(bundles, tmp_path_factory) -> Path:
 
 
 def test_a_file_answers_as_its_model(bundles, plain):
-    pictures = [picture(c, seed=7, size=(90, 70)) for c in COLOURS] * 3
+    pictures = [picture(c, seed=7, size=(90, 70)) for c in COLORS] * 3
     found = Predictor(plain, threads=1)(pictures)
     for ours, wanted in zip(found, Predictor(bundles["rgb"], device="cpu")(pictures), strict=True):
         assert ours.labels == wanted.labels
@@ -61,11 +61,11 @@ def test_a_file_answers_as_its_model(bundles, plain):
 def test_bytes_go_in_and_classes_come_out(bundles, served):
     runtime = open_runtime(served)
     assert runtime.input_shape == (3, SIZE, SIZE, 3)
-    images = np.stack([np.asarray(picture(c, seed=7)) for c in COLOURS])
+    images = np.stack([np.asarray(picture(c, seed=7)) for c in COLORS])
     scores, classes = runtime(images)
     assert (scores.dtype, classes.dtype) == (np.float32, np.int64)
     original = Predictor(bundles["bgr"], device="cpu", top_k=2)
-    wanted = original([picture(c, seed=7) for c in COLOURS])
+    wanted = original([picture(c, seed=7) for c in COLORS])
     assert [[CLASSES[i] for i in row] for row in classes] == [w.labels for w in wanted]
     assert np.allclose(scores, [w.scores for w in wanted], atol=1e-4)
     five = [picture(CLASSES[i % 3], seed=i) for i in range(5)]  # which fill no whole batch
@@ -150,7 +150,7 @@ def test_the_check_of_the_graph_notices(plain, tmp_path):
 
 def test_the_command_prints_its_result_and_nothing_else(bundles, tmp_path):
     """In a process of its own: the converter writes to where Python does not look."""
-    out = tmp_path / "colours.tflite"
+    out = tmp_path / "colors.tflite"
     command = [sys.executable, "-m", "mobilevitv2.cli", "export", str(bundles["rgb"])]
     command += ["--to", "litert", "--out", str(out), "--json"]
     done = subprocess.run(command, capture_output=True, text=True)

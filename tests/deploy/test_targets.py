@@ -8,9 +8,9 @@ import pytest
 import timm
 import torch
 from shapes import CLASSES as SCENE_CLASSES
-from shapes import COLOURS as SCENE_COLOURS
+from shapes import COLORS as SCENE_COLORS
 from shapes import scene, trained
-from tiny import CLASSES, COLOURS, SIZE, picture, save_images, save_trained
+from tiny import CLASSES, COLORS, SIZE, picture, save_images, save_trained
 
 from mobilevitv2 import Predictor
 from mobilevitv2.deploy import export
@@ -23,11 +23,11 @@ needs = pytest.mark.needs
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    return save_trained(tmp_path_factory.mktemp("model") / "colours")
+    return save_trained(tmp_path_factory.mktemp("model") / "colors")
 
 
 def assert_same_classes(file: Path, bundle: Path) -> None:
-    pictures = [picture(c, seed=7, size=(90, 70)) for c in COLOURS] * 3
+    pictures = [picture(c, seed=7, size=(90, 70)) for c in COLORS] * 3
     found = Predictor(file, threads=1)(pictures)
     assert [r.label for r in found] == [r.label for r in Predictor(bundle, device="cpu")(pictures)]
 
@@ -39,7 +39,7 @@ def assert_same_classes(file: Path, bundle: Path) -> None:
     ids=str,
 )
 def test_openvino(bundle, options, tmp_path):
-    result = export(bundle, to="openvino", out=tmp_path / "colours.xml", **options)
+    result = export(bundle, to="openvino", out=tmp_path / "colors.xml", **options)
     assert result.path.with_suffix(".bin").is_file()
     assert all(check.passed for check in result.checks)
     assert_same_classes(result.path, bundle)
@@ -60,7 +60,7 @@ def test_openvino_int8(bundle, tmp_path):
 
 @needs("openvino")
 def test_openvino_without_its_weights(bundle, tmp_path):
-    result = export(bundle, to="openvino", out=tmp_path / "colours.xml")
+    result = export(bundle, to="openvino", out=tmp_path / "colors.xml")
     weights = result.path.with_suffix(".bin")
     whole = weights.read_bytes()
     weights.write_bytes(whole[: len(whole) // 2])
@@ -86,7 +86,7 @@ def test_executorch_delegates_everything(bundle, tmp_path):
     # the same count of timm's network, which would notice a count that is always 0
     peer = timm.create_model("mobilevitv2_050", num_classes=3).eval()
     assert undelegated(lower(torch.export.export(peer, example))).total() > 10
-    result = export(bundle, to="executorch", out=tmp_path / "colours.pte")
+    result = export(bundle, to="executorch", out=tmp_path / "colors.pte")
     assert result.checks[0].passed
     assert_same_classes(result.path, bundle)
 
@@ -108,7 +108,7 @@ def test_core_ml_is_converted_and_checked_in_structure(bundle, precision, tmp_pa
     """Its arithmetic is not compared: there is no Core ML on Linux."""
     import coremltools as ct
 
-    result = export(bundle, to="coreml", precision=precision, out=tmp_path / "colours.mlpackage")
+    result = export(bundle, to="coreml", precision=precision, out=tmp_path / "colors.mlpackage")
     assert result.checks == []
     model = ct.models.MLModel(str(result.path), skip_model_load=True)
     description = model.get_spec().description
@@ -124,15 +124,15 @@ def test_core_ml_is_converted_and_checked_in_structure(bundle, precision, tmp_pa
 )
 def test_what_core_ml_is_not_asked_for(bundle, size, said, tmp_path):
     with pytest.raises(ConfigError, match=f"Core ML can't have image size {said}; it has one"):
-        export(bundle, to="coreml", image_size=size, out=tmp_path / "colours.mlpackage")
+        export(bundle, to="coreml", image_size=size, out=tmp_path / "colors.mlpackage")
 
 
 def test_a_file_for_litert_says_what_opens_it(tmp_path, monkeypatch):
     """Which is not what makes it: that one wants another torch."""
     monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
-    (tmp_path / "colours.tflite").write_bytes(b"a graph")
+    (tmp_path / "colors.tflite").write_bytes(b"a graph")
     with pytest.raises(ImportError, match=r"pip install 'mobilevitv2\[litert-runtime\]'"):
-        open_runtime(tmp_path / "colours.tflite")
+        open_runtime(tmp_path / "colors.tflite")
 
 
 # Segmenters
@@ -177,4 +177,4 @@ def test_core_ml_draws_a_segmenters_masks(tmp_path):
     assert metadata["com.apple.coreml.model.preview.type"] == "imageSegmenter"
     shown = json.loads(metadata["com.apple.coreml.model.preview.params"])
     assert shown["labels"] == SCENE_CLASSES
-    assert shown["colors"][1] == "#{:02x}{:02x}{:02x}".format(*SCENE_COLOURS[1])
+    assert shown["colors"][1] == "#{:02x}{:02x}{:02x}".format(*SCENE_COLORS[1])

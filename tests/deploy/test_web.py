@@ -15,7 +15,7 @@ from threading import Thread
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import CLASSES, COLOURS, SIZE, picture, processor, save_trained
+from tiny import CLASSES, COLORS, SIZE, picture, processor, save_trained
 
 from mobilevitv2 import Predictor
 from mobilevitv2.deploy import export
@@ -93,8 +93,8 @@ def pictures(tmp_path_factory) -> Path:
     """Larger, smaller, upright, lying and half transparent, none of them of the model's size."""
     folder = tmp_path_factory.mktemp("pictures")
     sizes = {"blue": (90, 70), "green": (40, 50), "red": (333, 517)}
-    for seed, colour in enumerate(COLOURS):
-        picture(colour, seed, sizes[colour]).save(folder / f"{colour}.png")
+    for seed, color in enumerate(COLORS):
+        picture(color, seed, sizes[color]).save(folder / f"{color}.png")
     clear = picture("red", 7, (101, 80)).convert("RGBA")
     clear.putalpha(Image.fromarray(np.repeat([[255], [0]], 40, 0).repeat(101, 1).astype(np.uint8)))
     clear.save(folder / "clear.png")

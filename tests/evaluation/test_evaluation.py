@@ -16,8 +16,8 @@ from sklearn.metrics import (
 )
 from tiny import (
     CLASSES,
-    colour_model,
-    colour_predictor,
+    color_model,
+    color_predictor,
     model_of,
     picture,
     processor,
@@ -37,12 +37,12 @@ from mobilevitv2.training.recipe import Recipe
 @pytest.fixture(scope="module")
 def images(tmp_path_factory) -> Path:
     """Five images a class, not divided; one or two of each show another class."""
-    return save_images(tmp_path_factory.mktemp("data") / "colours", 5, wrong=1)
+    return save_images(tmp_path_factory.mktemp("data") / "colors", 5, wrong=1)
 
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
-    return colour_predictor()
+    return color_predictor()
 
 
 def plain_answers(model, folder: Path, order: str = "rgb") -> tuple[list[str], list[str]]:
@@ -78,7 +78,7 @@ def test_the_scores_are_those_of_a_plain_count(predictor, images):
 
 
 def test_classes_are_matched_by_name_whatever_their_order(images):
-    in_order, reversed_ = colour_predictor(CLASSES), colour_predictor(CLASSES[::-1])
+    in_order, reversed_ = color_predictor(CLASSES), color_predictor(CLASSES[::-1])
     wanted = evaluate(in_order, images)
     result = evaluate(reversed_, images)
     assert result.accuracy == wanted.accuracy
@@ -92,7 +92,7 @@ def test_classes_are_matched_by_name_whatever_their_order(images):
 
 
 def test_other_classes_are_refused_and_both_sides_are_listed(images, tmp_path):
-    model = colour_model()
+    model = color_model()
     model.config.id2label = {0: "blue", 1: "green", 2: "teal"}
     with pytest.raises(DataError, match=r"only in the data \('red'\).* in the model \('teal'\)"):
         evaluate(Predictor(model, processor()), images)
@@ -115,9 +115,9 @@ def test_channel_orders_are_compared_on_the_same_images(predictor, images):
     assert orders.right["rgb"] > orders.right["bgr"]
     assert result.accuracy == orders.right["rgb"] / 15
     # a model that is fed BGR is compared with the same numbers
-    flipped = evaluate(colour_predictor(order="bgr"), images, channel_orders=("rgb", "bgr"))
+    flipped = evaluate(color_predictor(order="bgr"), images, channel_orders=("rgb", "bgr"))
     assert flipped.orders == orders
-    assert evaluate(colour_predictor(order="bgr"), images).accuracy == orders.right["bgr"] / 15
+    assert evaluate(color_predictor(order="bgr"), images).accuracy == orders.right["bgr"] / 15
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_top5_counts_the_truth_among_five():
             return np.tile(np.arange(10, 0, -1, dtype=np.float32), (len(pixels), 1))
 
     digits = open_classification("digits")
-    model = colour_model()
+    model = color_model()
     model.reset_classifier(10, digits.classes)
     result = evaluate(Fixed(model, processor()), digits)
     labels = np.array([label for _, label in digits.test or []])

@@ -179,7 +179,7 @@ def test_tiny_images_are_taken(side):
 BAD_ARRAYS = {
     "NaN": (np.full((8, 8), np.nan), "NaN"),
     "infinity": (np.full((8, 8, 3), np.inf, np.float32), "infinity"),
-    "normalised": (rng.normal(size=(8, 8, 3)), "normalised"),
+    "normalized": (rng.normal(size=(8, 8, 3)), "normalized"),
     "negative integers": (np.full((8, 8), -1), r"\[-1, -1\]"),
     "too bright": (np.full((8, 8), 70_000), "70000"),
     "one axis": (np.zeros(8), r"\(8,\)"),
@@ -247,7 +247,7 @@ def test_only_rgb_is_taken_when_nothing_may_be_converted():
 
 
 BAD_MAPS = {
-    "colours": (PICTURE, "holds one class number per pixel"),
+    "colors": (PICTURE, "holds one class number per pixel"),
     "fractions": (np.full((64, 96), 0.5), "fractions"),
     "NaN": (np.full((64, 96), np.nan), "no class numbers"),
     "huge": (np.full((64, 96), 2**40), "no class numbers"),

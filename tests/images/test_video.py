@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from tiny import COLOURS, colour_predictor
+from tiny import COLORS, color_predictor
 
 from mobilevitv2 import Classification
 from mobilevitv2.errors import ConfigError, ImageError
@@ -18,18 +18,18 @@ from mobilevitv2.images import video as video_files
 from mobilevitv2.predict.video import VIDEO_SUFFIXES, is_video, predict_video
 
 av: Any = pytest.importorskip("av", reason="the extra video is not installed")
-COLOUR_OF = list(COLOURS)  # by the number of a frame, in turn
+COLOR_OF = list(COLORS)  # by the number of a frame, in turn
 
 
 def paint(number: int, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """The left half has the frame's colour; the right half is grey."""
+    """The left half has the frame's color; the right half is gray."""
     picture = Image.new("RGB", size, (128, 128, 128))
-    picture.paste(COLOURS[COLOUR_OF[number % 3]], (0, 0, size[0] // 2, size[1]))
+    picture.paste(COLORS[COLOR_OF[number % 3]], (0, 0, size[0] // 2, size[1]))
     return picture
 
 
-def one_colour(number: int, size: tuple[int, int]) -> Image.Image:
-    return Image.new("RGB", size, COLOURS[COLOUR_OF[number % 3]])
+def one_color(number: int, size: tuple[int, int]) -> Image.Image:
+    return Image.new("RGB", size, COLORS[COLOR_OF[number % 3]])
 
 
 def film(
@@ -98,21 +98,19 @@ def seen(path: Path, **options: Any) -> tuple[Seer, list[Shown]]:
     return seer, list(predict_video(seer, path, **options))
 
 
-def near(picture: Image.Image, colour: tuple[int, int, int], at: tuple[int, int]) -> bool:
+def near(picture: Image.Image, color: tuple[int, int, int], at: tuple[int, int]) -> bool:
     pixel: Any = picture.getpixel(at)
-    return max(abs(a - b) for a, b in zip(pixel, colour, strict=True)) < 30
+    return max(abs(a - b) for a, b in zip(pixel, color, strict=True)) < 30
 
 
 def test_every_frame_gets_a_result_in_order(tmp_path):
-    path = film(tmp_path / "clip.mp4", 20, pictures=one_colour)
+    path = film(tmp_path / "clip.mp4", 20, pictures=one_color)
     told: list[tuple[int, int | None]] = []
     results = list(
-        predict_video(
-            colour_predictor(batch_size=8), path, progress=lambda *both: told.append(both)
-        )
+        predict_video(color_predictor(batch_size=8), path, progress=lambda *both: told.append(both))
     )
     assert all(isinstance(r, Classification) for r in results)
-    assert [r.label for r in results] == [COLOUR_OF[i % 3] for i in range(20)]
+    assert [r.label for r in results] == [COLOR_OF[i % 3] for i in range(20)]
     assert results[5].source == f"{path}#t=0.200"
     assert told == [(i + 1, 20) for i in range(20)]
 
@@ -122,7 +120,7 @@ def test_frames_may_be_few(tmp_path):
     seer, results = seen(path, frames=3)
     assert len(results) == len(seer.seen) == 3
     with pytest.raises(ConfigError, match="frames is 0; at least 1"):
-        predict_video(colour_predictor(), path, frames=0)
+        predict_video(color_predictor(), path, frames=0)
 
 
 @pytest.mark.parametrize("size", [(64, 48), (65, 49), (64, 49)])
@@ -134,9 +132,9 @@ def test_the_drawn_video_is_the_same_at_the_same_pace(size, tmp_path):
     assert pictures[0].size == (size[0] + size[0] % 2, size[1] + size[1] % 2)
     for i, (picture, shown) in enumerate(zip(pictures, seer.seen, strict=True)):
         assert shown.size == size
-        assert near(picture, COLOURS[COLOUR_OF[i % 3]], (10, 10))
+        assert near(picture, COLORS[COLOR_OF[i % 3]], (10, 10))
         if size[1] % 2:  # the row that was added is like the last one, not black
-            assert near(picture, COLOURS[COLOUR_OF[i % 3]], (10, size[1]))
+            assert near(picture, COLORS[COLOR_OF[i % 3]], (10, size[1]))
     with av.open(str(tmp_path / "new" / "drawn.mp4")) as container:
         assert container.streams.video[0].codec_context.name == "h264"
         assert container.streams.video[0].codec_context.pix_fmt == "yuv420p"
@@ -187,7 +185,7 @@ def test_memory_does_not_grow_with_the_length(forgets, tmp_path, monkeypatch):
 
     real = video_files._upright
     monkeypatch.setattr(video_files, "_upright", upright)
-    predictor = colour_predictor(batch_size=4)
+    predictor = color_predictor(batch_size=4)
     most, kept = 0, []
     for result in predict_video(predictor, film(tmp_path / "clip.mp4", 60)):
         most = max(most, sum(ref() is not None for ref in made))
@@ -238,7 +236,7 @@ def test_a_cut_file_gives_its_frames_and_then_one_sentence(suffix, options, code
 def test_a_file_whose_index_is_lost(tmp_path):
     part = cut(film(tmp_path / "whole.mp4"), 0.5, "part.mp4")
     with pytest.raises(ImageError, match=r"part\.mp4 is .*damaged or cut short"):
-        predict_video(colour_predictor(), part)
+        predict_video(color_predictor(), part)
 
 
 def test_a_damaged_middle_is_left_out(tmp_path, caplog):
@@ -261,7 +259,7 @@ def sound(path: Path) -> Path:
 
 
 def test_what_is_no_video(tmp_path):
-    predictor = colour_predictor()
+    predictor = color_predictor()
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty.mp4").write_bytes(b"")
     for name in ("text.mp4", "empty.mp4"):
@@ -278,10 +276,10 @@ def test_what_is_no_video(tmp_path):
 @pytest.mark.skipif(os.path.exists("/dev/video63"), reason="there is a camera 63")
 def test_a_camera_that_is_not_there(monkeypatch):
     with pytest.raises(ImageError, match=r"camera 63 can't be opened \(No such file"):
-        predict_video(colour_predictor(), "63")
+        predict_video(color_predictor(), "63")
     monkeypatch.setattr("sys.platform", "win32")
     with pytest.raises(ConfigError, match="cameras have no numbers on win32"):
-        predict_video(colour_predictor(), "0")
+        predict_video(color_predictor(), "0")
 
 
 def test_a_camera_is_not_waited_for(tmp_path, monkeypatch):
@@ -300,6 +298,6 @@ def test_a_camera_is_not_waited_for(tmp_path, monkeypatch):
 def test_where_it_is_not_written(tmp_path):
     path = film(tmp_path / "clip.mp4")
     with pytest.raises(ConfigError, match=r"drawn\.avi needs a name that ends in \.mp4"):
-        predict_video(colour_predictor(), path, tmp_path / "drawn.avi")
+        predict_video(color_predictor(), path, tmp_path / "drawn.avi")
     with pytest.raises(ConfigError, match="is the video itself"):
-        predict_video(colour_predictor(), path, path)
+        predict_video(color_predictor(), path, path)

@@ -12,7 +12,7 @@ from torchvision.ops import batched_nms, box_convert, box_iou
 
 from mobilevitv2 import MobileViTImageProcessor
 from mobilevitv2.model import boxes
-from mobilevitv2.model.boxes import decode, encode, match, overlaps, to_centres, to_corners
+from mobilevitv2.model.boxes import decode, encode, match, overlaps, to_centers, to_corners
 from mobilevitv2.model.outputs import ObjectDetectionOutput
 from mobilevitv2.results.suppression import CANDIDATES, detect, suppress
 
@@ -20,10 +20,10 @@ CASES = 1000
 
 
 def random_boxes(count: int, generator: torch.Generator, least: float = 0.02) -> torch.Tensor:
-    """Centre and size, float64 [n, 4]."""
-    centre = torch.rand(count, 2, generator=generator, dtype=torch.float64)
+    """Center and size, float64 [n, 4]."""
+    center = torch.rand(count, 2, generator=generator, dtype=torch.float64)
     size = torch.rand(count, 2, generator=generator, dtype=torch.float64) * 0.6 + least
-    return torch.cat([centre, size], 1)
+    return torch.cat([center, size], 1)
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -33,11 +33,11 @@ def seeded(seed: int = 0) -> torch.Generator:
 # Coding
 
 
-def test_corners_and_centres_are_torchvisions_and_each_others_inverse():
+def test_corners_and_centers_are_torchvisions_and_each_others_inverse():
     given = random_boxes(500, seeded())
     corners = to_corners(given)
     torch.testing.assert_close(corners, box_convert(given, "cxcywh", "xyxy"))
-    torch.testing.assert_close(to_centres(corners), given)
+    torch.testing.assert_close(to_centers(corners), given)
 
 
 def difference_from_torchvision() -> float:
@@ -55,7 +55,7 @@ def test_coding_is_torchvisions_with_variances_of_a_tenth_and_a_fifth():
     assert difference_from_torchvision() < 1e-9
 
 
-@pytest.mark.parametrize("variance", ["CENTRE_VARIANCE", "SIZE_VARIANCE"])
+@pytest.mark.parametrize("variance", ["CENTER_VARIANCE", "SIZE_VARIANCE"])
 def test_another_variance_would_be_noticed(monkeypatch, variance):
     monkeypatch.setattr(boxes, variance, 0.15)
     assert difference_from_torchvision() > 1e-3
@@ -127,10 +127,10 @@ def candidates(case: int) -> tuple[np.ndarray, np.ndarray]:
     """Corners float32 [n, 4], best first, in groups that overlap; and their classes."""
     rng = np.random.default_rng(case)
     count = case % 40
-    centre = rng.random((max(1, count // 6), 2))[rng.integers(max(1, count // 6), size=count)]
-    centre = centre + rng.normal(0, 0.04, (count, 2))
+    center = rng.random((max(1, count // 6), 2))[rng.integers(max(1, count // 6), size=count)]
+    center = center + rng.normal(0, 0.04, (count, 2))
     size = rng.uniform(0.1, 0.4, (count, 2))
-    corners = np.concatenate([centre - size / 2, centre + size / 2], 1).astype(np.float32)
+    corners = np.concatenate([center - size / 2, center + size / 2], 1).astype(np.float32)
     return corners, rng.integers(3, size=count)
 
 

@@ -14,7 +14,7 @@ from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification
 from mobilevitv2.checkpoint import from_ours, infer_config, to_ours
-from mobilevitv2.checkpoint.layouts import HEADS, recognise, task_of
+from mobilevitv2.checkpoint.layouts import HEADS, recognize, task_of
 from mobilevitv2.class_names import COCO
 from mobilevitv2.deploy import fuse
 from mobilevitv2.errors import CheckpointError, ConfigError
@@ -125,7 +125,7 @@ def test_a_file_of_ml_cvnets_opens_and_gives_the_same_answers(width, classes, tm
 def test_what_the_shapes_of_a_detector_say():
     with torch.device("meta"):
         state = detector(width_multiplier=0.75, num_labels=7).state_dict()
-    assert (recognise(state), task_of(state)) == ("transformers", "detection")
+    assert (recognize(state), task_of(state)) == ("transformers", "detection")
     fields = infer_config(state)
     assert (fields["num_labels"], fields["width_multiplier"]) == (7, 0.75)
     last = "detection_head.predictors.5.conv_1x1.convolution.weight"
@@ -234,8 +234,8 @@ def difference_from_ml_cvnets_head(**mutation: Any) -> float:
         out = model(x)
         sizes = [(10, 14), (6, 8), (3, 4), (2, 2), (1, 1), (1, 1)]
         offsets, all_anchors = wanted[..., :4], torch.tensor(plain_ssd.anchors(sizes))
-        centres = all_anchors[:, :2] + 0.1 * offsets[..., :2] * all_anchors[:, 2:]
-        boxes = torch.cat([centres, all_anchors[:, 2:] * (0.2 * offsets[..., 2:]).exp()], -1)
+        centers = all_anchors[:, :2] + 0.1 * offsets[..., :2] * all_anchors[:, 2:]
+        boxes = torch.cat([centers, all_anchors[:, 2:] * (0.2 * offsets[..., 2:]).exp()], -1)
     return max(
         relative_error(out.logits, wanted[..., 4:]),
         relative_error(out.pred_boxes, boxes),
@@ -341,7 +341,7 @@ def test_gradients_reach_every_parameter():
     boxes = torch.rand(30, 4, generator=generator) * torch.tensor([1, 1, 0.9, 0.9]) + 0.05
     boxes[:, :2] = boxes[:, :2].clamp(max=1)
     label = {"class_labels": torch.arange(30) % 3, "boxes": boxes}
-    model(images(320, 320), labels=[label]).loss.backward()  # one image: 2x2 cells are normalised
+    model(images(320, 320), labels=[label]).loss.backward()  # one image: 2x2 cells are normalized
     lacking = [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()]
     assert lacking == []
 

@@ -48,7 +48,7 @@ def test_an_untrained_model_learns_at_once():
 
 
 def test_norms_of_near_zero_scale_would_not_learn():
-    """A mutant: the initialisation of BatchNorm scales that transformers has."""
+    """A mutant: the initialization of BatchNorm scales that transformers has."""
     model = small(num_labels=2)
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

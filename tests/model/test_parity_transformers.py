@@ -19,7 +19,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "other depths": {"width_multiplier": 0.5, "n_attn_blocks": [1, 2, 5]},
     "other attention": {"width_multiplier": 0.5, "base_attn_unit_dims": [64, 160, 320]},
     "other widening": {"width_multiplier": 0.5, "expand_ratio": 4.0, "ffn_multiplier": 3},
-    "grey images": {"width_multiplier": 0.5, "num_channels": 1},
+    "gray images": {"width_multiplier": 0.5, "num_channels": 1},
     "ReLU": {"width_multiplier": 0.5, "hidden_act": "relu"},
     "larger local kernel": {"width_multiplier": 0.5, "conv_kernel_size": 5},
     "no patches": {"width_multiplier": 0.5, "patch_size": 1},

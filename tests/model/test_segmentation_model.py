@@ -196,7 +196,7 @@ def test_a_published_file_is_seen_at_512_px_and_whole(tmp_path):
     assert predictor.processor.channel_order == "rgb"
 
 
-def test_other_classes_take_no_colours_along(tmp_path):
+def test_other_classes_take_no_colors_along(tmp_path):
     segmenter(num_labels=21).save_as(tmp_path / "voc.pt", layout="cvnets")
     whole = MobileViTV2ForSemanticSegmentation.from_pretrained(tmp_path / "voc.pt")
     assert len(whole.config.class_colors or []) == 21
@@ -216,7 +216,7 @@ def test_timm_has_no_place_for_a_head(tmp_path):
 
 
 def test_pspnet_is_the_pyramid_of_the_paper():
-    """Spelt out for one image with PyTorch's own functions."""
+    """Spelled out for one image with PyTorch's own functions."""
     model: Any = randomize(segmenter(segmentation_head="pspnet", output_stride=16))
     x = images(160, 128)
     with torch.no_grad():
@@ -287,7 +287,7 @@ def test_a_classifier_gives_its_backbone_to_a_new_head_when_asked(tmp_path, capl
         tmp_path, num_labels=4, output_stride=16, aspp_out_channels=32
     )
     assert "its classification head is left out" in caplog.text
-    assert "freshly initialised" in caplog.text
+    assert "freshly initialized" in caplog.text
     for key, tensor in opened.mobilevitv2.state_dict().items():
         assert torch.equal(tensor, classifier.mobilevitv2.state_dict()[key])
     assert opened(images(64, 64)).logits.shape == (1, 4, 4, 4)

@@ -10,10 +10,10 @@ import pytest
 import torch
 from tiny import (
     CLASSES,
-    COLOURS,
+    COLORS,
     SIZE,
-    colour_model,
-    colour_predictor,
+    color_model,
+    color_predictor,
     model_of,
     picture,
     processor,
@@ -34,7 +34,7 @@ from mobilevitv2.predict.predictor import Unreadable
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    return save_bundle(tmp_path_factory.mktemp("model") / "colours")
+    return save_bundle(tmp_path_factory.mktemp("model") / "colors")
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +55,10 @@ def scores(result: Classification) -> dict[str, float]:
 # One image, many images
 
 
-@pytest.mark.parametrize("colour", COLOURS)
-def test_names_what_is_in_an_image(predictor, colour):
-    result = predictor(picture(colour, seed=5, size=(90, 70)))
-    assert result.label == colour
+@pytest.mark.parametrize("color", COLORS)
+def test_names_what_is_in_an_image(predictor, color):
+    result = predictor(picture(color, seed=5, size=(90, 70)))
+    assert result.label == color
     assert sum(result.scores) == pytest.approx(1)
 
 
@@ -103,7 +103,7 @@ def test_batches_do_not_change_the_scores(predictor):
 
 
 def test_images_of_different_sizes_without_a_crop():
-    free = colour_predictor()
+    free = color_predictor()
     free.processor.do_center_crop = False
     images = [picture("red", size=(80, 64)), picture("blue", size=(64, 100))]
     for image, result in zip(images, free(images), strict=True):
@@ -195,8 +195,8 @@ def test_reading_happens_while_the_model_runs(predictor, monkeypatch):
 
 
 def test_without_a_processor_file_the_layout_decides(tmp_path, caplog):
-    colour_model().save_as(tmp_path / "timm.pth", layout="timm")
-    colour_model().save_as(tmp_path / "folder", layout="transformers")
+    color_model().save_as(tmp_path / "timm.pth", layout="timm")
+    color_model().save_as(tmp_path / "folder", layout="transformers")
     # what lies beside a loose weights file is not its own
     processor("bgr").save_pretrained(tmp_path)
     with caplog.at_level(logging.WARNING, "mobilevitv2.predict.predictor"):

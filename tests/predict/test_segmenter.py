@@ -1,4 +1,4 @@
-"""Predicting, evaluating and exporting a segmenter that has learned colours."""
+"""Predicting, evaluating and exporting a segmenter that has learned colors."""
 
 import json
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from shapes import CLASSES, COLOURS, save_scenes, scene, trained
+from shapes import CLASSES, COLORS, save_scenes, scene, trained
 from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor, Segmentation, evaluate
@@ -73,7 +73,7 @@ def test_nearest_keeps_class_numbers():
 
 
 def plain_scores(pixels: np.ndarray) -> np.ndarray:
-    """A network whose scores at stride 8 are the mean colours of the cells: [B, 3, h, w]."""
+    """A network whose scores at stride 8 are the mean colors of the cells: [B, 3, h, w]."""
     b, c, h, w = pixels.shape
     return pixels.reshape(b, c, h // 8, 8, w // 8, 8).mean((3, 5))
 
@@ -139,7 +139,7 @@ def test_a_mask_has_the_size_of_the_image_whatever_it_is(predictor):
         assert result.mask.shape == mask.shape
         assert (result.mask == mask).mean() > 0.8
         assert result.classes == CLASSES
-        assert result.colours == list(COLOURS)
+        assert result.colors == list(COLORS)
         assert result.certainty is not None
         assert 1 / 3 - 1e-3 <= result.certainty.min() <= result.certainty.max() <= 1
 
@@ -160,12 +160,12 @@ def test_images_of_many_sizes_in_one_call(predictor):
 
 
 def test_what_is_for_segmenters_only_is_refused_for_classifiers():
-    from tiny import colour_predictor
+    from tiny import color_predictor
 
     options: list[dict[str, Any]] = [{"flip": True}, {"window": 128}, {"image_size": 64}]
     for how in options:
         with pytest.raises(ConfigError, match="are for models that name every pixel"):
-            colour_predictor(**how)
+            color_predictor(**how)
 
 
 def test_what_is_for_another_task_is_refused(predictor, data):
@@ -322,14 +322,14 @@ def test_the_wrong_kind_of_data_or_of_question_is_refused(bundle, data, tmp_path
     from tiny import save_images, save_trained
 
     with pytest.raises(DataError, match="the model is for segmentation"):
-        evaluate(bundle, open_colours(save_images(tmp_path / "colours")))
+        evaluate(bundle, open_colors(save_images(tmp_path / "colors")))
     with pytest.raises(DataError, match="the model is for classification"):
         evaluate(save_trained(tmp_path / "m"), open_segmentation(data))
     with pytest.raises(ConfigError, match="compared for classifiers only"):
         evaluate(bundle, data, channel_orders=["rgb", "bgr"])
 
 
-def open_colours(folder):
+def open_colors(folder):
     from mobilevitv2.data import open_classification
 
     return open_classification(folder)
@@ -358,7 +358,7 @@ def test_an_exported_file_gives_the_same_masks(bundle, options, tmp_path):
     image, mask = scene(9, (96, 64))
     found = Predictor(result.path, threads=1)(image)
     assert found.mask.shape == (64, 96)
-    assert found.colours == list(COLOURS)
+    assert found.colors == list(COLORS)
     assert (found.mask == mask).mean() > 0.8
     if options == {}:
         wanted = Predictor(bundle, device="cpu")(image).mask

@@ -92,7 +92,7 @@ MUTANTS: dict[str, dict[str, Any]] = {
     "channel order": {"do_flip_channel_order": False},
     "filter": {"resample": 2},
     "resized one pixel larger": {"size": {"shortest_edge": 289}},
-    "cropped beside the centre": {"crop_size": {"height": 256, "width": 254}},
+    "cropped beside the center": {"crop_size": {"height": 256, "width": 254}},
     "not rescaled": {"do_rescale": False},
     "rescaled by 256": {"rescale_factor": 1 / 256},
 }
@@ -212,8 +212,8 @@ def test_transparency_lies_on_white_however_it_is_stored():
     image = Image.fromarray(hidden)
     palette = image.convert("RGB").quantize(2)
     palette.info["transparency"] = palette.getpixel((0, 0))
-    grey = image.convert("LA")
-    for picture in (image, grey, hidden, hidden.transpose(2, 0, 1)):
+    gray = image.convert("LA")
+    for picture in (image, gray, hidden, hidden.transpose(2, 0, 1)):
         pixels = np.asarray(load_image(picture))
         assert (pixels[:4] == 200).all()
         assert (pixels[4:] == 255).all()
@@ -222,7 +222,7 @@ def test_transparency_lies_on_white_however_it_is_stored():
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "HSV", "I", "F"])
-def test_every_mode_shows_the_same_grey_picture(mode):
+def test_every_mode_shows_the_same_gray_picture(mode):
     ramp = Image.linear_gradient("L")
     ramp = ramp.convert("1").convert("L") if mode == "1" else ramp
     converted = (ramp.convert("RGB") if mode in ("YCbCr", "HSV", "CMYK") else ramp).convert(mode)
@@ -400,7 +400,7 @@ def test_the_file_of_another_models_processor_is_refused():
         MobileViTImageProcessor.from_dict({"image_processor_type": "ViTImageProcessor"})
 
 
-def test_misspelt_settings_are_refused():
+def test_misspelled_settings_are_refused():
     with pytest.raises(ConfigError, match="do_rezise"):
         MobileViTImageProcessor.from_dict({}, do_rezise=False)
     with pytest.raises(TypeError, match="do_rezise"):

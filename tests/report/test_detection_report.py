@@ -11,7 +11,7 @@ from mobilevitv2.report import charts
 from mobilevitv2.report.boxed_panels import BoxedExample, panels
 from mobilevitv2.report.detection import write_detection_report
 from mobilevitv2.report.page import told_of
-from mobilevitv2.results import distinct_colours
+from mobilevitv2.results import distinct_colors
 from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.detection import RECALLS, DetectionScores
 from mobilevitv2.scores.truth import Boxes
@@ -50,7 +50,7 @@ def report(out, examples, scores, **changes) -> str:
         "timing": {"training seconds": 75.0},
         **changes,
     }
-    options.setdefault("colours", distinct_colours(len(options["classes"])))
+    options.setdefault("colors", distinct_colors(len(options["classes"])))
     path = write_detection_report(out, scores=scores, examples=examples, **options)
     return path.read_text(encoding="utf-8")
 
@@ -131,10 +131,10 @@ def one_example() -> dict[str, np.ndarray]:
 def test_found_missed_and_wrong_boxes_look_different():
     drawn = one_example()
 
-    def share(kind: str, colour: tuple[int, int, int], place: tuple[int, int, int, int]) -> float:
-        """Of the box's right edge, how much has this colour."""
+    def share(kind: str, color: tuple[int, int, int], place: tuple[int, int, int, int]) -> float:
+        """Of the box's right edge, how much has this color."""
         _, top, right, bottom = place
-        edge = (drawn[kind][top:bottom, right - 3 : right + 3] == colour).all(-1).any(1)
+        edge = (drawn[kind][top:bottom, right - 3 : right + 3] == color).all(-1).any(1)
         return edge.mean()
 
     left, middle, right = (20, 40, 100, 120), (140, 40, 220, 120), (260, 40, 340, 120)
@@ -208,8 +208,8 @@ def test_many_classes_show_the_most_frequent_mistakes_instead(tmp_path):
     ]
 
 
-def test_names_and_colours_of_other_classes_than_the_scores_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"2 names of classes and 2 colours, .* 3 classes"):
+def test_names_and_colors_of_other_classes_than_the_scores_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"2 names of classes and 2 colors, .* 3 classes"):
         report(tmp_path, [], examples_of(1)[1], classes=NAMES[:2])
 
 
@@ -224,22 +224,22 @@ def test_class_and_file_names_are_text_and_never_markup(tmp_path):
     assert any("<img src=x>" in text for text in page.texts)
 
 
-def colours_in(png: bytes) -> np.ndarray:
+def colors_in(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
-def is_near(chart: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    return abs(chart - colour).max(-1) < 40
+def is_near(chart: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
+    return abs(chart - color).max(-1) < 40
 
 
 def test_the_epoch_of_the_best_map_is_marked_and_map_50_is_another_curve():
     history = [{"epoch": i + 1, "val_map": 0.5, "val_map_50": 0.7} for i in range(5)]
-    chart = colours_in(charts.map_curves(history))
+    chart = colors_in(charts.map_curves(history))
     heights = is_near(chart, (37, 99, 235)).sum(axis=0)
     assert heights.max() > 2 * np.median(heights[heights > 0])  # a dot on a level line
     assert is_near(chart, (13, 148, 136)).any()
     alone = charts.map_curves([{"epoch": i + 1, "val_map": 0.5} for i in range(5)])
-    assert not is_near(colours_in(alone), (13, 148, 136)).any()
+    assert not is_near(colors_in(alone), (13, 148, 136)).any()
 
 
 def test_each_class_has_a_curve_as_far_as_it_gets_and_absent_ones_have_none():
@@ -247,8 +247,8 @@ def test_each_class_has_a_curve_as_far_as_it_gets_and_absent_ones_have_none():
     precision[50:, 1] = 0
     precision[:, 2] = np.nan
     red = (255, 0, 0)
-    chart = colours_in(charts.precision_recall(RECALLS, precision, NAMES, [GREEN, red, BLUE]))
-    green, half, none = (is_near(chart, colour) for colour in (GREEN, red, BLUE))
+    chart = colors_in(charts.precision_recall(RECALLS, precision, NAMES, [GREEN, red, BLUE]))
+    green, half, none = (is_near(chart, color) for color in (GREEN, red, BLUE))
     assert not none.any()
     row = int(np.argmax(half.sum(1)))
     assert half[row].sum() < 0.6 * (green | half | is_near(chart, (29, 36, 48)))[row].sum()
@@ -258,6 +258,6 @@ def test_of_many_classes_the_mean_alone_stands_out():
     names = [f"class {i}" for i in range(80)]
     precision = np.random.default_rng(0).random((101, 80))
     chart = charts.precision_recall(RECALLS, precision, names, [(255, 0, 0)] * 80)
-    assert not is_near(colours_in(chart), (255, 0, 0)).any()
+    assert not is_near(colors_in(chart), (255, 0, 0)).any()
     other = charts.precision_recall(RECALLS, precision * 0.9, names, [(255, 0, 0)] * 80)
     assert other != chart

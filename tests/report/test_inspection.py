@@ -100,9 +100,9 @@ def test_rare_and_absent_classes_are_told(tmp_path):
 def test_one_image_in_two_classes_or_twice_in_one_is_found(tmp_path):
     for label in ("rose", "tulip"):
         for i in range(5):
-            colour = np.random.default_rng(i + 10 * (label == "rose")).integers(0, 255, (9, 9, 3))
+            color = np.random.default_rng(i + 10 * (label == "rose")).integers(0, 255, (9, 9, 3))
             (tmp_path / label).mkdir(exist_ok=True)
-            Image.fromarray(colour.astype(np.uint8)).save(tmp_path / label / f"{i}.png")
+            Image.fromarray(color.astype(np.uint8)).save(tmp_path / label / f"{i}.png")
     shutil.copy(tmp_path / "rose" / "1.png", tmp_path / "tulip" / "1.png")
     shutil.copy(tmp_path / "rose" / "2.png", tmp_path / "rose" / "3.png")
     data = open_classification(tmp_path)

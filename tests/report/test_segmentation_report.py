@@ -12,7 +12,7 @@ from mobilevitv2.report import charts
 from mobilevitv2.report.masked_panels import Example, panels
 from mobilevitv2.report.page import telling_examples
 from mobilevitv2.report.segmentation import write_segmentation_report
-from mobilevitv2.results import distinct_colours
+from mobilevitv2.results import distinct_colors
 from mobilevitv2.scores.segmentation import SegmentationScores
 
 NAMES = ["sky", "road", "tree", "car"]
@@ -51,7 +51,7 @@ def report(out, examples, scores, **changes) -> str:
         "timing": {"training seconds": 75.0},
         **changes,
     }
-    options.setdefault("colours", distinct_colours(len(options["classes"])))
+    options.setdefault("colors", distinct_colors(len(options["classes"])))
     path = write_segmentation_report(out, scores=scores, examples=examples, **options)
     return path.read_text(encoding="utf-8")
 
@@ -169,8 +169,8 @@ def test_masks_of_another_size_than_the_image_are_refused():
         Example("cat.png", Image.new("RGB", (80, 120)), mask, mask, 1.0)
 
 
-def test_names_and_colours_of_other_classes_than_the_scores_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"3 names of classes and 3 colours, .* 4 classes"):
+def test_names_and_colors_of_other_classes_than_the_scores_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"3 names of classes and 3 colors, .* 4 classes"):
         report(tmp_path, [], examples_of(1)[1], classes=NAMES[:3])
 
 
@@ -245,7 +245,7 @@ def test_each_example_names_its_hardest_classes(tmp_path):
     assert "ghost" not in told
 
 
-def colours_in(png: bytes) -> np.ndarray:
+def colors_in(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
 
 
@@ -254,13 +254,13 @@ def test_the_confusion_chart_shows_shares_of_the_true_class():
     chart = charts.confusion_shares(counts, ["a", "b"])
     assert charts.confusion_shares(counts * [[1000], [1]], ["a", "b"]) == chart
     assert charts.confusion_shares(counts * [[1, 1000]], ["a", "b"]) != chart
-    blue = (colours_in(chart) == (8, 48, 107)).all(-1)  # the darkest: all of a class
+    blue = (colors_in(chart) == (8, 48, 107)).all(-1)  # the darkest: all of a class
     assert blue.sum() > 1000
     assert not blue[: blue.shape[0] // 3].any()  # of b, which is below, and not of a
 
 
 def test_the_epoch_of_the_best_miou_is_marked():
     history = [{"epoch": i + 1, "val_miou": 0.5} for i in range(5)]
-    chart = colours_in(charts.miou_curves(history))
+    chart = colors_in(charts.miou_curves(history))
     heights = (abs(chart - (37, 99, 235)).max(-1) < 40).sum(axis=0)  # px of blue in each column
     assert heights.max() > 2 * np.median(heights[heights > 0])  # a dot on a level line

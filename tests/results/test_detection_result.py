@@ -8,7 +8,7 @@ from PIL import Image
 
 from mobilevitv2.images.finding import Found
 from mobilevitv2.predict.sinks import Outputs
-from mobilevitv2.results import DetectedObject, Detection, distinct_colours
+from mobilevitv2.results import DetectedObject, Detection, distinct_colors
 from mobilevitv2.results.boxed import with_boxes
 from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.detection import DetectionScores
@@ -61,10 +61,10 @@ def test_json_and_dict_hold_plain_values():
 
 
 def test_only_the_objects_above_a_threshold_are_kept():
-    found = detection(source="a.jpg", colours=[RED, BLUE, BLACK])
+    found = detection(source="a.jpg", colors=[RED, BLUE, BLACK])
     kept = found.above(0.25)
     assert [item.score for item in kept.objects] == pytest.approx([0.93, 0.5])
-    assert (kept.source, kept.colours, kept.size) == ("a.jpg", [RED, BLUE, BLACK], (300, 400))
+    assert (kept.source, kept.colors, kept.size) == ("a.jpg", [RED, BLUE, BLACK], (300, 400))
     assert len(found) == 4
 
 
@@ -128,11 +128,11 @@ def test_it_is_made_of_what_detect_gives(tmp_path):
     parts = Detections(
         np.array([0.5], np.float32), np.array([1]), np.array([[1, 2, 3, 4]], np.float32)
     )
-    found = Detection.of(parts, NAMES, (10, 20), source=tmp_path / "a.jpg", colours=[RED] * 3)
+    found = Detection.of(parts, NAMES, (10, 20), source=tmp_path / "a.jpg", colors=[RED] * 3)
     assert found.to_dict()["objects"] == [{"label": "WBC", "score": 0.5, "box": [1, 2, 3, 4]}]
     assert found.source == str(tmp_path / "a.jpg")
-    assert found.colours == [RED] * 3
-    assert detection().colours == distinct_colours(3)
+    assert found.colors == [RED] * 3
+    assert detection().colors == distinct_colors(3)
 
 
 SHAPES = [(8, 8), (32, 24), (128, 96), (640, 480), (40, 900), (1500, 60), (2000, 1500)]
@@ -171,9 +171,9 @@ def test_captions_are_whole_wherever_the_box_is(size):
     assert len(set(letters)) == 1
 
 
-def patches(drawn: Image.Image, colour: tuple[int, int, int]) -> np.ndarray:
-    """Where 4 x 3 px are of a colour, as in a caption but in no line of a picture of 640 px."""
-    same = np.asarray((np.asarray(drawn) == colour).all(-1))
+def patches(drawn: Image.Image, color: tuple[int, int, int]) -> np.ndarray:
+    """Where 4 x 3 px are of a color, as in a caption but in no line of a picture of 640 px."""
+    same = np.asarray((np.asarray(drawn) == color).all(-1))
     return np.asarray(np.lib.stride_tricks.sliding_window_view(same, (4, 3)).all((-1, -2)))
 
 
@@ -196,8 +196,8 @@ def test_a_caption_stands_on_its_box_or_else_beneath_or_in_it():
 def test_in_a_crowd_the_first_have_captions_and_all_have_boxes():
     image = Image.new("RGB", (640, 480), (90, 90, 90))
     corners = np.tile([[300, 200, 330, 230]], (40, 1))
-    colours = [RED, *[BLUE] * 39]
-    drawn = with_boxes(image, corners, ["RBC"] * 40, colours)
+    colors = [RED, *[BLUE] * 39]
+    drawn = with_boxes(image, corners, ["RBC"] * 40, colors)
     assert patches(drawn, RED).any()
     columns = np.arange(40) % 8 * 80
     tiny = np.stack([columns, np.arange(40) // 8 * 90, columns + 5, np.arange(40) // 8 * 90 + 5], 1)
@@ -220,10 +220,10 @@ def test_a_name_too_long_is_cut_and_its_score_is_not():
     assert cut[0] == with_boxes(image, box, [long + "x"], [RED], percents=["93 %"])
 
 
-def test_letters_are_black_on_light_colours_and_white_on_dark_ones():
+def test_letters_are_black_on_light_colors_and_white_on_dark_ones():
     image = Image.new("RGB", (640, 480), (90, 90, 90))
-    for colour, letters in ((YELLOW, BLACK), ((0, 0, 120), (255, 255, 255))):
-        drawn = np.asarray(with_boxes(image, np.array([[50, 50, 400, 400]]), ["WBC"], [colour]))
+    for color, letters in ((YELLOW, BLACK), ((0, 0, 120), (255, 255, 255))):
+        drawn = np.asarray(with_boxes(image, np.array([[50, 50, 400, 400]]), ["WBC"], [color]))
         assert (drawn[:49] == letters).all(-1).sum() > 5
 
 
@@ -241,7 +241,7 @@ def test_boxes_without_a_caption_for_each_are_refused():
 
 def test_the_drawing_has_all_objects_or_those_above_a_threshold():
     image = Image.new("RGB", (400, 300), (90, 90, 90))
-    found = detection(labels=(0, 1), colours=[RED, BLUE, BLACK])
+    found = detection(labels=(0, 1), colors=[RED, BLUE, BLACK])
     both, first = found.draw(image), found.draw(image, threshold=0.6)
     assert both.size == first.size == (400, 300)
     assert patches(both, BLUE).any()
@@ -255,7 +255,7 @@ def test_captions_say_the_class_and_a_probability_that_is_no_certainty():
     image = Image.new("RGB", (400, 300))
     sure = detection(labels=(0,), scores=(0.999,)).draw(image)
     assert sure != detection(labels=(0,), scores=(1.0,)).draw(image)
-    assert sure != detection(labels=(1,), scores=(0.999,), colours=distinct_colours(3)).draw(image)
+    assert sure != detection(labels=(1,), scores=(0.999,), colors=distinct_colors(3)).draw(image)
     assert sure == detection(labels=(0,), scores=(0.996,)).draw(image)
 
 
@@ -287,7 +287,7 @@ def test_an_image_of_another_size_is_refused_in_one_sentence():
         ({"labels": (0,), "scores": (np.nan,)}, "NaN or infinity"),
         ({"labels": (0,), "boxes": [(0, 0, np.inf, 1)]}, "NaN or infinity"),
         ({"labels": (0, 0), "scores": (0.5,)}, r"Scores \(1,\), labels \(2,\) and boxes \(2, 4\)"),
-        ({"colours": [RED]}, "3 classes and 1 colours"),
+        ({"colors": [RED]}, "3 classes and 1 colors"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(changes, reason):
@@ -295,7 +295,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(changes, reason):
         detection(**changes)
 
 
-def test_real_cells_are_drawn_in_the_colours_of_their_classes(shared_data):
+def test_real_cells_are_drawn_in_the_colors_of_their_classes(shared_data):
     image = Image.open(shared_data / "bccd" / "JPEGImages" / "BloodImage_00000.jpg")
     rng = np.random.default_rng(0)
     truth = Boxes.of([0, 1, 2], [(10, 10, 110, 120), (260, 177, 491, 376), (400, 20, 440, 60)])
@@ -303,4 +303,4 @@ def test_real_cells_are_drawn_in_the_colours_of_their_classes(shared_data):
     drawn = found.draw(image)
     assert drawn.size == (640, 480)
     for label in set(found.labels.tolist()):
-        assert patches(drawn, found.colours[label]).any()
+        assert patches(drawn, found.colors[label]).any()

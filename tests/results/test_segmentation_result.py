@@ -9,10 +9,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from mobilevitv2.images.reading import load_segmentation_map
-from mobilevitv2.results import Segmentation, distinct_colours
+from mobilevitv2.results import Segmentation, distinct_colors
 
 NAMES = ["sky", "road", "Bäume", "car"]
-COLOURS = [(90, 140, 250), (250, 90, 200), (10, 160, 20), (240, 200, 30)]
+COLORS = [(90, 140, 250), (250, 90, 200), (10, 160, 20), (240, 200, 30)]
 
 
 def random_mask(size: tuple[int, int] = (60, 40), classes: int = 4, seed: int = 0) -> np.ndarray:
@@ -29,7 +29,7 @@ def halves(left: int, right: int, size: tuple[int, int] = (400, 300)) -> np.ndar
 
 
 def segmentation(mask: np.ndarray, **options) -> Segmentation:
-    return Segmentation(mask, **{"classes": NAMES, "colours": COLOURS, **options})
+    return Segmentation(mask, **{"classes": NAMES, "colors": COLORS, **options})
 
 
 def test_shares_are_those_of_a_plain_count_most_first():
@@ -76,11 +76,11 @@ def test_a_saved_mask_is_read_back_without_loss(tmp_path, classes, mode, suffix)
     np.testing.assert_array_equal(np.asarray(load_segmentation_map(path)), mask)
 
 
-def test_the_palette_of_a_saved_mask_holds_the_colours(tmp_path):
+def test_the_palette_of_a_saved_mask_holds_the_colors(tmp_path):
     mask = random_mask()
     path = segmentation(mask).save_mask(tmp_path / "mask.png")
     with Image.open(path) as read:
-        np.testing.assert_array_equal(read.convert("RGB"), np.array(COLOURS)[mask])
+        np.testing.assert_array_equal(read.convert("RGB"), np.array(COLORS)[mask])
 
 
 @pytest.mark.parametrize("name", ["mask.jpg", "mask.webp", "mask"])
@@ -98,7 +98,7 @@ def test_the_drawing_is_readable_at_every_size(size):
     image = Image.new("RGB", size, "black")
     names = [f"class {i}, of a long name that goes on and on for a narrow picture" for i in NAMES]
     mask = np.arange(size[0] * size[1]).reshape(size[::-1]) * 4 // (size[0] * size[1])
-    found = Segmentation(mask.astype(np.uint8), names, COLOURS)
+    found = Segmentation(mask.astype(np.uint8), names, COLORS)
     drawn = found.draw(image)
     assert not np.asarray(image).any()  # the given one is not drawn on
     scale = max(1, -(-320 // max(size)))
@@ -106,31 +106,31 @@ def test_the_drawing_is_readable_at_every_size(size):
     assert drawn.width == max(320, scale * size[0])
     legend = np.asarray(drawn)[height:]
     assert len(legend) >= -(-4 // (drawn.width // 100)) * 14  # lines of readable text
-    for colour in COLOURS:
-        assert (legend == colour).all(-1).sum() >= 100  # px of a patch
+    for color in COLORS:
+        assert (legend == color).all(-1).sum() >= 100  # px of a patch
     painted = np.asarray(drawn)[:height].any(axis=(0, 2))
     assert painted.sum() >= scale * size[0]  # the whole width of the picture, at its scale
 
 
-def test_the_picture_is_tinted_with_the_colour_of_each_region_and_stays_visible():
+def test_the_picture_is_tinted_with_the_color_of_each_region_and_stays_visible():
     picture = np.zeros((300, 400, 3), np.uint8)
     picture[150:] = 200  # bright below
     drawn = np.asarray(segmentation(halves(0, 3)).draw(picture)).astype(int)
-    for column, colour in ((50, COLOURS[0]), (350, COLOURS[3])):
+    for column, color in ((50, COLORS[0]), (350, COLORS[3])):
         for row, under in ((50, 0), (250, 200)):
-            seen, wanted = drawn[row, column], np.array(colour)
+            seen, wanted = drawn[row, column], np.array(color)
             opacity = (seen - under) / (wanted - under + 1e-9)
             clear = abs(wanted - under) > 60
             assert (opacity[clear] > 0.3).all()
             assert (opacity[clear] < 0.8).all()
 
 
-def test_regions_are_outlined_in_the_colour_of_their_class():
+def test_regions_are_outlined_in_the_color_of_their_class():
     drawn = np.asarray(segmentation(halves(0, 3)).draw(Image.new("RGB", (400, 300))))
-    pure = np.flatnonzero((drawn[100] == COLOURS[3]).all(-1))
+    pure = np.flatnonzero((drawn[100] == COLORS[3]).all(-1))
     assert pure.tolist() == [200]  # where the right half begins
     alone = np.asarray(segmentation(halves(3, 3)).draw(Image.new("RGB", (400, 300))))[:300]
-    assert not (alone == COLOURS[3]).all(-1).any()
+    assert not (alone == COLORS[3]).all(-1).any()
 
 
 def test_a_tiny_image_is_drawn_enlarged_with_its_mask():
@@ -148,7 +148,7 @@ def test_the_legend_names_the_classes_that_are_there_and_no_others():
     assert segmentation(mask, classes=["sky", "x", "y", "car"]).draw(image) == drawn
     assert segmentation(mask, classes=["sky", "x", "y", "cart"]).draw(image) != drawn
     legend = np.asarray(drawn)[300:]
-    seen = [bool((legend == colour).all(-1).any()) for colour in COLOURS]
+    seen = [bool((legend == color).all(-1).any()) for color in COLORS]
     assert seen == [True, False, False, True]
 
 
@@ -217,7 +217,7 @@ def test_showing_opens_the_drawing(monkeypatch):
         (np.zeros((0, 2), int), {}, r"shape \(0, 2\)"),
         (np.array([[0, 4]]), {}, "holds class 4, but 4 classes"),
         (np.array([[0, -1]]), {}, "holds class -1, but 4 classes"),
-        (np.zeros((2, 2), int), {"colours": COLOURS[:2]}, "4 classes and 2 colours"),
+        (np.zeros((2, 2), int), {"colors": COLORS[:2]}, "4 classes and 2 colors"),
         (np.zeros((2, 2), int), {"certainty": np.ones((3, 2))}, r"certainty has shape \(3, 2\)"),
     ],
 )
@@ -231,10 +231,10 @@ def test_an_image_of_another_size_is_refused_in_one_sentence():
         segmentation(halves(0, 1)).draw(Image.new("RGB", (300, 400)))
 
 
-def nearest_pair(colours: list[tuple[int, int, int]]) -> float:
+def nearest_pair(colors: list[tuple[int, int, int]]) -> float:
     """The least distance in CIELAB, by LittleCMS, whose a and b are from -128 and L in 0..255."""
-    image = Image.new("RGB", (len(colours), 1))
-    image.putdata(colours)
+    image = Image.new("RGB", (len(colors), 1))
+    image.putdata(colors)
     rgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
     there = ImageCms.profileToProfile(image, rgb, lab, outputMode="LAB")
     assert there is not None
@@ -243,27 +243,27 @@ def nearest_pair(colours: list[tuple[int, int, int]]) -> float:
         [bands[0] / 2.55, *(band.astype(np.uint8).view(np.int8) for band in bands[1:])]
     )
     distances = np.linalg.norm(places[:, :, None] - places[:, None], axis=0)
-    return distances[~np.eye(len(colours), dtype=bool)].min()
+    return distances[~np.eye(len(colors), dtype=bool)].min()
 
 
 @pytest.mark.parametrize(("count", "least"), [(4, 50), (11, 25), (21, 18), (150, 5)])
-def test_colours_are_far_apart_in_a_space_made_for_it(count, least):
-    colours = distinct_colours(count)
+def test_colors_are_far_apart_in_a_space_made_for_it(count, least):
+    colors = distinct_colors(count)
     hues = [colorsys.hsv_to_rgb(i / count, 1, 1) for i in range(count)]  # the mutant: a rainbow
     rainbow = [(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in hues]
-    assert nearest_pair(colours) > least
-    assert count == 4 or nearest_pair(colours) > 1.5 * nearest_pair(rainbow)
+    assert nearest_pair(colors) > least
+    assert count == 4 or nearest_pair(colors) > 1.5 * nearest_pair(rainbow)
 
 
-def test_more_classes_leave_the_first_colours_as_they_were():
-    many = distinct_colours(200)
+def test_more_classes_leave_the_first_colors_as_they_were():
+    many = distinct_colors(200)
     assert len(set(many)) == 200
-    assert distinct_colours(11) == many[:11]
-    assert distinct_colours(0) == []
-    assert Segmentation(np.zeros((2, 2), int), NAMES).colours == many[:4]
+    assert distinct_colors(11) == many[:11]
+    assert distinct_colors(0) == []
+    assert Segmentation(np.zeros((2, 2), int), NAMES).colors == many[:4]
 
 
 @pytest.mark.parametrize("count", [-1, 100_000])
-def test_more_colours_than_there_are_can_not_be_had(count):
-    with pytest.raises(ValueError, match=f"{count} colours can't be told apart"):
-        distinct_colours(count)
+def test_more_colors_than_there_are_can_not_be_had(count):
+    with pytest.raises(ValueError, match=f"{count} colors can't be told apart"):
+        distinct_colors(count)

@@ -50,7 +50,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
         "pool_scales": [1, 5, 2],
     },
     "one class": {"head": "classifier", "num_labels": 1},
-    "grey": {"head": "classifier", "num_channels": 1},
+    "gray": {"head": "classifier", "num_channels": 1},
     "other epsilon": {"head": "classifier", "layer_norm_eps": 0.1},
     "other widening": {"head": "classifier", "expand_ratio": 3.3, "ffn_multiplier": 1.25},
 }

@@ -15,7 +15,7 @@ import pytest
 import torch
 from engine_bundles import need_engine
 from fake_engine import fake_engine
-from tiny import CLASSES, colour_model, exported, picture, processor, save_bundle, save_images
+from tiny import CLASSES, color_model, exported, picture, processor, save_bundle, save_images
 from typer.testing import CliRunner
 
 from mobilevitv2 import (
@@ -49,7 +49,7 @@ TOLERANCE = {"fp32": 2e-5, "bf16": 0.1, "int8": 0.2}  # of the largest logit
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory) -> Path:
-    return save_bundle(tmp_path_factory.mktemp("model") / "colours")
+    return save_bundle(tmp_path_factory.mktemp("model") / "colors")
 
 
 @pytest.fixture
@@ -111,10 +111,10 @@ def test_a_bundle_on_the_cpu_runs_in_the_engine(bundle, tmp_path):
 
 @pytest.mark.usefixtures("fake")
 def test_everything_else_runs_in_pytorch(bundle, tmp_path):
-    colour_model().save_as(tmp_path / "timm.pth", layout="timm")
+    color_model().save_as(tmp_path / "timm.pth", layout="timm")
     timms = tmp_path / "timm"  # transformers' file names around timm's tensors
     timms.mkdir()
-    colour_model().save_as(timms / "model.safetensors", layout="timm")
+    color_model().save_as(timms / "model.safetensors", layout="timm")
     shutil.copy(bundle / "config.json", timms)
     loose = tmp_path / "loose.safetensors"
     shutil.copy(bundle / "model.safetensors", loose)
@@ -124,7 +124,7 @@ def test_everything_else_runs_in_pytorch(bundle, tmp_path):
         assert predictor.runs_in == "PyTorch, cpu, fp32"
         with pytest.raises(UnsupportedError, match=r"the engine opens folders with config\.json"):
             Predictor(source, runtime="native")
-    assert isinstance(Predictor(colour_model(), processor()).network, LiveNetwork)
+    assert isinstance(Predictor(color_model(), processor()).network, LiveNetwork)
     assert isinstance(Predictor(bundle, runtime="torch").network, LiveNetwork)
     assert isinstance(Predictor(bundle, precision="fp16").network, LiveNetwork)
 
@@ -195,7 +195,7 @@ def test_wishes_that_contradict_each_other_are_refused(bundle, wishes, said):
 def test_a_model_in_memory_does_not_run_in_the_engine():
     for wish in ASKED:
         with pytest.raises(ConfigError, match="a model in memory runs in PyTorch"):
-            Predictor(colour_model(), processor(), **wish)
+            Predictor(color_model(), processor(), **wish)
 
 
 @pytest.mark.filterwarnings("ignore")  # what the exporter's own code warns of

@@ -9,22 +9,22 @@ from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training import Recipe
 from mobilevitv2.training.augment_boxes import BoxAugment, label_of
 
-COLOURS = ((220, 40, 30), (30, 200, 40), (30, 40, 220))
+COLORS = ((220, 40, 30), (30, 200, 40), (30, 40, 220))
 SIZE = 96
 
 
 def scene(size=(200, 160)) -> tuple[Image.Image, Boxes]:
-    """Three rectangles of one colour each on black, and where they are."""
+    """Three rectangles of one color each on black, and where they are."""
     corners = [(10, 20, 70, 80), (90, 30, 180, 70), (60, 100, 150, 150)]
     pixels = np.zeros((size[1], size[0], 3), np.uint8)
-    for colour, (x1, y1, x2, y2) in zip(COLOURS, corners, strict=True):
-        pixels[y1:y2, x1:x2] = colour
+    for color, (x1, y1, x2, y2) in zip(COLORS, corners, strict=True):
+        pixels[y1:y2, x1:x2] = color
     return Image.fromarray(pixels), Boxes.of([0, 1, 2], corners)
 
 
-def seen(pixels: torch.Tensor, colour: tuple[int, int, int]) -> np.ndarray | None:
-    """x1, y1, x2, y2 of what has the colour, in parts of the image."""
-    mask = (np.abs(pixels.permute(1, 2, 0).numpy().astype(int) - colour) < 60).all(-1)
+def seen(pixels: torch.Tensor, color: tuple[int, int, int]) -> np.ndarray | None:
+    """x1, y1, x2, y2 of what has the color, in parts of the image."""
+    mask = (np.abs(pixels.permute(1, 2, 0).numpy().astype(int) - color) < 60).all(-1)
     rows, columns = np.nonzero(mask)
     if not len(rows):
         return None
@@ -46,7 +46,7 @@ def largest_miss(augment: BoxAugment) -> float:
     for index in range(60):
         pixels, label = augment(image, boxes, (0, index))
         for number, corners in corners_of(label).items():
-            there = seen(pixels, COLOURS[number])
+            there = seen(pixels, COLORS[number])
             misses.append(1.0 if there is None else float(np.abs(there - corners).max()))
     return max(misses)
 
@@ -66,7 +66,7 @@ def test_boxes_that_are_left_behind_would_be_noticed(move, monkeypatch):
     assert largest_miss(augment) > 0.1
 
 
-def test_crops_keep_boxes_by_their_centres_and_at_least_one():
+def test_crops_keep_boxes_by_their_centers_and_at_least_one():
     image, boxes = scene()
     augment = BoxAugment(Recipe(box_crop=1), SIZE)
     counts = [len(augment(image, boxes, (0, i))[1]["class_labels"]) for i in range(100)]
@@ -111,7 +111,7 @@ def test_what_is_to_be_ignored_is_not_trained_on():
     assert label["class_labels"].tolist() == [1, 2]
 
 
-def test_labels_are_centres_and_sizes_in_parts_of_the_image():
+def test_labels_are_centers_and_sizes_in_parts_of_the_image():
     boxes = Boxes.of([4, 2], [(10, 20, 30, 60), (5, 5, 5.01, 50)])
     label = label_of(boxes, (100, 200))
     assert label["class_labels"].tolist() == [4]  # the other is thinner than anything can be seen

@@ -40,7 +40,7 @@ QUICK: dict[str, Any] = {
     "batch_size": 4,
     "image_size": SIZE,
     "ema_decay": 0.8,
-    "photometric": 0.0,  # colours are what there is to learn
+    "photometric": 0.0,  # colors are what there is to learn
     "box_crop": 0.0,
     "threads": 1,
 }

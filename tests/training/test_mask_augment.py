@@ -162,7 +162,7 @@ def test_the_same_seed_epoch_and_index_give_the_same_pair_and_others_another():
     assert len(others | {first}) == 4
 
 
-def test_colours_and_blur_change_the_image_alone():
+def test_colors_and_blur_change_the_image_alone():
     image, mask = painted()
     plain, _ = augmented(Recipe(), (image, mask))
     for recipe in (Recipe(photometric=1.0), Recipe(blur=1.0)):

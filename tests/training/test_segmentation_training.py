@@ -10,7 +10,7 @@ import pytest
 import torch
 from page import Page
 from PIL import Image
-from shapes import CLASSES, COLOURS, quick, save_scenes, trained
+from shapes import CLASSES, COLORS, quick, save_scenes, trained
 from stopping import assert_stopping_changes_nothing
 
 from mobilevitv2 import (
@@ -37,7 +37,7 @@ def data():
     return trained()[0]
 
 
-def test_it_learns_colours_and_counts_as_an_independent_count_does(run, data):
+def test_it_learns_colors_and_counts_as_an_independent_count_does(run, data):
     assert run.metric == "miou"
     assert run.score > 0.6
     scores = SegmentationScores(3)
@@ -47,10 +47,10 @@ def test_it_learns_colours_and_counts_as_an_independent_count_does(run, data):
     assert run.score == pytest.approx(scores.miou, abs=1e-3)
 
 
-def test_the_bundle_has_names_colours_head_and_whole_images(run):
+def test_the_bundle_has_names_colors_head_and_whole_images(run):
     model = MobileViTV2ForSemanticSegmentation.from_pretrained(run.best)
     assert list((model.config.id2label or {}).values()) == CLASSES
-    assert model.config.class_colors == [list(colour) for colour in COLOURS]
+    assert model.config.class_colors == [list(color) for color in COLORS]
     assert (model.config.output_stride, model.config.aspp_out_channels) == (8, 16)
     assert model.auxiliary_head is not None
     processor = MobileViTImageProcessor.from_pretrained(run.best)
@@ -163,7 +163,7 @@ def test_one_image_is_too_few_and_leaves_nothing_behind(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_fine_tuning_on_other_classes_takes_their_colours(run, tmp_path):
+def test_fine_tuning_on_other_classes_takes_their_colors(run, tmp_path):
     folder = save_scenes(tmp_path / "data", train_count=4, val_count=2)
     (folder / "classes.txt").write_text("a 1 2 3\nb 4 5 6\nc 7 8 9\n")
     settings = quick(width=None, epochs=1)

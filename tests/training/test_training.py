@@ -65,7 +65,7 @@ def photos(tmp_path_factory) -> Path:
 
 
 def network_for(classes: list[str]) -> Any:
-    data = ClassificationData("colours", classes, train=[], val=[])
+    data = ClassificationData("colors", classes, train=[], val=[])
     return networks.from_scratch(ClassificationTask(data), 0.25, PLAIN, 32)
 
 

@@ -30,7 +30,7 @@ export async function prepare(blob, record) {
     }
     image = resize(image, ...targetSize(image, settings.size), filter);
   }
-  if (settings.do_center_crop) image = centreCrop(image, settings.crop_size);
+  if (settings.do_center_crop) image = centerCrop(image, settings.crop_size);
   if (record.input === "uint8") {
     return { data: image.rgb, dims: [1, image.height, image.width, 3] };
   }
@@ -93,11 +93,11 @@ function weights(from, to, { reach, weight }) {
   const wide = Math.max(scale, 1); // a picture that grows is not blurred
   const narrow = 1 / wide;
   return Array.from({ length: to }, (_, i) => {
-    const centre = (i + 0.5) * scale;
-    const first = Math.max(Math.trunc(centre - reach * wide + 0.5), 0);
-    const last = Math.min(Math.trunc(centre + reach * wide + 0.5), from);
+    const center = (i + 0.5) * scale;
+    const first = Math.max(Math.trunc(center - reach * wide + 0.5), 0);
+    const last = Math.min(Math.trunc(center + reach * wide + 0.5), from);
     const exact = Array.from({ length: last - first }, (_, k) =>
-      weight((first + k - centre + 0.5) * narrow),
+      weight((first + k - center + 0.5) * narrow),
     );
     const sum = exact.reduce((a, b) => a + b, 0);
     const taps = exact.map((w) => {
@@ -126,7 +126,7 @@ function bicubic(x) {
 }
 
 /** The middle; black where it reaches beyond the edges. */
-function centreCrop(image, { width, height }) {
+function centerCrop(image, { width, height }) {
   const left = Math.floor((image.width - width) / 2);
   const top = Math.floor((image.height - height) / 2);
   const rgb = new Uint8Array(3 * width * height);

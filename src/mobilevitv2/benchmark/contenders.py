@@ -144,7 +144,7 @@ def transformers_classifier(width: float, classes: int) -> "Logits":
     hf = require("transformers", extra="test")
     config = hf.MobileViTV2Config(width_multiplier=width, num_labels=classes)
     network = hf.MobileViTV2ForImageClassification(config)
-    for module in network.modules():  # its own initialisation gives logits of zero
+    for module in network.modules():  # its own initialization gives logits of zero
         if isinstance(module, nn.Conv2d | nn.Linear | nn.BatchNorm2d):
             module.reset_parameters()
     return Logits(network)

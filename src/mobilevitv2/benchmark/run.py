@@ -175,11 +175,11 @@ def _plot(result: Benchmark, path: Path) -> None:
     plots = require("matplotlib.pyplot", extra="train")
     batches = sorted({t.batch for t in result.timings})
     figure, axes = plots.subplots(1, len(batches), figsize=(6.4 * len(batches), 5), squeeze=False)
-    colours = {"mobilevitv2": "#2563eb", "timm": "#d97706", "transformers": "#9ca3af"}
+    colors = {"mobilevitv2": "#2563eb", "timm": "#d97706", "transformers": "#9ca3af"}
     for axis, batch in zip(axes[0], batches, strict=True):
         rows = [t for t in result.timings if t.batch == batch][::-1]
         names = [f"{t.model}  {t.runtime}, {t.precision}" for t in rows]
-        bars = axis.barh(names, [t.median_ms for t in rows], color=[colours[t.model] for t in rows])
+        bars = axis.barh(names, [t.median_ms for t in rows], color=[colors[t.model] for t in rows])
         axis.bar_label(bars, fmt="%.1f", padding=3)
         axis.set_title(f"batch {batch}")
         axis.set_xlabel("ms, median")

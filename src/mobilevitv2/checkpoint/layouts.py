@@ -231,7 +231,7 @@ def count_attention_layers(keys: Collection[str], layout: str = "transformers") 
     return counts
 
 
-def recognise(keys: Iterable[str]) -> str:
+def recognize(keys: Iterable[str]) -> str:
     """The name of the layout that has most of these keys. Raises CheckpointError for none."""
     keys = list(keys)
     if any(VERSION_1.search(key) for key in keys):

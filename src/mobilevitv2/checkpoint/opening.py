@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mobilevitv2.checkpoint.files import check_finite, find_weights, read_weights
-from mobilevitv2.checkpoint.layouts import recognise, rename, task_of
+from mobilevitv2.checkpoint.layouts import recognize, rename, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.class_names import ADE20K, COCO, VOC, palette
 from mobilevitv2.errors import ConfigError
@@ -59,7 +59,7 @@ def open_checkpoint(
         path = find_weights(source, **hub)
         fields = config or _config_beside(source, **hub)
         state, labels, noted = read_weights(path)
-    layout = recognise(state)
+    layout = recognize(state)
     renamed, unknown = rename(state, layout)
     if fields is None and noted and _is_of(noted, renamed):
         fields = noted | _names(name, noted, labels)
@@ -121,7 +121,7 @@ def _published_segmenter(name: str, classes: int) -> dict[str, Any]:
         "output_stride": stride,
         "atrous_rates": rates,
         "image_size": SEGMENTED_AT,
-        "class_colors": [list(colour) for colour in palette(first + classes)[first:]],
+        "class_colors": [list(color) for color in palette(first + classes)[first:]],
     }
 
 

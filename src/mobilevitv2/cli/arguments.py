@@ -63,7 +63,7 @@ Task = Annotated[
 Classes = Annotated[
     str | None,
     typer.Option(
-        help="Of masks: a file of class names and colours (classes.txt, .csv or .json), or voc, "
+        help="Of masks: a file of class names and colors (classes.txt, .csv or .json), or voc, "
         "camvid or ade20k. Of boxes: a file with a name a line, or voc or coco."
     ),
 ]

@@ -32,7 +32,7 @@ def export(
     precision: Annotated[
         Literal["fp32", "fp16", "bf16"], typer.Option(help="Of weights and arithmetic.")
     ] = "fp32",
-    int8: Annotated[bool, typer.Option("--int8", help="Quantise; wants --calibrate.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantize; wants --calibrate.")] = False,
     calibrate: Annotated[
         Path | None, typer.Option(help="A folder of images like those to come, for --int8.")
     ] = None,

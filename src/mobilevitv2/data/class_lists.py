@@ -1,4 +1,4 @@
-"""Names of classes, and their colours if given: from a file, from a list, or by a set's name."""
+"""Names of classes, and their colors if given: from a file, from a list, or by a set's name."""
 
 import json
 from collections import Counter
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilevitv2.class_names import Colour
+from mobilevitv2.class_names import Color
 from mobilevitv2.data.known_classes import KNOWN
 from mobilevitv2.data.masks.reading import MOST_CLASSES
 from mobilevitv2.errors import DataError
@@ -21,7 +21,7 @@ class ClassList:
     """The classes in the order of their numbers; `origin` is what a message calls the list."""
 
     names: list[str]
-    colours: list[Colour | None]
+    colors: list[Color | None]
     origin: str
     void: int | None = None
 
@@ -33,10 +33,10 @@ def given_classes(classes: GivenClasses) -> ClassList:
     """The list of a file, of a published set's name (voc, camvid, ade20k), or of names."""
     if isinstance(classes, str | Path) and str(classes) in KNOWN and not Path(classes).is_file():
         known = KNOWN[str(classes)]
-        return ClassList(list(known.classes), [*known.colours], str(classes), known.void)
+        return ClassList(list(known.classes), [*known.colors], str(classes), known.void)
     if isinstance(classes, Mapping):
-        colours: list[Colour | None] = [(r, g, b) for r, g, b in classes.values()]
-        return _checked(list(classes), colours, "the list of classes")
+        colors: list[Color | None] = [(r, g, b) for r, g, b in classes.values()]
+        return _checked(list(classes), colors, "the list of classes")
     if isinstance(classes, str | Path):
         return read_class_list(Path(classes).expanduser())
     names = list(classes)
@@ -64,10 +64,10 @@ def read_class_list(path: Path) -> ClassList:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path} can't be read ({error}). Save it as UTF-8 text.") from error
     entries = _of_json(path, text) if path.suffix.lower() == ".json" else _of_lines(path, text)
-    return _checked([name for name, _ in entries], [colour for _, colour in entries], str(path))
+    return _checked([name for name, _ in entries], [color for _, color in entries], str(path))
 
 
-def _of_lines(path: Path, text: str) -> list[tuple[str, Colour | None]]:
+def _of_lines(path: Path, text: str) -> list[tuple[str, Color | None]]:
     entries = []
     for number, line in enumerate(text.splitlines(), start=1):
         fields = [field.strip() for field in line.split(",")]
@@ -82,7 +82,7 @@ def _of_lines(path: Path, text: str) -> list[tuple[str, Colour | None]]:
                 fields = words
         if len(fields) not in (1, 4) or not fields[0]:
             raise _bad(path, f"line {number}", line.strip())
-        entries.append((fields[0], _colour(path, f"line {number}", line.strip(), fields[1:])))
+        entries.append((fields[0], _color(path, f"line {number}", line.strip(), fields[1:])))
     return entries
 
 
@@ -94,7 +94,7 @@ def _without_numbers(words: list[str]) -> list[str]:
     return rest
 
 
-def _of_json(path: Path, text: str) -> list[tuple[str, Colour | None]]:
+def _of_json(path: Path, text: str) -> list[tuple[str, Color | None]]:
     try:
         listed = json.loads(text)
     except json.JSONDecodeError as error:
@@ -103,17 +103,17 @@ def _of_json(path: Path, text: str) -> list[tuple[str, Colour | None]]:
         raise _bad(path, "the file", type(listed).__name__)
     entries = []
     for number, entry in enumerate(listed):
-        name, colour = entry, []
+        name, color = entry, []
         if isinstance(entry, dict):
             name = entry.get("name")
-            colour = entry.get("color", entry.get("colour")) or []
-        if not isinstance(name, str) or not name.strip() or not isinstance(colour, list):
+            color = entry.get("color", entry.get("color")) or []
+        if not isinstance(name, str) or not name.strip() or not isinstance(color, list):
             raise _bad(path, f"entry {number}", entry)
-        entries.append((name.strip(), _colour(path, f"entry {number}", entry, colour)))
+        entries.append((name.strip(), _color(path, f"entry {number}", entry, color)))
     return entries
 
 
-def _colour(path: Path, where: str, entry: Any, numbers: list[Any]) -> Colour | None:
+def _color(path: Path, where: str, entry: Any, numbers: list[Any]) -> Color | None:
     if not numbers:
         return None
     whole = [int(n) if str(n).isdecimal() else -1 for n in numbers]
@@ -129,7 +129,7 @@ def _bad(path: Path, where: str, entry: Any) -> DataError:
     return DataError(f"{path}: {where} is {entry!r}; {wanted} is wanted, with numbers of 0 to 255.")
 
 
-def _checked(names: list[str], colours: list[Colour | None], origin: str) -> ClassList:
+def _checked(names: list[str], colors: list[Color | None], origin: str) -> ClassList:
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{origin} has {twice[0]!r} twice. Give each class a name of its own.")
     if len(names) > MOST_CLASSES:
@@ -141,4 +141,4 @@ def _checked(names: list[str], colours: list[Colour | None], origin: str) -> Cla
             f"{origin} has {len(names)} classes; two are needed to tell apart, and background is "
             "a class too. Add it."
         )
-    return ClassList(names, colours, origin)
+    return ClassList(names, colors, origin)

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from mobilevitv2.class_names import ADE20K, CAMVID, VOC, Colour, palette
+from mobilevitv2.class_names import ADE20K, CAMVID, VOC, Color, palette
 from mobilevitv2.data.masks.layouts import Kind
 
 
@@ -19,14 +19,14 @@ class KnownSet:
     void: int | None = None
     """A value beside 255 that is not to count."""
     reduce_labels: bool = False
-    given_colours: tuple[Colour, ...] = ()
+    given_colors: tuple[Color, ...] = ()
 
     @cached_property
-    def colours(self) -> list[Colour]:
+    def colors(self) -> list[Color]:
         """One a class."""
-        if self.given_colours:
-            return list(self.given_colours)
-        first = int(self.reduce_labels)  # the colour of 0 is that of void
+        if self.given_colors:
+            return list(self.given_colors)
+        first = int(self.reduce_labels)  # the color of 0 is that of void
         return palette(first + len(self.classes))[first:]
 
     def fits(self, kind: Kind, folder: str, largest: int, *, reduce_labels: bool) -> bool:
@@ -43,7 +43,7 @@ class KnownSet:
 KNOWN = {
     "voc": KnownSet("voc", "voc", VOC),
     "camvid": KnownSet(
-        "camvid", "camvid", tuple(CAMVID), void=11, given_colours=tuple(CAMVID.values())
+        "camvid", "camvid", tuple(CAMVID), void=11, given_colors=tuple(CAMVID.values())
     ),
     "ade20k": KnownSet("folders", "ade20k|adechallengedata", ADE20K, reduce_labels=True),
 }

@@ -1,4 +1,4 @@
-"""What quantisation gains and costs: an int8 file beside the same export in fp32."""
+"""What quantization gains and costs: an int8 file beside the same export in fp32."""
 
 import statistics
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ import torch
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import require
-from mobilevitv2.results import distinct_colours
+from mobilevitv2.results import distinct_colors
 from mobilevitv2.runtime.record import NAME, Record
 
 PREVIEW = "com.apple.coreml.model.preview"  # where Xcode looks how to show a model
@@ -55,8 +55,8 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
 
 
 def _drawn(record: Record) -> dict[str, list[str]]:
-    """Names and colours of the classes, as Xcode's preview reads them."""
-    colors = record.colors or distinct_colours(len(record.labels))
+    """Names and colors of the classes, as Xcode's preview reads them."""
+    colors = record.colors or distinct_colors(len(record.labels))
     return {"labels": record.labels, "colors": [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors]}
 
 

@@ -22,7 +22,7 @@ from mobilevitv2.results.suppression import DETECTIONS, LEAST_SCORE, OVERLAP, su
 class DetectorAnswers:
     """A detector's forward pass, to what is asked of its file.
 
-    logits: [B, a, 1 + N], and boxes [B, a, 4] of centre x, centre y, width, height. boxes: scores
+    logits: [B, a, 1 + N], and boxes [B, a, 4] of center x, center y, width, height. boxes: scores
     [B, a, N] and corners [B, a, 4] of x1, y1, x2, y2. detections: scores [B, n], best first,
     int64 labels [B, n] and corners [B, n, 4]; n is 200, and what there is less has a score of 0.
     All in parts of the image, not cut off at its edges.

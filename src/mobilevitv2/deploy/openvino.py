@@ -31,7 +31,7 @@ def give_biases(model: Any) -> None:
     """A bias of nearly nothing for the convolutions of an ONNX model that have none.
 
     OpenVINO 2026.4 computes an int8 convolution without bias as zero on CPUs without AMX, and one
-    of exactly zero is optimised away.
+    of exactly zero is optimized away.
     """
     onnx = require("onnx", extra="onnx")
     channels = {t.name: t.dims[0] for t in model.graph.initializer if t.dims}

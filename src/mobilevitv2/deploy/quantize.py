@@ -1,6 +1,6 @@
 """int8 with calibration: weights and inputs of convolutions and linear layers, and nothing else.
 
-Norms, softmax and products of maps stay float: quantised, they destroy the answer in every tool.
+Norms, softmax and products of maps stay float: quantized, they destroy the answer in every tool.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ import torch
 
 from mobilevitv2.errors import ConfigError, require
 
-QUANTISED = ("Conv", "Gemm", "MatMul")  # of ONNX, where they have weights
+QUANTIZED = ("Conv", "Gemm", "MatMul")  # of ONNX, where they have weights
 PERCENTILE = 99.99  # of an input's values that int8 has to hold; with all, a few rule the scale
-# Operators of OpenVINO that stay float; quantised, a variance of nearly 0 would become 0.
+# Operators of OpenVINO that stay float; quantized, a variance of nearly 0 would become 0.
 FLOAT = ("Add", "AvgPool", "Divide", "Multiply", "Power", "ReduceMean", "Sqrt", "Subtract")
 
 
 def quantize_onnx(model: Any, calibration: Sequence[np.ndarray], leave: list[str]) -> Any:
-    """An ONNX model with quantise and dequantise nodes (QDQ), by onnxruntime's static method.
+    """An ONNX model with quantize and dequantize nodes (QDQ), by onnxruntime's static method.
 
     The nodes named in `leave` stay as they are, and so do the biases: as int32 with a scale for
     each channel they would be larger.
@@ -50,7 +50,7 @@ def quantize_onnx(model: Any, calibration: Sequence[np.ndarray], leave: list[str
                 out,
                 Reader(),
                 quant_format=quantization.QuantFormat.QDQ,
-                op_types_to_quantize=list(QUANTISED),
+                op_types_to_quantize=list(QUANTIZED),
                 activation_type=quantization.QuantType.QUInt8,
                 weight_type=quantization.QuantType.QInt8,
                 per_channel=True,
@@ -58,15 +58,15 @@ def quantize_onnx(model: Any, calibration: Sequence[np.ndarray], leave: list[str
                 calibrate_method=quantization.CalibrationMethod.Percentile,
                 extra_options={"QuantizeBias": False, "CalibPercentile": PERCENTILE},
             )
-        quantised = onnx.load(out)
-    count = sum(node.op_type == "QuantizeLinear" for node in quantised.graph.node)
+        quantized = onnx.load(out)
+    count = sum(node.op_type == "QuantizeLinear" for node in quantized.graph.node)
     if not count:
-        raise ConfigError("onnxruntime quantised no operator of this model.")
-    return quantised
+        raise ConfigError("onnxruntime quantized no operator of this model.")
+    return quantized
 
 
 def quantize_openvino(model: Any, calibration: Sequence[np.ndarray], leave: list[str]) -> Any:
-    """An OpenVINO model with fake-quantise nodes, by NNCF; the nodes named in `leave` stay."""
+    """An OpenVINO model with fake-quantize nodes, by NNCF; the nodes named in `leave` stay."""
     nncf = require("nncf", extra="openvino")
     nncf.set_log_level(logging.ERROR)
     return nncf.quantize(
@@ -81,7 +81,7 @@ def quantize_openvino(model: Any, calibration: Sequence[np.ndarray], leave: list
 def quantize_program(
     program: Any, example: tuple[torch.Tensor, ...], calibration: Sequence[np.ndarray]
 ) -> Any:
-    """A program of torch.export, quantised for XNNPACK by torchao's PT2E."""
+    """A program of torch.export, quantized for XNNPACK by torchao's PT2E."""
     quantizers = require(
         "executorch.backends.xnnpack.quantizer.xnnpack_quantizer", extra="executorch"
     )

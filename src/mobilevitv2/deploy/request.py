@@ -33,7 +33,7 @@ class Target:
     """Of one, several, any."""
     any_batch: bool = False
     elementary_norms: bool = False
-    """Whether a norm over a whole map has to be spelt out for it."""
+    """Whether a norm over a whole map has to be spelled out for it."""
     runs_here: bool = True
     alone: bool = False
     """Its package pins another torch than the rest, so it wants an environment of its own."""

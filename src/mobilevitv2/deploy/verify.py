@@ -27,7 +27,7 @@ class Verification:
     size: tuple[int, int]
     """Height and width in px."""
     precision: str
-    """What the runtime computed in; int8 for a quantised file."""
+    """What the runtime computed in; int8 for a quantized file."""
     difference: float
     """Largest difference of a logit (of a probability, where the file gives classes)."""
     scale: float
@@ -112,11 +112,11 @@ def verify(
         difference, scale = max(difference, apart), max(scale, largest)
         agreed.append(agrees)
     together = np.concatenate(agreed)
-    quantised = exported.record.precision == "int8"
+    quantized = exported.record.precision == "int8"
     return Verification(
         images=len(pixels),
         size=(pixels[0].shape[1], pixels[0].shape[2]),
-        precision="int8" if quantised else _precision(exported),
+        precision="int8" if quantized else _precision(exported),
         difference=difference,
         scale=scale,
         agreement=float(together.mean()) if len(together) else 1.0,

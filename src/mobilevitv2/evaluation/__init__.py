@@ -1,4 +1,4 @@
-"""How often a model is right: `evaluate` measures it on labelled images, prepared as to predict.
+"""How often a model is right: `evaluate` measures it on labeled images, prepared as to predict.
 
 The names of classes decide what is right, not their numbers, so a model and a data set may list
 the same classes in different orders.

@@ -20,7 +20,7 @@ DOUBT = 0.05  # differences that chance makes this often are not called differen
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well a class was recognised, 0 where nothing defines it; `support` counts its images."""
+    """How well a class was recognized, 0 where nothing defines it; `support` counts its images."""
 
     name: str
     precision: float

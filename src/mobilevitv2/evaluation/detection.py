@@ -183,7 +183,7 @@ def _report(
         out,
         history=[],
         classes=predictor.classes,
-        colours=predictor.colours,
+        colors=predictor.colors,
         scores=scores,
         examples=examples,
         title=f"{result.model} on {result.data}",

@@ -18,7 +18,7 @@ from mobilevitv2.results import Segmentation
 from mobilevitv2.scores.segmentation import SegmentationScores
 
 if TYPE_CHECKING:
-    from mobilevitv2.class_names import Colour
+    from mobilevitv2.class_names import Color
     from mobilevitv2.report.masked_panels import Example
 
 
@@ -111,8 +111,8 @@ def evaluate_segmenter(
     )
     if report is not None:
         chosen_ones = _examples(predictor, chosen, to_model, of_images)
-        colours = predictor.colours
-        _report(Path(report), result, colours, scores, list(chosen_ones), seconds)
+        colors = predictor.colors
+        _report(Path(report), result, colors, scores, list(chosen_ones), seconds)
     return result
 
 
@@ -146,7 +146,7 @@ def _examples(
 def _report(
     out: Path,
     result: SegmentationEvaluation,
-    colours: "list[Colour]",
+    colors: "list[Color]",
     scores: SegmentationScores,
     examples: "list[Example]",
     seconds: float,
@@ -158,7 +158,7 @@ def _report(
         out,
         history=[],
         classes=names,
-        colours=colours,
+        colors=colors,
         scores=scores,
         examples=examples,
         title=f"{result.model} on {result.data}",

@@ -3,7 +3,7 @@
 What is decided here, and pinned by `tests/images/test_bad_images.py`:
 
 - A camera's EXIF rotation is applied, to files and to Pillow images alike.
-- Transparency is laid on white. (`Image.convert("RGB")` would uncover the arbitrary colours that
+- Transparency is laid on white. (`Image.convert("RGB")` would uncover the arbitrary colors that
   are stored under transparent pixels; transformers' `do_convert_rgb` lays on white too.)
 - Values deeper than 8 bits are scaled by a fixed rule, never stretched: see `_to_8_bits`.
 - A file whose header announces more pixels than `PIL.Image.MAX_IMAGE_PIXELS` is refused before it
@@ -29,7 +29,7 @@ FILES = str | os.PathLike | bytes | bytearray  # paths, or what is in a file
 IMAGE_SUFFIXES = frozenset(
     [".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"]
 )
-CHANNELS = (1, 3, 4)  # grey, RGB, RGBA
+CHANNELS = (1, 3, 4)  # gray, RGB, RGBA
 FRAMES_OF_ONE_PICTURE = {"MPO", "PSD"}  # previews and layers: the first frame is the picture
 
 
@@ -61,7 +61,7 @@ def read_image(source: ImageSource, *, input_data_format: DataFormat | None = No
 def load_segmentation_map(source: ImageSource) -> Image.Image:
     """A mask of one whole class number per pixel, as a Pillow image of mode L, or I beyond 0..255.
 
-    Of a palette image the indices count, not the colours. Raises ImageError for colours, for
+    Of a palette image the indices count, not the colors. Raises ImageError for colors, for
     fractions, and for what `load_image` refuses.
     """
     if isinstance(source, FILES | Image.Image):
@@ -69,7 +69,7 @@ def load_segmentation_map(source: ImageSource) -> Image.Image:
         if len(image.getbands()) > 1:
             raise ImageError(
                 f"{name_of(source)} is {image.mode}, but a segmentation map holds one class "
-                "number per pixel. Save it as a grey or palette image of class numbers."
+                "number per pixel. Save it as a gray or palette image of class numbers."
             )
         array = np.asarray(image)
     else:
@@ -92,7 +92,7 @@ def load_segmentation_map(source: ImageSource) -> Image.Image:
 
 def as_array(source: ImageSource) -> np.ndarray:
     """A numpy view of an array or tensor (taken off its device and graph); else ImageError."""
-    if hasattr(source, "detach"):  # a torch tensor, recognised without importing torch
+    if hasattr(source, "detach"):  # a torch tensor, recognized without importing torch
         tensor = source.detach().cpu()
         # numpy has no bfloat16
         source = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
@@ -142,7 +142,7 @@ def _to_8_bits(array: np.ndarray, name: str) -> np.ndarray:
     if low < 0 or high > 65535:
         raise ImageError(
             f"{name} holds values in [{low:g}, {high:g}], but pixels are in [0, 1] as floats, or "
-            "in [0, 255] or [0, 65535]. Was it normalised already? Give the original image."
+            "in [0, 255] or [0, 65535]. Was it normalized already? Give the original image."
         )
     scale = 255 if _is_unit_range(array) else 1 if high <= 255 else 1 / 257
     return np.rint(array * scale).astype(np.uint8)

@@ -4,7 +4,7 @@ The detector says of each anchor what it shows and how a box would have to diffe
 anchor a number belongs to is known by its place alone, so the order here is part of the weights.
 """
 
-# H W height and width of a feature map, A anchors of a cell; a box is centre x, centre y, width,
+# H W height and width of a feature map, A anchors of a cell; a box is center x, center y, width,
 # height, in parts of the image
 
 import math

@@ -125,7 +125,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Attention, then feed-forward, each on a normalised map and added to it: [B, C, H, W].
+    """Attention, then feed-forward, each on a normalized map and added to it: [B, C, H, W].
 
     The norm is one group over C, H and W together, with a scale and shift for each channel.
     """

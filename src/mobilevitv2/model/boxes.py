@@ -3,42 +3,42 @@
 Sources: the SSD paper (Liu et al., 2016), with the numbers of ml-cvnets.
 """
 
-# n boxes, a anchors; a box is centre x, centre y, width, height, or the corners x1, y1, x2, y2;
+# n boxes, a anchors; a box is center x, center y, width, height, or the corners x1, y1, x2, y2;
 # both in parts of the image
 
 import torch
 from torch import Tensor
 
-CENTRE_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
+CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
 MATCHED = 0.5  # the least overlap with which an anchor is to find a box
 BACKGROUND = -1  # in place of a box's number
 EPS = 1e-5  # of the whole image: keeps overlaps of the smallest boxes low, as in ml-cvnets
 
 
 def to_corners(boxes: Tensor) -> Tensor:
-    """Centre and size [..., 4] to corners [..., 4]."""
-    centre, half = boxes[..., :2], boxes[..., 2:] * 0.5  # XNNPACK divides by no whole number
-    return torch.cat([centre - half, centre + half], -1)
+    """Center and size [..., 4] to corners [..., 4]."""
+    center, half = boxes[..., :2], boxes[..., 2:] * 0.5  # XNNPACK divides by no whole number
+    return torch.cat([center - half, center + half], -1)
 
 
-def to_centres(corners: Tensor) -> Tensor:
-    """Corners [..., 4] to centre and size [..., 4]."""
+def to_centers(corners: Tensor) -> Tensor:
+    """Corners [..., 4] to center and size [..., 4]."""
     low, high = corners[..., :2], corners[..., 2:]
     return torch.cat([(low + high) / 2, high - low], -1)
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes [..., 4] as what the network is to say of their anchors [..., 4]; all centre form."""
-    centre = (boxes[..., :2] - anchors[..., :2]) / anchors[..., 2:] / CENTRE_VARIANCE
+    """Boxes [..., 4] as what the network is to say of their anchors [..., 4]; all center form."""
+    center = (boxes[..., :2] - anchors[..., :2]) / anchors[..., 2:] / CENTER_VARIANCE
     size = (boxes[..., 2:] / anchors[..., 2:]).log() / SIZE_VARIANCE
-    return torch.cat([centre, size], -1)
+    return torch.cat([center, size], -1)
 
 
 def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
     """What the network says of anchors [..., 4] as boxes [..., 4]: the inverse of `encode`."""
-    centre = offsets[..., :2] * CENTRE_VARIANCE * anchors[..., 2:] + anchors[..., :2]
+    center = offsets[..., :2] * CENTER_VARIANCE * anchors[..., 2:] + anchors[..., :2]
     size = (offsets[..., 2:] * SIZE_VARIANCE).exp() * anchors[..., 2:]
-    return torch.cat([centre, size], -1)
+    return torch.cat([center, size], -1)
 
 
 def overlaps(first: Tensor, second: Tensor) -> Tensor:
@@ -53,7 +53,7 @@ def overlaps(first: Tensor, second: Tensor) -> Tensor:
 def match(anchors: Tensor, boxes: Tensor) -> Tensor:
     """The number of the box that each anchor is to find, int64 [a]; `BACKGROUND` where none.
 
-    `anchors` [a, 4] and `boxes` [n, 4] are centre and size. An anchor takes the box that it
+    `anchors` [a, 4] and `boxes` [n, 4] are center and size. An anchor takes the box that it
     overlaps most, if by `MATCHED` or more. A box that is the worse for it still gets the anchor
     that overlaps it most; of several boxes with the same best anchor the last gets it.
     """

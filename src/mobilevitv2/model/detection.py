@@ -33,7 +33,7 @@ BOX = 4  # numbers that say where a box is
 
 
 class HalvedMap(nn.Module):
-    """Every cell filtered with its neighbours, then mixed: [B, C, H, W] to [B, D, H/2, W/2]."""
+    """Every cell filtered with its neighbors, then mixed: [B, C, H, W] to [B, D, H/2, W/2]."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class HalvedMap(nn.Module):
         if self.training and x.shape[0] == 1 and max(x.shape[2:]) <= 2:
             raise ValueError(
                 "the batch has one image, and so small a one that a map of a single cell is left, "
-                "which can't be normalised. Train with batches of two or more, or with images of "
+                "which can't be normalized. Train with batches of two or more, or with images of "
                 "more than 256 px."
             )
         return self.conv_1x1(self.conv_3x3(x))
@@ -65,7 +65,7 @@ class Predictor(nn.Module):
     """What one map says of its anchors: [B, C, H, W] to [B, H * W * A, 4 + 1 + N].
 
     The map is brought to `inside` channels first, where it has others. With `looks_around` each
-    cell is filtered with its neighbours; the last map has only one cell.
+    cell is filtered with its neighbors; the last map has only one cell.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class MobileViTV2ForObjectDetection(MobileViTV2TaskModel):
         """`pixel_values` [B, C, H, W] in [0, 1]; `labels` say what there is to find in each image.
 
         Each is a dict with `class_labels`, int64 [n], from 0 and without the background, and
-        `boxes`, float [n, 4] of centre x, centre y, width and height in parts of the image; n may
+        `boxes`, float [n, 4] of center x, center y, width and height in parts of the image; n may
         be 0. With labels there is a loss; see `detection_losses`. One small image alone can't be
         trained on: ValueError.
         """

@@ -3,8 +3,8 @@
 Nearly all anchors show background, so only the hardest of those count: SSD's hard negatives.
 """
 
-# B batch, a anchors, N classes without the background, n boxes of an image; boxes are centre x,
-# centre y, width, height in parts of the image
+# B batch, a anchors, N classes without the background, n boxes of an image; boxes are center x,
+# center y, width, height in parts of the image
 
 from collections.abc import Mapping, Sequence
 
@@ -101,7 +101,7 @@ def _wrong_with(label: Label, classes: int) -> str | None:
     inside = (boxes[:, :2] >= 0) & (boxes[:, :2] <= 1)
     if not (inside.all() and (boxes[:, 2:] > 0).all() and boxes.isfinite().all()):
         return (
-            "a box is empty, not finite or beside the image; centre x, centre y, width and height "
+            "a box is empty, not finite or beside the image; center x, center y, width and height "
             "in parts of the image are wanted."
         )
     return None

@@ -149,7 +149,7 @@ class InvertedResidual(nn.Module):
         for i in range(batch):
             for start in range(0, out.shape[2], rows):
                 stop = min(start + rows, out.shape[2])
-                above = 1 if start else 0  # an output row whose own upper neighbour is cut off
+                above = 1 if start else 0  # an output row whose own upper neighbor is cut off
                 band = x[i : i + 1, :, (start - above) * stride : (stop - 1) * stride + 2]
                 band = self.conv_3x3(self.expand_1x1(band))[:, :, above : above + stop - start]
                 out[i : i + 1, :, start:stop] = self.reduce_1x1(band)

@@ -88,7 +88,7 @@ class SemanticSegmenterOutput(ModelOutput):
 class ObjectDetectionOutput(ModelOutput):
     """What each anchor shows, and where: `logits` [B, anchors, 1 + num_labels], background first.
 
-    `pred_boxes` [B, anchors, 4] are centre x, centre y, width and height in parts of the image, not
+    `pred_boxes` [B, anchors, 4] are center x, center y, width and height in parts of the image, not
     cut off at its edges. With labels there is `loss`, and in `loss_dict` the two parts of it.
     """
 

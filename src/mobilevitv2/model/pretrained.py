@@ -62,7 +62,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
     ) -> Self:
         """A model in eval mode, from a hub id, a folder, a weights file or a live model.
 
-        Layouts of transformers, timm and ml-cvnets are recognised by their keys; `overrides` are
+        Layouts of transformers, timm and ml-cvnets are recognized by their keys; `overrides` are
         config fields (`num_labels`, `id2label`, `output_stride`, ...) or arguments of the class.
 
         Every tensor must fit, with these exceptions, each of which is logged: the head is new where
@@ -133,7 +133,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
             fresh = fresh | head
         if fresh:
             logger.warning(
-                "%s does not have, in the shape of this model, %s: freshly initialised here, to be "
+                "%s does not have, in the shape of this model, %s: freshly initialized here, to be "
                 "trained before use",
                 checkpoint.name,
                 ", ".join(key for key in expected if key in fresh),
@@ -252,7 +252,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Trainable parameters for an optimiser: no weight decay on those of one dimension."""
+        """Trainable parameters for an optimizer: no weight decay on those of one dimension."""
         return parameter_groups(self, weight_decay)
 
     def gradient_checkpointing_enable(self) -> None:
@@ -293,7 +293,7 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
     def _take_classes(
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None
     ) -> None:
-        """Other classes from here on, without colours; the head is the caller's affair."""
+        """Other classes from here on, without colors; the head is the caller's affair."""
         named = None if id2label is None else checked_labels(id2label)
         self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
         self.config.class_colors = None

@@ -40,7 +40,7 @@ class PooledContext(nn.Module):
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling (Chen et al., 2017): [B, C, H, W] to [B, D, H, W].
 
-    One pixel, three dilated neighbourhoods and the whole map, side by side, then mixed. What comes
+    One pixel, three dilated neighborhoods and the whole map, side by side, then mixed. What comes
     from the whole map is the same at every pixel, so it is mixed in as a shift and never spread.
     """
 
@@ -207,7 +207,7 @@ def segmentation_loss(
 ) -> Tensor:
     """Mean cross-entropy of logits [B, N, h, w], resized to labels [B, H, W] (bilinear).
 
-    Pixels labelled `ignored` don't count; where none is left, the loss is 0. `weight` [N] says how
+    Pixels labeled `ignored` don't count; where none is left, the loss is 0. `weight` [N] says how
     much a pixel of each class counts.
     """
     resized = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear")
@@ -230,6 +230,6 @@ def check_batch(module: nn.Module, x: Tensor) -> None:
     """Raises ValueError where BatchNorm in training would get one value a channel."""
     if module.training and x.shape[0] == 1:
         raise ValueError(
-            "the batch has one image, and the head's means over the whole map can't be normalised "
+            "the batch has one image, and the head's means over the whole map can't be normalized "
             "over a single one. Train with batches of two or more, or call eval() on the head."
         )

@@ -21,7 +21,7 @@ from mobilevitv2.predict.backends.engine import NativeNetwork
 from mobilevitv2.predict.backends.exported import ExportedNetwork
 from mobilevitv2.predict.views import Views
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.results import Classification, Detection, Result, Segmentation, distinct_colours
+from mobilevitv2.results import Classification, Detection, Result, Segmentation, distinct_colors
 from mobilevitv2.results.label_maps import label_map, nearest
 from mobilevitv2.results.suppression import OVERLAP, detect
 from mobilevitv2.runtime.opening import Precision
@@ -175,9 +175,14 @@ class Predictor:
         return self.network.classes
 
     @cached_property
-    def colours(self) -> list[tuple[int, int, int]]:
+    def colors(self) -> list[tuple[int, int, int]]:
         """RGB of each class."""
-        return self.network.colours or distinct_colours(len(self.classes))
+        return self.network.colors or distinct_colors(len(self.classes))
+
+    @property
+    def colours(self) -> list[tuple[int, int, int]]:
+        """`colors`, as 0.1.0 spelled it."""
+        return self.colors
 
     def warmup(self, batch_size: int | None = None) -> None:
         """Run once on black images, so that the first real ones wait for no memory and no plan."""
@@ -248,7 +253,7 @@ class Predictor:
                 ),
                 classes=list(id2label.values()),
                 size=item.size,
-                colours=self.colours,
+                colors=self.colors,
                 source=item.source,
                 image=_picture(item.image),
             )
@@ -260,7 +265,7 @@ class Predictor:
             return Segmentation(
                 mask=mask,
                 classes=list(id2label.values()),
-                colours=self.colours,
+                colors=self.colors,
                 source=item.source,
                 image=_picture(item.image),
                 certainty=certainty,

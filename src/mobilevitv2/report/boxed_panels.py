@@ -8,7 +8,7 @@ from PIL import Image
 
 from mobilevitv2.report.masked_panels import WRONG
 from mobilevitv2.results.boxed import short_percent, with_boxes
-from mobilevitv2.results.colors import Colour
+from mobilevitv2.results.colors import Color
 from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.detection import above
 from mobilevitv2.scores.matching import match
@@ -41,11 +41,11 @@ class Panels:
 
 
 def panels(
-    example: BoxedExample, classes: Sequence[str], colours: Sequence[Colour], threshold: float
+    example: BoxedExample, classes: Sequence[str], colors: Sequence[Color], threshold: float
 ) -> Panels:
     """Detections above `threshold`; solid boxes are right, dashed red ones missed or wrong.
 
-    Dashed grey ones do not count.
+    Dashed gray ones do not count.
     """
     scale = min(1, SIDE / max(example.image.size))
     size = (max(1, round(example.image.width * scale)), max(1, round(example.image.height * scale)))
@@ -62,7 +62,7 @@ def panels(
         image,
         truth.corners[drawn] * scale,
         _names(truth.labels[drawn], classes),
-        _colours(truth.labels[drawn], there[drawn], truth.ignored[drawn], colours),
+        _colors(truth.labels[drawn], there[drawn], truth.ignored[drawn], colors),
         dashed=(~there[drawn]).tolist(),
     )
 
@@ -73,7 +73,7 @@ def panels(
         image,
         found.boxes[matched.places[shown]] * scale,
         _names(labels, classes),
-        _colours(labels, right[shown], ~(right | wrong)[shown], colours),
+        _colors(labels, right[shown], ~(right | wrong)[shown], colors),
         percents=[short_percent(score) for score in records["score"][shown].tolist()],
         dashed=(~right[shown]).tolist(),
     )
@@ -85,11 +85,11 @@ def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
     return [classes[int(label)] for label in labels]
 
 
-def _colours(
-    labels: np.ndarray, right: np.ndarray, spared: np.ndarray, colours: Sequence[Colour]
-) -> list[Colour]:
-    """The class's where it is right, else red, or grey where it does not count."""
+def _colors(
+    labels: np.ndarray, right: np.ndarray, spared: np.ndarray, colors: Sequence[Color]
+) -> list[Color]:
+    """The class's where it is right, else red, or gray where it does not count."""
     return [
-        colours[label] if good else SPARED if uncounted else WRONG
+        colors[label] if good else SPARED if uncounted else WRONG
         for label, good, uncounted in zip(labels.tolist(), right, spared, strict=True)
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilevitv2.class_names import Colour
+from mobilevitv2.class_names import Color
 from mobilevitv2.errors import require
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 DPI = 160
 PAPER, INK, FAINT, GRID = "#ffffff", "#1d2430", "#6b7482", "#e6e9ee"
-COLOURS = {"train": "#9aa5b5", "val": "#2563eb", "top5": "#0d9488", "map_50": "#0d9488"}
-MOST_CURVES = 12  # classes with a curve each, in their colours
+COLORS = {"train": "#9aa5b5", "val": "#2563eb", "top5": "#0d9488", "map_50": "#0d9488"}
+MOST_CURVES = 12  # classes with a curve each, in their colors
 BEST = ("val_accuracy", "val_miou", "val_map")  # a run is judged by one of them
 LONGEST_NAME = 22  # letters
 
@@ -45,7 +45,7 @@ def map_curves(history: list[dict[str, float]]) -> bytes:
 
 
 def precision_recall(
-    recalls: np.ndarray, precision: np.ndarray, classes: Sequence[str], colours: Sequence[Colour]
+    recalls: np.ndarray, precision: np.ndarray, classes: Sequence[str], colors: Sequence[Color]
 ) -> bytes:
     """A curve for each class of `precision` [R, N] at `recalls` [R], both in [0, 1], and the mean.
 
@@ -55,10 +55,10 @@ def precision_recall(
     few = len(there) <= MOST_CURVES
     figure, axes = _figure(6, 3.6)
     for i in there.tolist():
-        colour = np.array(colours[i]) / 255 if few else GRID
+        color = np.array(colors[i]) / 255 if few else GRID
         name = _literal(classes[i]) if few else None
         curve = np.where(precision[:, i] > 0, 100 * precision[:, i], np.nan)  # as far as it gets
-        axes.plot(100 * recalls, curve, color=colour, linewidth=1.8, label=name)
+        axes.plot(100 * recalls, curve, color=color, linewidth=1.8, label=name)
     if len(there) > 1:
         mean = 100 * precision[:, there].mean(axis=1)
         dashes = (0, (4, 2)) if few else "solid"
@@ -104,8 +104,8 @@ def _matrix(shares: np.ndarray, texts: list[list[str]], classes: Sequence[str]) 
     size = 9 if count <= 15 else 8
     if count <= 30:
         for (i, j), share in np.ndenumerate(shares):
-            colour = "white" if share > 0.55 else INK
-            axes.text(j, i, texts[i][j], ha="center", va="center", fontsize=size, color=colour)
+            color = "white" if share > 0.55 else INK
+            axes.text(j, i, texts[i][j], ha="center", va="center", fontsize=size, color=color)
     labels = [_literal(name) for name in classes]
     longest = max(map(len, labels))
     upright = longest <= 2 or (count <= 6 and longest <= 11)
@@ -132,11 +132,11 @@ def _lines(
     for key in keys:
         kind = next((kind for kind in ("top5", "map_50", "train") if kind in key), "val")
         values = [scale * row.get(key, float("nan")) for row in history]
-        axes.plot(epochs, values, color=COLOURS[kind], linewidth=1.8, label=_called(key))
+        axes.plot(epochs, values, color=COLORS[kind], linewidth=1.8, label=_called(key))
     best = next((key for key in keys if key in BEST), None)
     if best and not np.all(np.isnan(values := [row.get(best, np.nan) for row in history])):
         top = int(np.nanargmax(values))
-        axes.plot(epochs[top], scale * values[top], "o", color=COLOURS["val"], markersize=5)
+        axes.plot(epochs[top], scale * values[top], "o", color=COLORS["val"], markersize=5)
     axes.set_title(title + (" (%)" if percent else ""), loc="left", fontsize=11, color=INK, pad=10)
     axes.set_xlabel("epoch", color=FAINT)
     _plain_axes(axes)

@@ -1,4 +1,4 @@
-"""Many pictures on one: in rows, each with words under it, and with the colours named above."""
+"""Many pictures on one: in rows, each with words under it, and with the colors named above."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
 
-from mobilevitv2.class_names import Colour
+from mobilevitv2.class_names import Color
 from mobilevitv2.results.drawing import INK, PAPER, shortened, written
 
 WIDTH = 2000  # px, about that of the sheet
@@ -40,7 +40,7 @@ def fitting(picture: Image.Image) -> Image.Image:
 
 
 def write_sheet(
-    path: Path, title: str, tiles: Sequence[Tile], legend: Sequence[tuple[str, Colour]] = ()
+    path: Path, title: str, tiles: Sequence[Tile], legend: Sequence[tuple[str, Color]] = ()
 ) -> Path:
     """Write the sheet as an image; its folder is made."""
     cell = max(NARROWEST, *(tile.picture.width for tile in tiles))
@@ -68,32 +68,32 @@ def _row(tiles: Sequence[Tile], cell: int, width: int) -> Image.Image:
         strip.paste(
             tile.picture, (left + (cell - tile.picture.width) // 2, high - tile.picture.height)
         )
-        for row, (text, colour) in enumerate(((tile.name, INK), (tile.words, FAINT))):
+        for row, (text, color) in enumerate(((tile.name, INK), (tile.words, FAINT))):
             text = shortened(text, cell, draw, font)
             place = left + cell // 2, high + GAP // 2 + row * line
-            draw.text(place, text, colour, font, anchor="ma")
+            draw.text(place, text, color, font, anchor="ma")
     return strip
 
 
-def _head(title: str, legend: Sequence[tuple[str, Colour]], width: int) -> Image.Image:
-    """The title, and below it the names with their colours, in as many lines as they need."""
+def _head(title: str, legend: Sequence[tuple[str, Color]], width: int) -> Image.Image:
+    """The title, and below it the names with their colors, in as many lines as they need."""
     font, large = ImageFont.load_default(LETTERS), ImageFont.load_default(TITLE)
     line, chip = round(LETTERS * 1.7), LETTERS
     draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))
     places, across, down = [], GAP, TITLE + 2 * GAP
-    for name, colour in legend:
+    for name, color in legend:
         name = shortened(name, width - 4 * GAP, draw, font)
         long = chip + 8 + draw.textlength(name, font=font) + 2 * GAP
         if across + long > width and across > GAP:
             across, down = GAP, down + line
-        places.append((across, down, name, colour))
+        places.append((across, down, name, color))
         across += round(long)
     high = down + line + GAP // 2 if places else down
     head = Image.new("RGB", (width, high), PAPER)
     draw = ImageDraw.Draw(head)
     title = shortened(title, width - 2 * GAP, draw, large)
     draw.text((GAP, GAP), title, INK, large, anchor="la")
-    for across, down, name, colour in places:
-        draw.rounded_rectangle((across, down, across + chip, down + chip), 4, fill=colour)
+    for across, down, name, color in places:
+        draw.rounded_rectangle((across, down, across + chip, down + chip), 4, fill=color)
         draw.text((across + chip + 8, down + chip // 2), name, INK, font, anchor="lm")
     return head

@@ -16,7 +16,7 @@ from mobilevitv2.report.page import (
     telling_examples,
     write_page,
 )
-from mobilevitv2.results.colors import Colour
+from mobilevitv2.results.colors import Color
 from mobilevitv2.scores.detection import RECALLS, DetectionScores
 
 MOST_COUNTED = 9_999  # boxes; beyond, a confusion matrix holds percentages
@@ -28,7 +28,7 @@ def write_detection_report(
     *,
     history: list[dict[str, float]],
     classes: Sequence[str],
-    colours: Sequence[Colour],
+    colors: Sequence[Color],
     scores: DetectionScores,
     examples: Sequence[BoxedExample],
     title: str,
@@ -42,9 +42,9 @@ def write_detection_report(
     that end in loss, val_map, val_map_50, and lr, are drawn. Numbers of seconds in `timing` are
     those whose name ends in seconds.
     """
-    if not len(classes) == len(colours) == len(scores.classes):
+    if not len(classes) == len(colors) == len(scores.classes):
         raise ValueError(
-            f"There are {len(classes)} names of classes and {len(colours)} colours, but the scores "
+            f"There are {len(classes)} names of classes and {len(colors)} colors, but the scores "
             f"are of {len(scores.classes)} classes."
         )
     confusion = scores.confusion()
@@ -57,7 +57,7 @@ def write_detection_report(
         figures["learning_rate"] = charts.learning_rate(history)
     if scores.objects[0].any():
         figures["precision_recall"] = charts.precision_recall(
-            RECALLS, scores.precision, classes, colours
+            RECALLS, scores.precision, classes, colors
         )
     if len(names) <= MOST_CELLS:
         matrix = charts.confusion_matrix if counted else charts.confusion_shares
@@ -72,9 +72,9 @@ def write_detection_report(
         threshold=f"{100 * scores.threshold:g} %",
         pairs=confused_pairs(confusion, names) if len(names) > MOST_CELLS else [],
         counted=counted,
-        rows=_class_rows(scores, confusion, classes, colours),
+        rows=_class_rows(scores, confusion, classes, colors),
         groups={
-            kind: [_shown(examples[index], classes, colours, scores) for index in indices]
+            kind: [_shown(examples[index], classes, colors, scores) for index in indices]
             for kind, indices in chosen.items()
         },
         settings=settings,
@@ -105,7 +105,7 @@ def _class_rows(
     scores: DetectionScores,
     confusion: np.ndarray,
     classes: Sequence[str],
-    colours: Sequence[Colour],
+    colors: Sequence[Color],
 ) -> list[dict[str, Any]]:
     """The figures of each class, None where undefined; worst average precision first."""
     right = np.diagonal(confusion)[:-1].astype(float)
@@ -116,7 +116,7 @@ def _class_rows(
     rows = [
         {
             "name": name,
-            "colour": "#{:02x}{:02x}{:02x}".format(*colours[i]),
+            "color": "#{:02x}{:02x}{:02x}".format(*colors[i]),
             "objects": int(scores.objects[0, i]),
             "found": int(right[i]),
         }
@@ -129,10 +129,10 @@ def _class_rows(
 def _shown(
     example: BoxedExample,
     classes: Sequence[str],
-    colours: Sequence[Colour],
+    colors: Sequence[Color],
     scores: DetectionScores,
 ) -> dict[str, Any]:
-    drawn = panels(example, classes, colours, scores.threshold)
+    drawn = panels(example, classes, colors, scores.threshold)
     return {
         "name": example.name,
         "f1": _percent(example.f1),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.class_names import Colour
+from mobilevitv2.class_names import Color
 from mobilevitv2.data import ClassificationData, Data, DetectionData, SegmentationData
 from mobilevitv2.data.findings import Finding, find_all
 from mobilevitv2.data.opening import files_of
@@ -17,12 +17,12 @@ from mobilevitv2.files.replacing import Place
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.report.contact_sheet import SIDE, Tile, fitting, write_sheet
 from mobilevitv2.results.boxed import with_boxes
-from mobilevitv2.results.colors import distinct_colours, overlay
+from mobilevitv2.results.colors import distinct_colors, overlay
 from mobilevitv2.scores.truth import BoxedSample
 
-VOID: Colour = (128, 128, 128)
+VOID: Color = (128, 128, 128)
 LEGEND = 40  # classes that are named above the pictures
-COLOURS = 60  # more are not told apart
+COLORS = 60  # more are not told apart
 Sample = Any  # of whatever data: its first part is the image
 
 
@@ -65,11 +65,9 @@ def _told(data: Data, found: list[Finding], sheets: list[Path]) -> str:
 
 
 def _write(data: Data, out: Path, odd: dict[Path, list[str]], count: int, seed: int) -> list[Path]:
-    colours = _colours(data)
+    colors = _colors(data)
     legend = (
-        []
-        if isinstance(data, ClassificationData)
-        else list(zip(data.classes, colours, strict=True))
+        [] if isinstance(data, ClassificationData) else list(zip(data.classes, colors, strict=True))
     )
     named: dict[str, tuple[str, list[tuple[Sample, str]]]] = {}  # title and what is shown
     for split, samples in data.splits.items():
@@ -85,27 +83,27 @@ def _write(data: Data, out: Path, odd: dict[Path, list[str]], count: int, seed: 
     place = Place(out, "inspect")
     with place.replaced(overwrite=True, names=sheets, inputs=files_of(data)) as stage:
         for sheet, (title, shown) in zip(sheets, named.values(), strict=True):
-            tiles = [_tile(data, colours, sample, words) for sample, words in shown]
+            tiles = [_tile(data, colors, sample, words) for sample, words in shown]
             write_sheet(stage / sheet, title, tiles, legend[:LEGEND])
     return [out / sheet for sheet in sheets]
 
 
-def _colours(data: Data) -> list[Colour]:
+def _colors(data: Data) -> list[Color]:
     if isinstance(data, SegmentationData):
-        return data.colours
-    few = distinct_colours(min(len(data.classes), COLOURS))
-    return [few[i % COLOURS] for i in range(len(data.classes))]
+        return data.colors
+    few = distinct_colors(min(len(data.classes), COLORS))
+    return [few[i % COLORS] for i in range(len(data.classes))]
 
 
-def _tile(data: Data, colours: list[Colour], sample: Any, words: str) -> Tile:
-    """The image with its labels in it, or a grey one that says why not."""
+def _tile(data: Data, colors: list[Color], sample: Any, words: str) -> Tile:
+    """The image with its labels in it, or a gray one that says why not."""
     name = sample[0].name if isinstance(sample[0], Path) else ""  # an array has none
     try:
         picture = load_image(sample[0])
         if isinstance(data, DetectionData):
-            picture = _with_boxes(picture, sample, data.classes, colours)
+            picture = _with_boxes(picture, sample, data.classes, colors)
         elif isinstance(data, SegmentationData):
-            picture = _with_mask(picture, data.read_mask(sample[1]), colours)
+            picture = _with_mask(picture, data.read_mask(sample[1]), colors)
         else:
             picture, label = fitting(picture), data.classes[sample[1]]
             name, words = (f"{label}: {name}", words) if words else (label, name)
@@ -115,7 +113,7 @@ def _tile(data: Data, colours: list[Colour], sample: Any, words: str) -> Tile:
 
 
 def _with_boxes(
-    picture: Image.Image, sample: BoxedSample, classes: list[str], colours: list[Colour]
+    picture: Image.Image, sample: BoxedSample, classes: list[str], colors: list[Color]
 ) -> Image.Image:
     small, boxes = fitting(picture), sample.boxes
     scale = np.array(small.size) / picture.size
@@ -125,13 +123,13 @@ def _with_boxes(
         small,
         boxes.corners[order] * np.tile(scale, 2),
         [classes[label] for label in labels],
-        [colours[label] for label in labels],
+        [colors[label] for label in labels],
         dashed=boxes.ignored[order].tolist(),
     )
     return fitting(drawn)
 
 
-def _with_mask(picture: Image.Image, mask: np.ndarray, colours: list[Colour]) -> Image.Image:
+def _with_mask(picture: Image.Image, mask: np.ndarray, colors: list[Color]) -> Image.Image:
     small = fitting(picture)
     reduced = Image.fromarray(mask).resize(small.size, Image.Resampling.NEAREST)
-    return overlay(small, np.asarray(reduced), [*colours, *[VOID] * (256 - len(colours))])
+    return overlay(small, np.asarray(reduced), [*colors, *[VOID] * (256 - len(colors))])

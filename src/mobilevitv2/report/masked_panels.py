@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.errors import require
-from mobilevitv2.results.colors import Colour, overlay, painted
+from mobilevitv2.results.colors import Color, overlay, painted
 from mobilevitv2.scores.segmentation import SegmentationScores
 
 SIDE = 480  # px, longest side of a panel
@@ -39,7 +39,7 @@ class Example:
 
 
 def panels(
-    example: Example, colours: Sequence[Colour], scores: SegmentationScores
+    example: Example, colors: Sequence[Color], scores: SegmentationScores
 ) -> dict[str, Image.Image]:
     """RGB images of one size by their captions; `scores` says which pixels of the truth count."""
     scale = min(1, SIDE / max(example.image.size))
@@ -49,18 +49,18 @@ def panels(
     counted = scores.counted(truth)
     found = {
         "image": image,
-        "truth": _hatched(overlay(image, np.where(counted, truth, 0), colours), counted),
-        "prediction": overlay(image, predicted, colours),
+        "truth": _hatched(overlay(image, np.where(counted, truth, 0), colors), counted),
+        "prediction": overlay(image, predicted, colors),
         "wrong": _hatched(_errors(image, predicted != truth), counted),
     }
     if example.certainty is not None:
         certainty = Image.fromarray(example.certainty.astype(np.float32)).resize(size)
-        found["unsure"] = _heat(1 - np.asarray(certainty), len(colours))
+        found["unsure"] = _heat(1 - np.asarray(certainty), len(colors))
     return found
 
 
 def doubt_scale(width: int) -> Image.Image:
-    """The colours of doubt, from none at the left to a mere guess at the right."""
+    """The colors of doubt, from none at the left to a mere guess at the right."""
     return _heat(np.linspace(0, 1, width)[None].repeat(2, axis=0), 0)
 
 
@@ -73,11 +73,11 @@ def _resized(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _errors(image: Image.Image, wrong: np.ndarray) -> Image.Image:
-    """Wrong pixels red on what the image shows in a faint grey."""
-    grey = Image.blend(
+    """Wrong pixels red on what the image shows in a faint gray."""
+    gray = Image.blend(
         image.convert("L").convert("RGB"), Image.new("RGB", image.size, "white"), 0.6
     )
-    return Image.composite(Image.new("RGB", image.size, WRONG), grey, Image.fromarray(wrong))
+    return Image.composite(Image.new("RGB", image.size, WRONG), gray, Image.fromarray(wrong))
 
 
 def _hatched(picture: Image.Image, counted: np.ndarray) -> Image.Image:

@@ -16,7 +16,7 @@ from mobilevitv2.report.page import (
     telling_examples,
     write_page,
 )
-from mobilevitv2.results.colors import Colour
+from mobilevitv2.results.colors import Color
 from mobilevitv2.scores.segmentation import SegmentationScores
 
 HARDEST = 5  # classes of an example that are named
@@ -27,7 +27,7 @@ def write_segmentation_report(
     *,
     history: list[dict[str, float]],
     classes: Sequence[str],
-    colours: Sequence[Colour],
+    colors: Sequence[Color],
     scores: SegmentationScores,
     examples: Sequence[Example],
     title: str,
@@ -41,9 +41,9 @@ def write_segmentation_report(
     loss or miou, and lr, are drawn. Numbers of seconds in `timing` are those whose name ends in
     seconds.
     """
-    if not len(classes) == len(colours) == scores.classes:
+    if not len(classes) == len(colors) == scores.classes:
         raise ValueError(
-            f"There are {len(classes)} names of classes and {len(colours)} colours, but the scores "
+            f"There are {len(classes)} names of classes and {len(colors)} colors, but the scores "
             f"are of {scores.classes} classes."
         )
     figures: dict[str, bytes] = {}
@@ -61,9 +61,9 @@ def write_segmentation_report(
         title=title,
         headline=_headline(scores),
         pairs=confused_pairs(scores.confusion, classes) if len(classes) > MOST_CELLS else [],
-        rows=_class_rows(scores, classes, colours),
+        rows=_class_rows(scores, classes, colors),
         groups={
-            kind: [_shown(examples[index], classes, colours, scores) for index in indices]
+            kind: [_shown(examples[index], classes, colors, scores) for index in indices]
             for kind, indices in chosen.items()
         },
         doubt=picture_uri(doubt_scale(SIDE), SIDE),
@@ -91,17 +91,17 @@ def _percent(share: float) -> str:
 
 
 def _class_rows(
-    scores: SegmentationScores, classes: Sequence[str], colours: Sequence[Colour]
+    scores: SegmentationScores, classes: Sequence[str], colors: Sequence[Color]
 ) -> list[dict[str, Any]]:
     """IoU, recall and share of the pixels of each class, None where undefined; worst IoU first."""
     columns = (scores.iou, scores.class_accuracy, scores.pixel_shares)
     rows = [
-        {"name": name, "colour": _css(colour)}
+        {"name": name, "color": _css(color)}
         | {
             key: None if np.isnan(value) else float(100 * value)
             for key, value in zip(("iou", "recall", "share"), values, strict=True)
         }
-        for name, colour, *values in zip(classes, colours, *columns, strict=True)
+        for name, color, *values in zip(classes, colors, *columns, strict=True)
     ]
     return sorted(rows, key=lambda row: 101 if row["iou"] is None else row["iou"])
 
@@ -109,7 +109,7 @@ def _class_rows(
 def _shown(
     example: Example,
     classes: Sequence[str],
-    colours: Sequence[Colour],
+    colors: Sequence[Color],
     scores: SegmentationScores,
 ) -> dict[str, Any]:
     """The panels of one image, and the classes that it was worst at."""
@@ -122,15 +122,15 @@ def _shown(
         "accuracy": _percent(own.pixel_accuracy),
         "panels": {
             caption: picture_uri(picture, SIDE)
-            for caption, picture in panels(example, colours, scores).items()
+            for caption, picture in panels(example, colors, scores).items()
         },
         "classes": [
-            {"name": classes[i], "colour": _css(colours[i]), "iou": _percent(float(own.iou[i]))}
+            {"name": classes[i], "color": _css(colors[i]), "iou": _percent(float(own.iou[i]))}
             for i in hardest
             if not np.isnan(own.iou[i])
         ],
     }
 
 
-def _css(colour: Colour) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*colour)
+def _css(color: Color) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*color)

@@ -5,7 +5,7 @@ objects in it.
 """
 
 from mobilevitv2.results.classification import Classification
-from mobilevitv2.results.colors import distinct_colours
+from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.results.detection import DetectedObject, Detection
 from mobilevitv2.results.drawing import percent
 from mobilevitv2.results.segmentation import Segmentation
@@ -18,6 +18,6 @@ __all__ = [
     "Detection",
     "Result",
     "Segmentation",
-    "distinct_colours",
+    "distinct_colors",
     "percent",
 ]

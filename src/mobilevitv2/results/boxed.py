@@ -6,13 +6,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from mobilevitv2.class_names import Colour
+from mobilevitv2.class_names import Color
 from mobilevitv2.results import drawing
 
 FONT = 0.022  # of the picture's width
 LINE = 1 / 170  # of the shorter side
 THINNEST = 2  # px
-RIM = 100  # opacity of the pixel about a line that parts it from a background of its colour, 0..255
+RIM = 100  # opacity of the pixel about a line that parts it from a background of its color, 0..255
 DASH = 4  # widths of a line; half as long is the gap
 WIDEST = 0.4  # of the picture's width: a caption, unless its box is wider, or
 WIDE = 11  # times the height of its letters
@@ -25,14 +25,14 @@ Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in px, without
 class _Caption(NamedTuple):
     text: str
     place: Rectangle
-    colour: Colour
+    color: Color
 
 
 def with_boxes(
     picture: Image.Image,
     corners: np.ndarray,
     captions: Sequence[str],
-    colours: Sequence[Colour],
+    colors: Sequence[Color],
     *,
     percents: Sequence[str] | None = None,
     dashed: Sequence[bool] | None = None,
@@ -47,26 +47,26 @@ def with_boxes(
     count = len(corners)
     percents = [""] * count if percents is None else percents
     dashed = [False] * count if dashed is None else dashed
-    if any(len(values) != count for values in (captions, colours, percents, dashed)):
+    if any(len(values) != count for values in (captions, colors, percents, dashed)):
         raise ValueError(
-            f"{count} boxes need as many captions, colours, percents and dashes, not "
-            f"{len(captions)}, {len(colours)}, {len(percents)} and {len(dashed)}."
+            f"{count} boxes need as many captions, colors, percents and dashes, not "
+            f"{len(captions)}, {len(colors)}, {len(percents)} and {len(dashed)}."
         )
     scale = drawing.enlargement(picture)
     drawn = drawing.enlarged(picture).copy()
     draw = ImageDraw.Draw(drawn, "RGBA")
     width = max(THINNEST, round(min(drawn.size) * LINE))
     places = [_outer(box, drawn.size, width) for box in corners * scale]
-    for place, colour, gaps in reversed(list(zip(places, colours, dashed, strict=True))):
+    for place, color, gaps in reversed(list(zip(places, colors, dashed, strict=True))):
         for stroke in _dashes(place, width) if gaps else [place]:
-            _outline(draw, stroke, colour, width)
+            _outline(draw, stroke, color, width)
     font = ImageFont.load_default(size=drawing.font_size_for(drawn, FONT))
     texts = list(zip(captions, percents, strict=True))
-    for caption in _placed(draw, places, texts, colours, drawn.size, font):
+    for caption in _placed(draw, places, texts, colors, drawn.size, font):
         left, top, right, bottom = caption.place
-        draw.rectangle((left, top, right - 1, bottom - 1), fill=caption.colour)
+        draw.rectangle((left, top, right - 1, bottom - 1), fill=caption.color)
         at = (left + _pad(font), (top + bottom) / 2)
-        draw.text(at, caption.text, _contrast(caption.colour), font, anchor="lm")
+        draw.text(at, caption.text, _contrast(caption.color), font, anchor="lm")
     return drawn
 
 
@@ -98,11 +98,11 @@ def _dashes(place: Rectangle, line: int) -> list[Rectangle]:
     ]
 
 
-def _outline(draw: ImageDraw.ImageDraw, place: Rectangle, colour: Colour, line: int) -> None:
+def _outline(draw: ImageDraw.ImageDraw, place: Rectangle, color: Color, line: int) -> None:
     left, top, right, bottom = place
-    rim = (*_contrast(colour), RIM)
+    rim = (*_contrast(color), RIM)
     draw.rectangle((left - 1, top - 1, right, bottom), outline=rim)
-    draw.rectangle((left, top, right - 1, bottom - 1), outline=colour, width=line)
+    draw.rectangle((left, top, right - 1, bottom - 1), outline=color, width=line)
     if min(right - left, bottom - top) > 2 * line + 2:
         inner = (left + line, top + line, right - line - 1, bottom - line - 1)
         draw.rectangle(inner, outline=rim)
@@ -112,14 +112,14 @@ def _placed(
     draw: ImageDraw.ImageDraw,
     places: Sequence[Rectangle],
     texts: Sequence[tuple[str, str]],
-    colours: Sequence[Colour],
+    colors: Sequence[Color],
     size: tuple[int, int],
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
 ) -> list[_Caption]:
     """Each at the best free place about its box, if there is one."""
     boxes = np.array(places).reshape(-1, 4)
     placed: list[_Caption] = []
-    for box, (caption, percent), colour in zip(places, texts, colours, strict=True):
+    for box, (caption, percent), color in zip(places, texts, colors, strict=True):
         text = " ".join(f"{caption} {percent}".split())
         if not text:
             continue
@@ -136,7 +136,7 @@ def _placed(
         best = int(np.argmax(hidden <= LITTLE) if hidden.min() <= LITTLE else hidden.argmin())
         if hidden[best] <= MUCH:
             left, top, right, bottom = tried[best].tolist()
-            placed.append(_Caption(text, (left, top, right, bottom), colour))
+            placed.append(_Caption(text, (left, top, right, bottom), color))
     return placed
 
 
@@ -175,8 +175,8 @@ def _height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> float:
     return getattr(font, "size", drawing.SMALLEST_FONT)
 
 
-def _contrast(colour: Colour) -> Colour:
+def _contrast(color: Color) -> Color:
     """Black or white, whichever can be read on it; W3C's relative luminance."""
-    values = np.array(colour) / 255
+    values = np.array(color) / 255
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     return BLACK if linear @ [0.2126, 0.7152, 0.0722] > 0.18 else WHITE

@@ -1,21 +1,21 @@
-"""A colour for each class that the eye can tell from the others, and masks painted with them."""
+"""A color for each class that the eye can tell from the others, and masks painted with them."""
 
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.class_names import Colour
+from mobilevitv2.class_names import Color
 
 STEP = 15  # between the values of a channel that are tried
 LIGHTNESS = 0.5, 0.9  # OKLab, in [0, 1]: darker and lighter ones look like shadow and glare
-GLARING = 0.23  # OKLab chroma; brighter colours outshine the picture
+GLARING = 0.23  # OKLab chroma; brighter colors outshine the picture
 TAKEN = (0, 0, 0), (128, 128, 128), (255, 255, 255)  # no class is to look like these
 FILL, LINE = 140, 255  # opacity of a painted region and of its outline, 0..255
 
 
-def distinct_colours(count: int) -> list[Colour]:
-    """So many RGB colours, each as far as can be from those before it.
+def distinct_colors(count: int) -> list[Color]:
+    """So many RGB colors, each as far as can be from those before it.
 
     The first ones are the same for every `count`. Far is in OKLab (B. Ottosson, 2020), where
     distances are about those that people see.
@@ -28,7 +28,7 @@ def distinct_colours(count: int) -> list[Colour]:
     pleasant = (lightness >= low) & (lightness <= high) & (chroma <= GLARING)
     tried, places = tried[pleasant], places[pleasant]
     if not 0 <= count <= len(tried):
-        raise ValueError(f"{count} colours can't be told apart; 0 to {len(tried):,} can be had.")
+        raise ValueError(f"{count} colors can't be told apart; 0 to {len(tried):,} can be had.")
     taken = _oklab(np.array(TAKEN))
     distance = np.linalg.norm(places[:, None] - taken, axis=-1).min(axis=1)
     chosen = []
@@ -40,16 +40,16 @@ def distinct_colours(count: int) -> list[Colour]:
     return [(int(red), int(green), int(blue)) for red, green, blue in tried[chosen]]
 
 
-def painted(mask: np.ndarray, colours: Sequence[Colour]) -> Image.Image:
-    """An RGB image of the mask [H, W], each pixel in the colour of its class."""
-    return Image.fromarray(np.array(colours, dtype=np.uint8)[mask])
+def painted(mask: np.ndarray, colors: Sequence[Color]) -> Image.Image:
+    """An RGB image of the mask [H, W], each pixel in the color of its class."""
+    return Image.fromarray(np.array(colors, dtype=np.uint8)[mask])
 
 
-def overlay(picture: Image.Image, mask: np.ndarray, colours: Sequence[Colour]) -> Image.Image:
-    """The RGB picture under the colours of the mask [H, W] of its size, regions outlined."""
+def overlay(picture: Image.Image, mask: np.ndarray, colors: Sequence[Color]) -> Image.Image:
+    """The RGB picture under the colors of the mask [H, W] of its size, regions outlined."""
     opacity = np.full(mask.shape, FILL, dtype=np.uint8)
     opacity[outlines(mask, width=max(1, round(min(mask.shape) / 360)))] = LINE
-    return Image.composite(painted(mask, colours), picture, Image.fromarray(opacity))
+    return Image.composite(painted(mask, colors), picture, Image.fromarray(opacity))
 
 
 def outlines(mask: np.ndarray, width: int) -> np.ndarray:

@@ -4,7 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -15,7 +15,7 @@ from PIL import Image
 from mobilevitv2.files.source import write_atomic
 from mobilevitv2.results import drawing
 from mobilevitv2.results.boxed import short_percent, with_boxes
-from mobilevitv2.results.colors import Colour, distinct_colours
+from mobilevitv2.results.colors import Color, distinct_colors
 from mobilevitv2.results.suppression import Detections
 
 SPOKEN = 6  # classes that the result is called by
@@ -36,8 +36,8 @@ class Detection:
     """The objects found in one image, best first.
 
     `scores` [n] in [0, 1], `labels` [n] numbers into `classes`, and `boxes` [n, 4] of x1, y1, x2,
-    y2 in px of the image, whose `size` is (height, width). Without `colours`, RGB, they are
-    `distinct_colours`. Raises ValueError where they don't fit each other.
+    y2 in px of the image, whose `size` is (height, width). Without `colors`, RGB, they are
+    `distinct_colors`. Raises ValueError where they don't fit each other.
     """
 
     scores: np.ndarray = field(repr=False)
@@ -45,16 +45,17 @@ class Detection:
     boxes: np.ndarray = field(repr=False)
     classes: list[str]
     size: tuple[int, int]
-    colours: list[Colour] = field(default_factory=list, repr=False)
+    colors: list[Color] = field(default_factory=list, repr=False)
     source: str | None = None
     image: Image.Image | None = field(default=None, repr=False)
+    colours: InitVar[Sequence[Color]] = ()  # how 0.1.0 spelled it
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, colours: Sequence[Color]) -> None:
         count = len(self.classes)
         _check(self.scores, self.labels, self.boxes, count)
-        object.__setattr__(self, "colours", list(self.colours) or distinct_colours(count))
-        if len(self.colours) != count:
-            raise ValueError(f"There are {count} classes and {len(self.colours)} colours.")
+        object.__setattr__(self, "colors", list(self.colors or colours) or distinct_colors(count))
+        if len(self.colors) != count:
+            raise ValueError(f"There are {count} classes and {len(self.colors)} colors.")
 
     @classmethod
     def of(
@@ -63,7 +64,7 @@ class Detection:
         classes: list[str],
         size: tuple[int, int],
         *,
-        colours: Sequence[Colour] = (),
+        colors: Sequence[Color] = (),
         source: str | os.PathLike | None = None,
         image: Image.Image | None = None,
     ) -> Self:
@@ -74,7 +75,7 @@ class Detection:
             detections.boxes,
             classes,
             size,
-            colours=list(colours),
+            colors=list(colors),
             source=None if source is None else os.fspath(source),
             image=image,
         )
@@ -120,7 +121,7 @@ class Detection:
             chosen,
             self.classes,
             self.size,
-            colours=self.colours,
+            colors=self.colors,
             source=self.source,
             image=self.image,
         )
@@ -139,12 +140,12 @@ class Detection:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def to_yolo(self) -> str:
-        """A line for each object: class number, centre x and y, width, height, score.
+        """A line for each object: class number, center x and y, width, height, score.
 
         Places are parts of the image, in [0, 1], as `yolo predict save_txt save_conf` writes them.
         """
         height, width = self.size
-        rows = _centred(self.boxes.astype(np.float64) / [width, height, width, height])
+        rows = _centered(self.boxes.astype(np.float64) / [width, height, width, height])
         return "".join(
             f"{label} {x:.6f} {y:.6f} {w:.6f} {h:.6f} {score:.6f}\n"
             for label, (x, y, w, h), score in zip(
@@ -187,7 +188,7 @@ class Detection:
             picture,
             self.boxes[shown],
             [self.objects[i].label for i in shown],
-            [self.colours[label] for label in self.labels[shown]],
+            [self.colors[label] for label in self.labels[shown]],
             percents=[short_percent(self.objects[i].score) for i in shown],
         )
 
@@ -207,8 +208,11 @@ class Detection:
         self.draw(image).show(title=str(self))
 
 
-def _centred(corners: np.ndarray) -> np.ndarray:
-    """x1, y1, x2, y2 [n, 4] to centre x, centre y, width, height."""
+setattr(Detection, "colours", property(lambda self: self.colors))  # noqa: B010
+
+
+def _centered(corners: np.ndarray) -> np.ndarray:
+    """x1, y1, x2, y2 [n, 4] to center x, center y, width, height."""
     low, high = corners[:, :2], corners[:, 2:]
     return np.concatenate([(low + high) / 2, high - low], axis=1)
 

@@ -54,7 +54,7 @@ def font_size_for(picture: Image.Image, share: float) -> int:
 
 
 def stacked(picture: Image.Image, rows: Image.Image) -> Image.Image:
-    """The picture, centred, with rows of text beneath it that are as wide or wider."""
+    """The picture, centered, with rows of text beneath it that are as wide or wider."""
     sheet = Image.new("RGB", (rows.width, picture.height + rows.height), PAPER)
     sheet.paste(picture, ((rows.width - picture.width) // 2, 0))
     sheet.paste(rows, (0, picture.height))

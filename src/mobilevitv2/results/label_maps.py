@@ -47,17 +47,17 @@ def label_map(
 def nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Class numbers [h, w] to [H, W] of `size` (height, width), each from the nearest pixel."""
     for axis, wanted in enumerate(size):
-        centres = (np.arange(wanted) + 0.5) * (mask.shape[axis] / wanted)
-        mask = mask.take(centres.astype(int), axis)
+        centers = (np.arange(wanted) + 0.5) * (mask.shape[axis] / wanted)
+        mask = mask.take(centers.astype(int), axis)
     return mask
 
 
 def _between(given: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """For each of `wanted` samples, the two of `given` that it lies between, and how far along."""
-    centres = ((np.arange(wanted) + 0.5) * (given / wanted) - 0.5).clip(0)
-    before = centres.astype(int)
+    centers = ((np.arange(wanted) + 0.5) * (given / wanted) - 0.5).clip(0)
+    before = centers.astype(int)
     after = (before + 1).clip(max=given - 1)
-    return before, after, (centres - before)
+    return before, after, (centers - before)
 
 
 def resize_axis(scores: np.ndarray, axis: int, length: int) -> np.ndarray:

@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import InitVar, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mobilevitv2.results import drawing
-from mobilevitv2.results.colors import Colour, distinct_colours, overlay
+from mobilevitv2.results.colors import Color, distinct_colors, overlay
 from mobilevitv2.results.drawing import INK, PAPER, percent
 
 FONT = 0.025  # of the picture's width
@@ -27,25 +28,26 @@ class Segmentation:
     """The class of every pixel of one image.
 
     `mask` [H, W], at the image's own size, holds numbers into `classes`: uint8, or uint16 beyond
-    255 classes. Without `colours`, RGB, they are `distinct_colours`. `certainty` [H, W] in [0, 1]
+    255 classes. Without `colors`, RGB, they are `distinct_colors`. `certainty` [H, W] in [0, 1]
     is the probability of the chosen class. Raises ValueError where they don't fit each other.
     """
 
     mask: np.ndarray = field(repr=False)
     classes: list[str]
-    colours: list[Colour] = field(default_factory=list, repr=False)
+    colors: list[Color] = field(default_factory=list, repr=False)
     source: str | None = None
     image: Image.Image | None = field(default=None, repr=False)
     certainty: np.ndarray | None = field(default=None, repr=False)
+    colours: InitVar[Sequence[Color]] = ()  # how 0.1.0 spelled it
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, colours: Sequence[Color]) -> None:
         count = len(self.classes)
         _check_mask(self.mask, count)
         small = np.uint8 if count <= 255 else np.uint16  # 255 is left to mean no class
         object.__setattr__(self, "mask", self.mask.astype(small, copy=False))
-        object.__setattr__(self, "colours", list(self.colours) or distinct_colours(count))
-        if len(self.colours) != count:
-            raise ValueError(f"There are {count} classes and {len(self.colours)} colours.")
+        object.__setattr__(self, "colors", list(self.colors or colours) or distinct_colors(count))
+        if len(self.colors) != count:
+            raise ValueError(f"There are {count} classes and {len(self.colors)} colors.")
         if self.certainty is not None and self.certainty.shape != self.mask.shape:
             raise ValueError(
                 f"The certainty has shape {self.certainty.shape}, its mask {self.mask.shape}."
@@ -82,7 +84,7 @@ class Segmentation:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def draw(self, image: Any = None) -> Image.Image:
-        """The picture under the classes' colours, with a legend beneath, as a new RGB image.
+        """The picture under the classes' colors, with a legend beneath, as a new RGB image.
 
         Without `image` (whatever `load_image` takes) it is the one predicted from, or its file.
         """
@@ -94,20 +96,20 @@ class Segmentation:
             )
         scale = drawing.enlargement(picture)
         mask = self.mask.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else self.mask
-        painted = overlay(drawing.enlarged(picture), mask, self.colours)
+        painted = overlay(drawing.enlarged(picture), mask, self.colors)
         width = max(painted.width, drawing.SHORTEST_PICTURE)
-        by_name = dict(zip(self.classes, self.colours, strict=True))
+        by_name = dict(zip(self.classes, self.colors, strict=True))
         rows = _legend(self.shares, by_name, width, drawing.font_size_for(painted, FONT))
         return drawing.stacked(painted, rows)
 
     def index_image(self) -> Image.Image:
-        """The mask as a palette image: the index is the class, the palette holds the colours.
+        """The mask as a palette image: the index is the class, the palette holds the colors.
 
-        Beyond 255 classes it is grey, of 16 bits (I;16).
+        Beyond 255 classes it is gray, of 16 bits (I;16).
         """
         image = Image.fromarray(self.mask)
         if self.mask.dtype == np.uint8:
-            image.putpalette([channel for colour in self.colours for channel in colour])
+            image.putpalette([channel for color in self.colors for channel in color])
         return image
 
     def save(self, path: str | os.PathLike, image: Any = None) -> Path:
@@ -125,6 +127,9 @@ class Segmentation:
         self.draw(image).show(title=str(self))
 
 
+setattr(Segmentation, "colours", property(lambda self: self.colors))  # noqa: B010
+
+
 def _check_mask(mask: np.ndarray, count: int) -> None:
     if mask.ndim != 2 or mask.size == 0 or mask.dtype.kind not in "iu":
         raise ValueError(
@@ -140,9 +145,9 @@ def _check_mask(mask: np.ndarray, count: int) -> None:
 
 
 def _legend(
-    shares: dict[str, float], colours: dict[str, Colour], width: int, font_size: int
+    shares: dict[str, float], colors: dict[str, Color], width: int, font_size: int
 ) -> Image.Image:
-    """The classes' colours, shares and names, in as many columns as there is room for."""
+    """The classes' colors, shares and names, in as many columns as there is room for."""
     font = ImageFont.load_default(size=font_size)
     gap = font_size // 2
     listed = list(shares.items())[:MOST_ROWS]
@@ -164,7 +169,7 @@ def _legend(
         left, top = gap + index // lines * cell, gap + index % lines * line
         middle = top + line / 2
         swatch = (left, middle - font_size / 2, left + font_size - 1, middle + font_size / 2 - 1)
-        draw.rounded_rectangle(swatch, font_size // 5, fill=colours[name])
+        draw.rounded_rectangle(swatch, font_size // 5, fill=colors[name])
         right = left + before_name - gap
         draw.text((right, middle), percent(share), FAINT, font, anchor="rm")
         text = drawing.shortened(name, cell - before_name - gap, draw, font)

@@ -1,7 +1,7 @@
 """Scores and boxes of all anchors to the few detections that are worth showing.
 
 In numpy, so that exported models need no PyTorch for it. Most anchors show background, and those
-that do not mostly show something that a neighbour shows better.
+that do not mostly show something that a neighbor shows better.
 """
 
 # a anchors, N classes without the background, n candidates or detections, B batch
@@ -42,7 +42,7 @@ def detect(
 ) -> Detections:
     """The detections of one image of `size` (height, width), cut off at its edges.
 
-    `logits` [a, 1 + N] have the background first; `boxes` [a, 4] are centre x, centre y, width and
+    `logits` [a, 1 + N] have the background first; `boxes` [a, 4] are center x, center y, width and
     height in parts of the image. Kept are scores above `threshold`, the best of each class, of
     those the ones that no better one of their class overlaps by more than `nms_threshold`, and of
     these the `top_k` best. Raises ValueError for what is no number.
@@ -125,9 +125,9 @@ def _candidates(logits: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nd
 
 
 def _corners(boxes: np.ndarray) -> np.ndarray:
-    """Centre and size [n, 4] to corners [n, 4]."""
-    centre, half = boxes[:, :2], boxes[:, 2:] / 2
-    return np.concatenate([centre - half, centre + half], 1)
+    """Center and size [n, 4] to corners [n, 4]."""
+    center, half = boxes[:, :2], boxes[:, 2:] / 2
+    return np.concatenate([center - half, center + half], 1)
 
 
 def _check(logits: np.ndarray, boxes: np.ndarray) -> None:

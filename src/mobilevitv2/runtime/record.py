@@ -36,7 +36,7 @@ class Record:
     and int64 class numbers [B, k]. mask: class numbers [B, H, W].
 
     Of a detector, in parts of the image: logits: [B, anchors, 1 + classes], the background first,
-    and boxes [B, anchors, 4] of centre x, centre y, width, height. boxes: scores [B, anchors,
+    and boxes [B, anchors, 4] of center x, center y, width, height. boxes: scores [B, anchors,
     classes] and corners [B, anchors, 4] of x1, y1, x2, y2. detections: what is left after
     non-maximum suppression, scores [B, 200], best first and 0 where there are fewer, int64 labels
     [B, 200] and corners [B, 200, 4]."""

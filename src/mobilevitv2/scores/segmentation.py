@@ -109,7 +109,7 @@ class SegmentationScores:
 
 def _class_numbers(mask: Any) -> np.ndarray:
     """An array or tensor [H, W] or [B, H, W] of whole numbers, as an array."""
-    if hasattr(mask, "detach"):  # a torch tensor, recognised without importing torch
+    if hasattr(mask, "detach"):  # a torch tensor, recognized without importing torch
         mask = mask.detach().cpu().numpy()
     mask = np.asarray(mask)
     if mask.ndim not in (2, 3) or mask.dtype.kind not in "iu":

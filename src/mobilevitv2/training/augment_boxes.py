@@ -17,14 +17,14 @@ OVERLAPS = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.0]  # of the crop with some box; 1: 
 LEAST_SIDE = 1e-3  # of the image; thinner boxes are left out
 
 Label = dict[str, Tensor]
-"""`class_labels` int64 [n] and `boxes` float32 [n, 4]: centre and size in parts of the image."""
+"""`class_labels` int64 [n] and `boxes` float32 [n, 4]: center and size in parts of the image."""
 
 
 class BoxAugment:
     """An RGB image, its boxes and (epoch, index) to uint8 [3, size, size] and a `Label`.
 
-    Crop, changes of colour, flips, resize: steps and order are the reference's (ml-cvnets). A crop
-    keeps the boxes whose centre it has, and cuts them off at its edge. Boxes to be ignored are left
+    Crop, changes of color, flips, resize: steps and order are the reference's (ml-cvnets). A crop
+    keeps the boxes whose center it has, and cuts them off at its edge. Boxes to be ignored are left
     out; the aspect ratio is not kept.
     """
 
@@ -67,8 +67,8 @@ def label_of(boxes: Boxes, size: tuple[int, int]) -> Label:
     """The boxes of an image of this (width, height) [px], as the loss takes them."""
     low, high = np.split(boxes.corners / np.tile(size, 2), 2, axis=1)
     seen = (high - low > LEAST_SIDE).all(1)
-    centres = np.concatenate([(low + high) / 2, high - low], 1)[seen]
+    centers = np.concatenate([(low + high) / 2, high - low], 1)[seen]
     return {
         "class_labels": torch.from_numpy(boxes.labels[seen]),
-        "boxes": torch.from_numpy(centres).float(),
+        "boxes": torch.from_numpy(centers).float(),
     }

@@ -32,7 +32,7 @@ class MaskAugment:
     """An image, its mask and (epoch, index) to uint8 [3, size, size] and uint8 [size, size].
 
     Given are a Pillow RGB image and a mask uint8 [H, W] of class numbers and IGNORED. Resize, crop,
-    flip, blur, colour changes, rotation: steps and order are the reference's (ml-cvnets). What lies
+    flip, blur, color changes, rotation: steps and order are the reference's (ml-cvnets). What lies
     outside of the image is black, and IGNORED in the mask. Without a `resize_range` the short side
     becomes `size`, and the middle is taken.
     """

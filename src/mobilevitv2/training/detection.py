@@ -17,7 +17,7 @@ from mobilevitv2.data.boxes.samples import BoxedImages
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.results import distinct_colours
+from mobilevitv2.results import distinct_colors
 from mobilevitv2.results.suppression import Detections, detect
 from mobilevitv2.scores.detection import DetectionScores
 from mobilevitv2.scores.truth import Boxes
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mobilevitv2.report.boxed_panels import BoxedExample
 
 USUAL_SIZE = 320  # px: the published detectors were trained at it
-COARSEST = 256  # px, the step of the coarsest map that is normalised
+COARSEST = 256  # px, the step of the coarsest map that is normalized
 
 
 class DetectorTraining(Training):
@@ -75,7 +75,7 @@ class DetectionTask(Task[DetectionData]):
         if alone and (size := self.image_size(recipe)) <= COARSEST:
             raise ConfigError(
                 f"a step has one image of {size} px, of which a map of one cell is left, which "
-                f"can't be normalised. Train with batches of two, or more than {COARSEST} px."
+                f"can't be normalized. Train with batches of two, or more than {COARSEST} px."
             )
         for split, samples in self.data.splits.items():
             if all(sample.boxes.ignored.all() for sample in samples):
@@ -134,7 +134,7 @@ class DetectionTask(Task[DetectionData]):
                 out,
                 history=history,
                 classes=self.data.classes,
-                colours=distinct_colours(len(self.data.classes)),
+                colors=distinct_colors(len(self.data.classes)),
                 scores=total,
                 examples=list(self._examples(network, loaders[split], split, of_images)),
                 title=f"{self.data.name}, {split} images",

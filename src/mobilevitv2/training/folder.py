@@ -225,9 +225,9 @@ def _annotations(data: Data) -> dict[str, Any] | None:
         return {"classes": data.classes}
     if not isinstance(data, SegmentationData):
         return None
-    named = zip(data.classes, data.colours, strict=True)
+    named = zip(data.classes, data.colors, strict=True)
     return {
-        "classes": {name: list(colour) for name, colour in named},
+        "classes": {name: list(color) for name, color in named},
         "ignore": list(data.ignored),
         "reduce_labels": data.reduce_labels,
     }

@@ -99,7 +99,7 @@ class Recipe:
     accumulate: int = _setting(1, _number(1, whole=True))  # batches for one step
     seed: int = _setting(0, COUNT)
     early_stopping: int | None = _setting(None, _number(1, whole=True), optional=True)  # epochs
-    # The optimiser
+    # The optimizer
     optimizer: str = _setting("adamw", _choice("adamw", "sgd"))
     lr: float = _setting(1e-3, _number(0))
     min_lr: float = _setting(0.0, _number(0))
@@ -132,7 +132,7 @@ class Recipe:
     box_crop: float = _setting(0.0, SHARE, BOXES)  # how often to crop, as SSD does
     hflip: float = _setting(0.0, SHARE)
     vflip: float = _setting(0.0, SHARE)
-    photometric: float = _setting(0.0, SHARE, MASKS, BOXES)  # of each of five changes of colour
+    photometric: float = _setting(0.0, SHARE, MASKS, BOXES)  # of each of five changes of color
     blur: float = _setting(0.0, SHARE, MASKS)
     rotate: float = _setting(0.0, _number(0, 180), CLASSES, MASKS)  # up to +- degrees
     shift: float = _setting(0.0, SHARE, CLASSES)  # up to +- this share of the side

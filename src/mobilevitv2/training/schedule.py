@@ -1,4 +1,4 @@
-"""What changes from step to step, as pure functions of the step; and the optimiser."""
+"""What changes from step to step, as pure functions of the step; and the optimizer."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from mobilevitv2.training.recipe import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """The rate of optimiser step `step` of `steps`: linear warm-up, then half a cosine, or flat.
+    """The rate of optimizer step `step` of `steps`: linear warm-up, then half a cosine, or flat.
 
     The cosine's half period is the whole run, warm-up included, as in the reference (ml-cvnets).
     """
@@ -36,7 +36,7 @@ def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
     on_cpu = all(p.device.type == "cpu" for group in groups for p in group["params"])
-    # 7 ms less a step; Lightning clips no gradients of a fused optimiser in mixed precision
+    # 7 ms less a step; Lightning clips no gradients of a fused optimizer in mixed precision
     fused = on_cpu and recipe.precision in ("auto", "fp32")
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused or None)
 

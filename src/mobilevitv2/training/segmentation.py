@@ -93,7 +93,7 @@ class SegmentationTask(Task[SegmentationData]):
         super().check(recipe, asked)
         if recipe.batch_size < 2:
             raise ConfigError(
-                "batch_size is 1, and a segmentation head normalises means over whole maps, of "
+                "batch_size is 1, and a segmentation head normalizes means over whole maps, of "
                 "which it needs two or more. Choose a batch_size of at least 2."
             )
         if len(self.data.train) < 2:
@@ -116,7 +116,7 @@ class SegmentationTask(Task[SegmentationData]):
             "use_auxiliary_head": recipe.auxiliary_loss > 0,
             "auxiliary_loss_weight": recipe.auxiliary_loss,
             "classifier_dropout_prob": 0.0,  # as the reference
-            "class_colors": [list(colour) for colour in self.data.colours],
+            "class_colors": [list(color) for color in self.data.colors],
         }
 
     def sized(self, processor: MobileViTImageProcessor, size: int) -> MobileViTImageProcessor:
@@ -162,7 +162,7 @@ class SegmentationTask(Task[SegmentationData]):
                 out,
                 history=history,
                 classes=self.data.classes,
-                colours=self.data.colours,
+                colors=self.data.colors,
                 scores=total,
                 examples=list(self._examples(network, loaders[split], split, of_images)),
                 title=f"{self.data.name}, {split} images",

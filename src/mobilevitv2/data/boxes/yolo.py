@@ -33,7 +33,7 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
     names, origin = _names(layout, classes)
     found = FoundBoxes("YOLO", names, origin, {}, box="line", fractions=True)
     without_image: list[Path] = []
-    unlabelled = 0
+    unlabeled = 0
     for split, places in layout.splits.items():
         images = [image for place in places for image in _images(layout, place, found)]
         labels = _label_files(images)
@@ -42,7 +42,7 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
         found.splits[split] = []
         for image, path in zip(images, labels, strict=True):
             if path is None:
-                unlabelled += 1
+                unlabeled += 1
             try:
                 lines = [] if path is None else read_lines(path, keypoints=layout.keypoints)
             except DataError as error:
@@ -54,8 +54,8 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
             f"{layout.root} has labels without an image: {some_of(without_image)}. Give each an "
             "image of the same name (a.txt, a.jpg), or move what stands alone away."
         )
-    if unlabelled:
-        found.notes.append(f"{unlabelled:,} images have no label file, so no boxes")
+    if unlabeled:
+        found.notes.append(f"{unlabeled:,} images have no label file, so no boxes")
     _check_numbers(found)
     return found
 

@@ -1,4 +1,4 @@
-"""`open_classification`: a folder of class folders, or the digits, to splits of labelled images."""
+"""`open_classification`: a folder of class folders, or the digits, to splits of labeled images."""
 
 import random
 from collections import Counter
@@ -24,7 +24,7 @@ Sample = tuple[Path | np.ndarray, int]  # an image that `load_image` takes, and 
 
 @dataclass
 class ClassificationData:
-    """Labelled images in splits, and what was left out of them."""
+    """Labeled images in splits, and what was left out of them."""
 
     name: str
     classes: list[str]
@@ -79,7 +79,7 @@ def open_classification(
     val_share: float = 0.2,
     val: str | Path | None = None,
 ) -> ClassificationData:
-    """The labelled images of a folder, or of the word `digits`.
+    """The labeled images of a folder, or of the word `digits`.
 
     The folder has `train` and one of `val`, `valid`, `validation` (or `test`, which stands in for
     them where it is alone), each with a folder of images for each class; or it has the class

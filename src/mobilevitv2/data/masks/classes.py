@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.class_names import Colour, palette
+from mobilevitv2.class_names import Color, palette
 from mobilevitv2.data.class_lists import (
     ClassList,
     GivenClasses,
@@ -26,10 +26,10 @@ LEAST_SHARE = 0.25  # of the numbers up to the largest, which masks of class num
 
 @dataclass(frozen=True)
 class MaskClasses:
-    """Names and colours in the order of the class numbers, and how values become these."""
+    """Names and colors in the order of the class numbers, and how values become these."""
 
     names: list[str]
-    colours: list[Colour]
+    colors: list[Color]
     ignored: tuple[int, ...]
     table: np.ndarray
     """uint8 [256]: the class of each value, or IGNORED."""
@@ -60,8 +60,8 @@ def settle_classes(
     if listed.void is not None:
         ignored = tuple(sorted({*ignored, listed.void}))
         table = class_table(ignored, reduce_labels=reduce_labels)
-    colours = _fill(listed.colours, _own_palette(masks, table, len(listed.names)))
-    return MaskClasses(listed.names, colours, ignored, table, listed.origin)
+    colors = _fill(listed.colors, _own_palette(masks, table, len(listed.names)))
+    return MaskClasses(listed.names, colors, ignored, table, listed.origin)
 
 
 def _classes_in(masks: dict[Path, MaskLook], table: np.ndarray) -> set[int]:
@@ -107,23 +107,23 @@ def _found(
     return ClassList(names, [None] * count, FROM_VALUES)
 
 
-def _own_palette(masks: dict[Path, MaskLook], table: np.ndarray, count: int) -> list[Colour]:
-    """The colours that a palette mask gives the classes; [] where they can't be told apart."""
+def _own_palette(masks: dict[Path, MaskLook], table: np.ndarray, count: int) -> list[Color]:
+    """The colors that a palette mask gives the classes; [] where they can't be told apart."""
     stored = next((look.palette for look in masks.values() if look.palette), b"")
-    by_class: dict[int, Colour] = {}
+    by_class: dict[int, Color] = {}
     for value, (r, g, b) in enumerate(zip(stored[::3], stored[1::3], stored[2::3], strict=False)):
         if table[value] < count:
             by_class[int(table[value])] = (r, g, b)
-    colours = [by_class[i] for i in range(count) if i in by_class]
-    grey = all(r == g == b for r, g, b in colours)
-    return colours if len(set(colours)) == count and not grey else []
+    colors = [by_class[i] for i in range(count) if i in by_class]
+    gray = all(r == g == b for r, g, b in colors)
+    return colors if len(set(colors)) == count and not gray else []
 
 
-def _fill(colours: Sequence[Colour | None], own: list[Colour]) -> list[Colour]:
-    """The given colours; for what is missing, the masks' own, else Pascal VOC's that are free."""
-    taken = {colour for colour in colours if colour is not None}
-    free = (colour for colour in palette(256) if colour not in taken)
+def _fill(colors: Sequence[Color | None], own: list[Color]) -> list[Color]:
+    """The given colors; for what is missing, the masks' own, else Pascal VOC's that are free."""
+    taken = {color for color in colors if color is not None}
+    free = (color for color in palette(256) if color not in taken)
     return [
-        colour if colour is not None else own[i] if own else next(free)
-        for i, colour in enumerate(colours)
+        color if color is not None else own[i] if own else next(free)
+        for i, color in enumerate(colors)
     ]

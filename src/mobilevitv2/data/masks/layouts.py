@@ -33,7 +33,7 @@ class PairFolders:
 
 @dataclass(frozen=True)
 class MaskLayout:
-    """What was recognised: the splits are `train`, `val`, `test`, or `all` where there are none."""
+    """What was recognized: the splits are `train`, `val`, `test`, or `all` where there are none."""
 
     kind: Kind
     root: Path

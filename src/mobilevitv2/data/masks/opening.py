@@ -7,7 +7,7 @@ from statistics import median
 
 import numpy as np
 
-from mobilevitv2.class_names import Colour
+from mobilevitv2.class_names import Color
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.masks.check import PairCheck, check_values, look_at_pairs
 from mobilevitv2.data.masks.classes import MaskClasses, settle_classes
@@ -26,7 +26,7 @@ class SegmentationData:
 
     name: str
     classes: list[str]
-    colours: list[Colour]
+    colors: list[Color]
     """RGB of each class, for drawing."""
     train: list[MaskedSample]
     val: list[MaskedSample]
@@ -49,7 +49,7 @@ class SegmentationData:
     """For each split, the images in which each class is seen."""
     strays: int = 0
     hidden: int = 0
-    unlabelled: list[str] = field(default_factory=list)
+    unlabeled: list[str] = field(default_factory=list)
     """Masks without a pixel that counts."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Path of a file that is no image or mask, and the reason."""
@@ -87,10 +87,10 @@ class SegmentationData:
         lines = [line.rstrip() for line in lines]
         lines.append(f"names of the classes: {self.origin}")
         left_out = {"stray files": self.strays, "hidden": self.hidden}
-        left_out |= {"without a label": len(self.unlabelled), "unreadable": len(self.unreadable)}
+        left_out |= {"without a label": len(self.unlabeled), "unreadable": len(self.unreadable)}
         if said := ", ".join(f"{n:,} {what}" for what, n in left_out.items() if n):
             lines.append(f"left out: {said}")
-        named = [f"{path} is void throughout" for path in self.unlabelled]
+        named = [f"{path} is void throughout" for path in self.unlabeled]
         named += [f"{path} {why}" for path, why in self.unreadable.items()]
         lines += [f"  {sentence}" for sentence in named[:NAMED]]
         if len(named) > NAMED:
@@ -134,9 +134,9 @@ def open_segmentation(
         classes, source, layout, check.masks, ignored=ignored, reduce_labels=reduce_labels
     )
     check_values(check.masks, chosen.table, len(chosen.names), chosen.origin)
-    unlabelled = [p for p, look in check.masks.items() if not _pixels(look, chosen).any()]
+    unlabeled = [p for p, look in check.masks.items() if not _pixels(look, chosen).any()]
     splits = {
-        name: _usable(name, pairs, check, set(unlabelled)) for name, pairs in found.splits.items()
+        name: _usable(name, pairs, check, set(unlabeled)) for name, pairs in found.splits.items()
     }
     if "val" not in splits:
         whole = splits.pop("train" if "train" in splits else "all")
@@ -144,7 +144,7 @@ def open_segmentation(
     return SegmentationData(
         name=source.resolve().name,
         classes=chosen.names,
-        colours=chosen.colours,
+        colors=chosen.colors,
         train=splits["train"],
         val=splits["val"],
         test=splits.get("test"),
@@ -155,7 +155,7 @@ def open_segmentation(
         reduce_labels=reduce_labels,
         strays=found.strays,
         hidden=found.hidden,
-        unlabelled=[str(path) for path in unlabelled],
+        unlabeled=[str(path) for path in unlabeled],
         unreadable=check.unreadable,
         **_tally(splits, check, chosen),
     )
@@ -169,13 +169,13 @@ def _ignored(ignore: int | Sequence[int] | None) -> tuple[int, ...]:
 
 
 def _usable(
-    split: str, pairs: list[MaskedSample], check: PairCheck, unlabelled: set[Path]
+    split: str, pairs: list[MaskedSample], check: PairCheck, unlabeled: set[Path]
 ) -> list[MaskedSample]:
     """The pairs that can be read and have labels. Raises DataError where that is none."""
     usable = [
         (image, mask)
         for image, mask in pairs
-        if image in check.sizes and mask in check.masks and mask not in unlabelled
+        if image in check.sizes and mask in check.masks and mask not in unlabeled
     ]
     if not usable:
         image, mask = pairs[0]

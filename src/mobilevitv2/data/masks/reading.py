@@ -96,7 +96,7 @@ def _open(path: Path) -> Image.Image:
     if wrong:
         raise DataError(
             f"{path} {wrong}, but a mask holds one whole class number per pixel. Save the masks as "
-            "grey or palette PNG files of class numbers."
+            "gray or palette PNG files of class numbers."
         )
     return image
 

@@ -41,7 +41,7 @@ class NativeNetwork:
         return list((self.config.id2label or {}).values())
 
     @property
-    def colours(self) -> list[tuple[int, int, int]]:
+    def colors(self) -> list[tuple[int, int, int]]:
         """RGB of each class; empty where nobody chose them."""
         return [(r, g, b) for r, g, b in self.config.class_colors or []]
 

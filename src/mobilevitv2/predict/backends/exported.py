@@ -52,7 +52,7 @@ class ExportedNetwork:
         return f"{FORMATS[file.suffix.lower()].name}, {self.runtime.precision}"
 
     @property
-    def colours(self) -> list[tuple[int, int, int]]:
+    def colors(self) -> list[tuple[int, int, int]]:
         """RGB of each class; empty where nobody chose them."""
         return [(r, g, b) for r, g, b in self.record.colors or []]
 
@@ -79,7 +79,7 @@ class ExportedNetwork:
         Of a segmenter they are [B, classes, h, w], or class numbers [B, H, W] where the file gives
         those. Where it gives the k best classes only, the others share what is left evenly.
 
-        Of a detector [B, anchors, 4 + 1 + classes]: centre x, centre y, width, height in parts of
+        Of a detector [B, anchors, 4 + 1 + classes]: center x, center y, width, height in parts of
         the image, then the logits with the background first. Where the file gives scores, these are
         their logarithms; where it gives detections, they stand in place of the anchors, and what is
         not there is background. `detect` makes the same detections of all three; those of the

@@ -45,7 +45,7 @@ class LiveNetwork:
         return list((self.model.config.id2label or {}).values())
 
     @property
-    def colours(self) -> list[tuple[int, int, int]]:
+    def colors(self) -> list[tuple[int, int, int]]:
         """RGB of each class; empty where nobody chose them."""
         return [(r, g, b) for r, g, b in self.model.config.class_colors or []]
 

@@ -1,4 +1,4 @@
-// Products of int8: weights quantised once, for each column; the rows of a map here, for each
+// Products of int8: weights quantized once, for each column; the rows of a map here, for each
 // pixel.
 //
 // A pixel's channels become bytes between its own least and largest, so nothing has to be
@@ -11,17 +11,17 @@
 
 namespace mv2 {
 
-constexpr int quantised_rows = 16;     // that are kept as bytes while all columns pass by
-constexpr int quantised_depth = 4096;  // channels of a row at most
+constexpr int quantized_rows = 16;     // that are kept as bytes while all columns pass by
+constexpr int quantized_depth = 4096;  // channels of a row at most
 
-struct QuantisedRows {
-    alignas(64) uint8_t bytes[quantised_rows * quantised_depth];
-    float offset[quantised_rows], step[quantised_rows];
+struct QuantizedRows {
+    alignas(64) uint8_t bytes[quantized_rows * quantized_depth];
+    float offset[quantized_rows], step[quantized_rows];
 };
 
 // R rows, N registers of columns of one operand, added to `sum`.
 template <class X, int R, int N>
-inline void quantised_block(const QuantisedRows& q, int row, int k, const Operand<X>& operand,
+inline void quantized_block(const QuantizedRows& q, int row, int k, const Operand<X>& operand,
                             const Matrix& matrix, int column, typename X::V (&sum)[R][N]) {
     typename X::Integers c[R][N];
     MV2_UNROLL
@@ -57,7 +57,7 @@ inline void quantised_block(const QuantisedRows& q, int row, int k, const Operan
 }
 
 template <class X, int R, int N, class Finish>
-inline void quantised_finish(const QuantisedRows& q, int first, int row, int k,
+inline void quantized_finish(const QuantizedRows& q, int first, int row, int k,
                              const Operand<X>& operand, const Matrix& matrix, int column,
                              const float* bias, Finish&& finish) {
     typename X::V sum[R][N];
@@ -67,7 +67,7 @@ inline void quantised_finish(const QuantisedRows& q, int first, int row, int k,
         MV2_UNROLL
         for (int r = 0; r < R; r++) sum[r][v] = start;
     }
-    quantised_block<X, R, N>(q, row, k, operand, matrix, column, sum);
+    quantized_block<X, R, N>(q, row, k, operand, matrix, column, sum);
     MV2_UNROLL
     for (int r = 0; r < R; r++) {
         MV2_UNROLL
@@ -76,23 +76,23 @@ inline void quantised_finish(const QuantisedRows& q, int first, int row, int k,
 }
 
 template <class X, int N, class Finish>
-inline void quantised_panel(const QuantisedRows& q, int first, int rows, int k,
+inline void quantized_panel(const QuantizedRows& q, int first, int rows, int k,
                             const Operand<X>& operand, const Matrix& matrix, int column,
                             const float* bias, Finish&& finish) {
     int row = 0;
     for (; row + X::rows <= rows; row += X::rows)
-        quantised_finish<X, X::rows, N>(q, first, row, k, operand, matrix, column, bias, finish);
+        quantized_finish<X, X::rows, N>(q, first, row, k, operand, matrix, column, bias, finish);
     for (; row + 4 <= rows; row += 4)
-        quantised_finish<X, 4, N>(q, first, row, k, operand, matrix, column, bias, finish);
+        quantized_finish<X, 4, N>(q, first, row, k, operand, matrix, column, bias, finish);
     for (; row < rows; row++)
-        quantised_finish<X, 1, N>(q, first, row, k, operand, matrix, column, bias, finish);
+        quantized_finish<X, 1, N>(q, first, row, k, operand, matrix, column, bias, finish);
 }
 
 // Several operands: each row's bytes have a scale of their own in each of them, so the sum over
 // operands is in floats, four rows at a time.
 template <class X, int N, class Finish>
-inline void quantised_sum(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
-                          const Matrix& matrix, int column, const float* bias, QuantisedRows& q,
+inline void quantized_sum(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
+                          const Matrix& matrix, int column, const float* bias, QuantizedRows& q,
                           Finish&& finish) {
     typename X::V sum[4][N];
     for (int first = 0; first < rows; first += 4) {
@@ -102,9 +102,9 @@ inline void quantised_sum(const Operand<X>* operands, int count, ptrdiff_t strid
                 sum[r][v] = bias ? X::load(bias + column + v * X::lanes) : X::zero();
         for (int t = 0; t < count; t++) {
             for (int r = 0; r < 4; r++)
-                X::quantise(operands[t].a + (first + (r < here ? r : 0)) * stride, matrix.k,
+                X::quantize(operands[t].a + (first + (r < here ? r : 0)) * stride, matrix.k,
                             q.bytes + r * matrix.k, &q.offset[r], &q.step[r]);
-            quantised_block<X, 4, N>(q, 0, matrix.k, operands[t], matrix, column, sum);
+            quantized_block<X, 4, N>(q, 0, matrix.k, operands[t], matrix, column, sum);
         }
         for (int r = 0; r < here; r++)
             for (int v = 0; v < N; v++) finish(first + r, column + v * X::lanes, sum[r][v]);
@@ -112,31 +112,31 @@ inline void quantised_sum(const Operand<X>* operands, int count, ptrdiff_t strid
 }
 
 template <class X, class Finish>
-void quantised_products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
+void quantized_products(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
                         const Matrix& matrix, Rows columns, const float* bias, Finish&& finish) {
     constexpr int width = X::vectors * X::lanes;
-    QuantisedRows q;
+    QuantizedRows q;
     const int k = matrix.k;
     if (count > 1) {
         int column = columns.begin;
         for (; column + width <= columns.end; column += width)
-            quantised_sum<X, X::vectors>(operands, count, stride, rows, matrix, column, bias, q,
+            quantized_sum<X, X::vectors>(operands, count, stride, rows, matrix, column, bias, q,
                                          finish);
         if (column < columns.end)
-            quantised_sum<X, 1>(operands, count, stride, rows, matrix, column, bias, q, finish);
+            quantized_sum<X, 1>(operands, count, stride, rows, matrix, column, bias, q, finish);
         return;
     }
-    for (int first = 0; first < rows; first += quantised_rows) {
-        const int here = rows - first < quantised_rows ? rows - first : quantised_rows;
+    for (int first = 0; first < rows; first += quantized_rows) {
+        const int here = rows - first < quantized_rows ? rows - first : quantized_rows;
         for (int r = 0; r < here; r++)
-            X::quantise(operands[0].a + (first + r) * stride, k, q.bytes + r * k, &q.offset[r],
+            X::quantize(operands[0].a + (first + r) * stride, k, q.bytes + r * k, &q.offset[r],
                         &q.step[r]);
         int column = columns.begin;
         for (; column + width <= columns.end; column += width)
-            quantised_panel<X, X::vectors>(q, first, here, k, operands[0], matrix, column, bias,
+            quantized_panel<X, X::vectors>(q, first, here, k, operands[0], matrix, column, bias,
                                            finish);
         if (column < columns.end)
-            quantised_panel<X, 1>(q, first, here, k, operands[0], matrix, column, bias, finish);
+            quantized_panel<X, 1>(q, first, here, k, operands[0], matrix, column, bias, finish);
     }
 }
 
