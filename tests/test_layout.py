@@ -19,6 +19,7 @@ ROOMS = {  # room: floor, from the ground up; a module imports from its own room
     "class_names": 0,
     "devices": 0,
     "files": 0,
+    "tasks": 0,
     "config": 0,
     "images": 1,
     "results": 1,

@@ -1,0 +1,127 @@
+"""The tasks, a row each: what differs between them, said once.
+
+The rest of the package asks a row instead of comparing names. What a row can't hold, because it
+is code, stands in a module named after the task in the room that needs it: `part("evaluation")` of
+the row for segmentation is `mobilevitv2.evaluation.segmentation`. A new task is a row here and
+such modules.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Literal
+
+from mobilevitv2.errors import CheckpointError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is said of a task in one word or number."""
+
+    name: str
+    """In checkpoints, in records of exported files, and in messages."""
+    verb: str
+    """On the command line: `train --task`."""
+    module: str
+    """The name of its modules."""
+    model: str
+    """Its model class, a public name of the package."""
+    data: str
+    """What it is trained and measured on, for a message."""
+    rename: str
+    """How to make the class names of such data match a model's, for a message."""
+    fit: Literal["crop", "whole", "stretch"]
+    """How an image is brought to the size that the model takes."""
+    batch_size: int = 16
+    """Images at a time in prediction."""
+    outputs: tuple[str, ...]
+    """What an exported file can give, the default first."""
+    layouts: tuple[str, ...]
+    """Whose libraries have such a model."""
+    options: frozenset[str] = frozenset()
+    """Options of prediction and evaluation that only some tasks have."""
+    recipe: str = "default"
+    """The recipe to train with unless another is named."""
+    metric: str
+    """The score that chooses the best epoch, as people write it."""
+
+    def part(self, room: str) -> Any:
+        """The module about this task in a room of the package."""
+        return import_module(f"mobilevitv2.{room}.{self.module}")
+
+    @property
+    def model_class(self) -> Any:
+        """Raises ImportError where PyTorch is missing."""
+        return getattr(import_module("mobilevitv2"), self.model)
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name="classification",
+            verb="classify",
+            module="classification",
+            model="MobileViTV2ForImageClassification",
+            data="a folder for each class",
+            rename="Rename the folders",
+            fit="crop",
+            outputs=("logits", "top_k"),
+            layouts=("transformers", "timm", "cvnets"),
+            options=frozenset({"top_k", "channel_orders"}),
+            metric="accuracy",
+        ),
+        Task(
+            name="segmentation",
+            verb="segment",
+            module="segmentation",
+            model="MobileViTV2ForSemanticSegmentation",
+            data="images with masks",
+            rename="Give the classes of the masks with --classes",
+            fit="whole",
+            batch_size=4,
+            outputs=("logits", "mask"),
+            layouts=("transformers", "cvnets"),
+            options=frozenset({"image_size", "flip", "window", "masks"}),
+            recipe="segmentation",
+            metric="mean IoU",
+        ),
+        Task(
+            name="detection",
+            verb="detect",
+            module="detection",
+            model="MobileViTV2ForObjectDetection",
+            data="images with boxes",
+            rename="Correct the names in the annotations",
+            fit="stretch",
+            outputs=("logits", "boxes", "detections"),
+            layouts=("cvnets",),
+            options=frozenset({"threshold", "yolo", "coco"}),
+            recipe="detection",
+            metric="mAP",
+        ),
+    )
+}
+BY_VERB = {task.verb: task for task in TASKS.values()}
+
+
+def task_named(name: str, source: object = "this") -> Task:
+    """The row of a task. Raises CheckpointError, about the model `source`, for any other name."""
+    if name == "backbone":
+        raise CheckpointError(
+            f"{source} is a backbone without a head, so it can't name classes. Train one first: "
+            "mobilevitv2 train DATA --model."
+        )
+    if name not in TASKS:
+        raise CheckpointError(
+            f"{source} is a model for {name}; this version knows {', '.join(TASKS)}. Update "
+            "mobilevitv2 if the model is newer."
+        )
+    return TASKS[name]
+
+
+def others_option(task: Task, option: str) -> str | None:
+    """Why this task doesn't have an option; None where it does, or where all tasks do."""
+    owners = [other.name for other in TASKS.values() if option in other.options]
+    if not owners or option in task.options:
+        return None
+    return f"{option} is for {' and '.join(owners)}, and this model is for {task.name}"
