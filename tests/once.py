@@ -20,8 +20,8 @@ def once(make: Callable[[Path], T]) -> Callable[[], T]:
     @functools.cache
     def made() -> T:
         folder = Path(os.environ[FOLDER]) / f"{make.__module__}.{make.__name__}"
-        answer = folder.with_suffix(".pickle")
-        with FileLock(folder.with_suffix(".lock")):
+        answer = Path(f"{folder}.pickle")
+        with FileLock(f"{folder}.lock"):
             if not answer.is_file():
                 shutil.rmtree(folder, ignore_errors=True)  # of one that failed
                 folder.mkdir()
