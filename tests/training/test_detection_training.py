@@ -36,7 +36,7 @@ SIZE = 96
 QUICK: dict[str, Any] = {
     "width": 0.25,
     "epochs": 10,
-    "lr": 0.004,
+    "lr": 0.008,
     "batch_size": 4,
     "image_size": SIZE,
     "ema_decay": 0.8,
