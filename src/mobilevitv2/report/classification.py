@@ -62,7 +62,7 @@ def write_report(
 
     return write_page(
         out,
-        "report.html.jinja",
+        "classification.html.jinja",
         figures,
         title=title,
         headline=_headline(scores),

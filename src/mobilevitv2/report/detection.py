@@ -65,7 +65,7 @@ def write_detection_report(
     chosen = telling_examples([example.f1 for example in examples])
     return write_page(
         out,
-        "detection_report.html.jinja",
+        "detection.html.jinja",
         figures,
         title=title,
         headline=_headline(scores, confusion),

@@ -56,7 +56,7 @@ def write_segmentation_report(
     chosen = telling_examples([example.miou for example in examples])
     return write_page(
         out,
-        "segmentation_report.html.jinja",
+        "segmentation.html.jinja",
         figures,
         title=title,
         headline=_headline(scores),
