@@ -30,8 +30,8 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from mobilevitv2 import MobileViTImageProcessor, MobileViTV2Config
 from mobilevitv2.deploy import export, fuse
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
-from mobilevitv2.predict.backends.exported import ExportedNetwork
-from mobilevitv2.predict.backends.torch import LiveNetwork
+from mobilevitv2.predict.backends.exported import ExportedBackend
+from mobilevitv2.predict.backends.torch import TorchBackend
 from mobilevitv2.results.suppression import CANDIDATES, DETECTIONS, LEAST_SCORE, OVERLAP, detect
 
 SIZE = 320  # px
@@ -124,16 +124,16 @@ def ours(
     size = {"height": SIZE, "width": SIZE}
     MobileViTImageProcessor(size=size, do_center_crop=False).save_pretrained(folder)
     networks: dict[str, Any] = {
-        "PyTorch": LiveNetwork(model),
-        "PyTorch, fused": LiveNetwork(fuse(model, SIZE)),
+        "PyTorch": TorchBackend(model),
+        "PyTorch, fused": TorchBackend(fuse(model, SIZE)),
     }
     for name, to, suffix in (("onnxruntime", "onnx", "onnx"), ("OpenVINO", "openvino", "xml")):
         for output in ("logits", "detections"):
             path = folder / f"{output}.{suffix}"
             export(folder, to=to, out=path, output=output)  # pyright: ignore[reportArgumentType]
             label = name if output == "logits" else f"{name}, suppression in the file"
-            networks[label] = ExportedNetwork(path, threads=threads, precision="fp32")
-            chosen = ExportedNetwork(path, threads=threads)
+            networks[label] = ExportedBackend(path, threads=threads, precision="fp32")
+            chosen = ExportedBackend(path, threads=threads)
             if chosen.runtime.precision != "fp32":
                 networks[f"{label}, {chosen.runtime.precision}"] = chosen
 

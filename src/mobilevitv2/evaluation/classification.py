@@ -138,7 +138,7 @@ def evaluate_classifier(
     columns = [np.nan_to_num(values) for values in (first.precision, first.recall, first.f1)]
     rows = zip(predictor.classes, *(c.tolist() for c in (*columns, first.support)), strict=True)
     result = Evaluation(
-        model=str(predictor.source or type(predictor.network).__name__),
+        model=str(predictor.source or type(predictor.backend).__name__),
         data=opened.name,
         split=chosen.split,
         count=len(kept),

@@ -77,7 +77,7 @@ def evaluate_detector(
     data: DetectionData = chosen.data
     samples: list[BoxedSample] = chosen.samples
     to_model = np.array(match_classes(predictor.classes, data.classes, predictor.task), np.int64)
-    scores = DetectionScores(predictor.classes, threshold=predictor.threshold)
+    scores = DetectionScores(predictor.classes, threshold=predictor.options["threshold"])
     unreadable = {path: f"{path} {why}" for path, why in data.unreadable.items()}
     of_images: dict[int, float] = {}
     category_ids = [data.category_ids[i] for i in np.argsort(to_model)]  # in the model's order
@@ -102,7 +102,7 @@ def evaluate_detector(
     if not of_images:
         raise DataError(f"no image of the {chosen.split} split of {data.name} can be read.")
     result = DetectionEvaluation(
-        model=str(predictor.source or type(predictor.network).__name__),
+        model=str(predictor.source or type(predictor.backend).__name__),
         data=data.name,
         split=chosen.split,
         count=len(of_images),

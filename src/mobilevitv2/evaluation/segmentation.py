@@ -97,7 +97,7 @@ def evaluate_segmenter(
     columns = (scores.iou, scores.class_accuracy, scores.pixel_shares)
     rows = zip(predictor.classes, *(column.tolist() for column in columns), strict=True)
     result = SegmentationEvaluation(
-        model=str(predictor.source or type(predictor.network).__name__),
+        model=str(predictor.source or type(predictor.backend).__name__),
         data=data.name,
         split=chosen.split,
         count=len(of_images),

@@ -50,21 +50,45 @@ def detect(
     _check(logits, boxes)
     logits, boxes = (values.astype(np.float32, copy=False) for values in (logits, boxes))
     anchors, labels, scores = _candidates(logits, threshold)
-    order = np.argsort(-scores, kind="stable")
-    anchors, labels, scores = anchors[order], labels[order], scores[order]
     corners = _corners(boxes[anchors])
+    return _best(scores, labels, corners, size, nms_threshold=nms_threshold, top_k=top_k)
+
+
+def detect_scored(
+    scores: np.ndarray,
+    corners: np.ndarray,
+    size: tuple[float, float] = (1, 1),
+    *,
+    threshold: float = LEAST_SCORE,
+) -> Detections:
+    """`detect` for probabilities [a, N] and `corners` [a, 4] in parts of the image."""
+    anchors, labels = np.nonzero(scores > np.float32(threshold))
+    return _best(scores[anchors, labels], labels, corners[anchors], size)
+
+
+def in_pixels(corners: np.ndarray, size: tuple[float, float]) -> np.ndarray:
+    """Boxes [n, 4] in parts of the image to px, cut off at its edges."""
+    height, width = size
+    return corners.clip(0, 1) * np.array([width, height, width, height], np.float32)
+
+
+def _best(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    corners: np.ndarray,
+    size: tuple[float, float],
+    *,
+    nms_threshold: float = OVERLAP,
+    top_k: int = DETECTIONS,
+) -> Detections:
+    order = np.argsort(-scores, kind="stable")
+    scores, labels, corners = scores[order], labels[order], corners[order]
     first = slice(FIRST_LOOK * top_k)  # what comes after can't change what is kept of these
     kept = suppress(corners[first], labels[first], nms_threshold)
     if len(kept) < top_k and len(order) > FIRST_LOOK * top_k:
         kept = suppress(corners, labels, nms_threshold)
     kept = kept[:top_k]
-    height, width = size
-    scale = np.array([width, height, width, height], np.float32)
-    return Detections(
-        scores=scores[kept],
-        labels=labels[kept],
-        boxes=corners[kept].clip(0, 1) * scale,
-    )
+    return Detections(scores[kept], labels[kept], in_pixels(corners[kept], size))
 
 
 def suppress(corners: np.ndarray, labels: np.ndarray, nms_threshold: float = OVERLAP) -> np.ndarray:
