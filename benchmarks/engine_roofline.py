@@ -51,7 +51,9 @@ def draw(rows: list[dict[str, Any]], title: str, file: Path) -> None:
         panel.set_yticks(places, [row["part"] for row in mine] if panel is panels[0][0] else [])
         panel.invert_yaxis()
         total, floor = sum(row["ms"] for row in mine), sum(floors)
-        panel.set_title(f"{kind}: {total:.1f} ms, floor {floor:.1f}", fontsize=10)
+        panel.set_title(
+            f"{kind}: products are {100 * floor / total:.0f} % of the time", fontsize=10
+        )
         panel.set_xlabel("ms")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0][-1].legend(fontsize=8, frameon=False, loc="lower right")

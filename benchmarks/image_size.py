@@ -62,15 +62,16 @@ def main() -> None:
 
 
 def plot(rows: list[dict]) -> None:
-    """results/image_size.png: both costs over the image's side."""
+    """results/image_size.png: growth of a pixel's time, and its memory, over the image's side."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, column in zip(
-        figure.subplots(1, 2), ("ms per megapixel", "MiB per megapixel"), strict=True
+        figure.subplots(1, 2), ("time, of 256 px", "MiB per megapixel"), strict=True
     ):
         for name in NAMES:
             points = [row for row in rows if row["model"] == name]
             axes.plot([p["px"] for p in points], [p[column] for p in points], "o-", label=name)
-        axes.set(xlabel="image side, px", ylabel=column, ylim=(0, None))
+        label = column.replace("time, of 256 px", "time per pixel, relative to 256 px")
+        axes.set(xlabel="image side, px", ylabel=label, ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     figure.axes[0].legend(frameon=False)
