@@ -1,8 +1,8 @@
-"""Cost of a forward pass by image size: time and memory for each pixel, beside MobileViT (v1).
+"""Cost of a forward pass by image size: time and memory per pixel; ours, timm's, MobileViT v1.
 
     python benchmarks/image_size.py [--width 1.0] [--threads 2] [--rounds 5]
 
-MobileViT's attention grows with the square of the pixels, MobileViTv2's does not.
+MobileViT's attention grows with the square of the number of pixels, MobileViTv2's doesn't.
 """
 
 import argparse
@@ -18,7 +18,7 @@ SIZES = (256, 384, 512, 768, 1024)
 
 
 def forward(name: str, width: float, size: int) -> Callable[[], None]:
-    """One image of `size` px a side through a network in inference mode."""
+    """One square image, `size` px wide, through a network in inference mode."""
     network, image = make(name, width).eval(), torch.rand(1, 3, size, size)
 
     def call() -> None:
