@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -176,7 +176,7 @@ PAPERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "native/READM
 PAPERS += sorted((ROOT / "docs").glob("*.md"))
 
 
-def readme() -> ModuleType:
+def readme() -> Any:
     """benchmarks/readme.py, which writes the figures."""
     spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
     assert spec is not None
