@@ -17,14 +17,14 @@ from mobilevitv2.evaluation.classification import (
     ClassScore,
     Evaluation,
     OrderComparison,
-    evaluate_classifier,
 )
-from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation, evaluate_detector
-from mobilevitv2.evaluation.segmentation import SegmentationEvaluation, evaluate_segmenter
+from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation
+from mobilevitv2.evaluation.segmentation import SegmentationEvaluation
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.predict.backends.choose import RuntimeName
 from mobilevitv2.predict.predictor import ChannelOrder, Predictor
 from mobilevitv2.runtime.opening import Precision
+from mobilevitv2.tasks import others_option, task_named
 
 __all__ = [
     "BoxScore",
@@ -99,10 +99,11 @@ def evaluate(
         )
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
-    if predictor.task != "detection" and coco is not None:
-        raise ConfigError(f"coco is for detectors, and this model is for {predictor.task}.")
-    if predictor.task != "classification" and channel_orders:
-        raise ConfigError("channel orders are compared for classifiers only.")
+    task = task_named(predictor.task)
+    only = {"coco": coco, "channel_orders": channel_orders or None}
+    options = {name: value for name, value in only.items() if value is not None}
+    if reasons := [why for name in options if (why := others_option(task, name))]:
+        raise ConfigError(f"{reasons[0]}.")
     inputs = files_of(chosen.data)
     inputs += files_of_model(predictor.source) if predictor.source else []
     with ExitStack() as stack:
@@ -113,10 +114,6 @@ def evaluate(
         if coco is not None:
             place = Place(Path(coco).parent, f"evaluate.{Path(coco).name}")
             new = place.replaced(overwrite=True, names=[Path(coco).name], inputs=inputs)
-            coco = stack.enter_context(new) / Path(coco).name
-        shown: dict[str, Any] = {"batch_size": batch_size, "report": report, "progress": progress}
-        if predictor.task == "detection":
-            return evaluate_detector(predictor, chosen, coco=coco, **shown)
-        if predictor.task == "segmentation":
-            return evaluate_segmenter(predictor, chosen, **shown)
-        return evaluate_classifier(predictor, chosen, channel_orders=channel_orders, **shown)
+            options["coco"] = stack.enter_context(new) / Path(coco).name
+        options |= {"batch_size": batch_size, "report": report, "progress": progress}
+        return task.part("evaluation").evaluate(predictor, chosen, **options)

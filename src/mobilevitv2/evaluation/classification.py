@@ -91,7 +91,7 @@ class Evaluation:
         return values
 
 
-def evaluate_classifier(
+def evaluate(
     predictor: Predictor,
     chosen: Chosen,
     *,

@@ -64,7 +64,7 @@ class DetectionEvaluation:
         return values
 
 
-def evaluate_detector(
+def evaluate(
     predictor: Predictor,
     chosen: Chosen,
     *,

@@ -62,7 +62,7 @@ class SegmentationEvaluation:
         return values
 
 
-def evaluate_segmenter(
+def evaluate(
     predictor: Predictor,
     chosen: Chosen,
     *,
