@@ -6,7 +6,6 @@ unchanged and the command doesn't read it; and only once the new files stand who
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilevitv2.files.claim import claimed
-from mobilevitv2.files.source import read_json, write_atomic
+from mobilevitv2.files.source import read_json
+from mobilevitv2.files.writing import remove_debris, write_atomic
 
 Files = dict[str, str | None]  # paths in a folder, with "/", to sha256; None: by name alone
 
@@ -198,14 +198,6 @@ class Place:
 def files_in(folder: Path) -> list[str]:
     """The paths of all files below a folder, with "/"."""
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
-
-
-def remove_debris(folder: Path, names: Iterable[str]) -> None:
-    """Remove what `write_atomic` left of these files where its process was killed."""
-    debris = re.compile(rf"\.({'|'.join(map(re.escape, names))})(\.[0-9a-f]{{8}})?\.tmp")
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if debris.fullmatch(path.name):
-            path.unlink()
 
 
 def _is_ours(root: str, name: str, digest: str | None) -> bool:

@@ -1,14 +1,11 @@
-"""Where MODEL is: a hub id, a bundle's folder or one weights file; and how files are written.
+"""Where MODEL is: a hub id, a bundle's folder or one weights file.
 
 Files come from the Hugging Face hub through its own client, so HF_HUB_OFFLINE, HF_ENDPOINT, HF_HOME
 and a login count here too.
 """
 
 import json
-import os
 import re
-import secrets
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -83,30 +80,6 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds a JSON {type(values).__name__}; named fields are wanted.")
     return values
-
-
-def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: on an error the old file stays and no debris is left."""
-    write_together({Path(path): data})
-
-
-def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write several files; none takes its name before all are safely on disk."""
-    written: dict[Path, Path] = {}  # temporary file to its name
-    try:
-        for path, data in files.items():
-            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-            written[temporary] = path
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        for temporary, path in written.items():
-            os.replace(temporary, path)
-    except BaseException:
-        for temporary in written:
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 def _from_hub(repo_id: str, filename: str, **options: Any) -> Path:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.files.source import write_atomic
+from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.results import drawing
 from mobilevitv2.results.boxed import short_percent, with_boxes
 from mobilevitv2.results.colors import Color, distinct_colors

@@ -8,7 +8,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from mobilevitv2.files.source import write_atomic
+from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.images.reading import load_image
 
 SHORTEST_PICTURE = 320  # px; smaller ones are drawn enlarged, so that there is something to see
