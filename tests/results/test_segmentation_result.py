@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(mask, changes, reason):
 
 
 def test_an_image_of_another_size_is_refused_in_one_sentence():
-    with pytest.raises(ValueError, match="300x400 px, but its mask 400x300"):
+    with pytest.raises(ValueError, match="300x400 px, but the prediction is for one of 400x300"):
         segmentation(halves(0, 1)).draw(Image.new("RGB", (300, 400)))
 
 

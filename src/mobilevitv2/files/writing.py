@@ -7,9 +7,14 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
-def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: on an error the old file stays and no debris is left."""
-    write_together({Path(path): data})
+def write_atomic(path: str | os.PathLike, data: bytes) -> None:
+    """Write a file whole or not at all: on an error the old file stays and no debris is left.
+
+    Makes its folder if there is none.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_together({path: data})
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
