@@ -100,7 +100,7 @@ def test_offline_mode_finds_what_is_cached_and_names_what_is_not(cache, tmp_path
     found = resolve_in_a_new_process(HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(cache))
     assert Path(found.stdout.strip()).parent.name == COMMIT
     lost = resolve_in_a_new_process(HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(tmp_path / "empty"))
-    assert "FileNotFoundError: org/model is no folder or file here" in lost.stderr
+    assert "FileNotFoundError: org/model isn't a local folder or file" in lost.stderr
 
 
 @pytest.fixture

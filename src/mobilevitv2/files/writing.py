@@ -18,8 +18,8 @@ def write_atomic(path: str | os.PathLike, data: bytes) -> None:
 
 
 def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write several files; none takes its name before all are safely on disk."""
-    written: dict[Path, Path] = {}  # temporary file to its name
+    """Write several files; none gets its name before all are safely on disk."""
+    written: dict[Path, Path] = {}  # temporary file: final name
     try:
         for path, data in files.items():
             temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -37,7 +37,7 @@ def write_together(files: Mapping[Path, bytes]) -> None:
 
 
 def remove_debris(folder: Path, names: Iterable[str]) -> None:
-    """Remove what `write_atomic` left of these files where its process was killed."""
+    """Remove what `write_atomic` left of these files when its process was killed."""
     debris = re.compile(rf"\.({'|'.join(map(re.escape, names))})(\.[0-9a-f]{{8}})?\.tmp")
     for path in folder.iterdir() if folder.is_dir() else ():
         if debris.fullmatch(path.name):
