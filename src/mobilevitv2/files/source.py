@@ -44,7 +44,7 @@ def resolve_file(
         raise FileNotFoundError(f"the folder {file.parent} has no {filename}; it holds {held}.")
     if not is_hub_id(source):
         raise FileNotFoundError(
-            f"{source} doesn't exist. Name a folder, a weights file, or a hub id such as "
+            f"{source} does not exist. Name a folder, a weights file, or a hub id such as "
             "apple/mobilevitv2-1.0-imagenet1k-256."
         )
     return _from_hub(
@@ -82,13 +82,13 @@ def read_json(path: Path) -> dict[str, Any]:
 def _from_hub(repo_id: str, filename: str, **options: Any) -> Path:
     hub = require("huggingface_hub", extra="torch")
     known = require("huggingface_hub.errors", extra="torch")
-    where = f"{repo_id} is neither on disk nor, with {filename}, on the hub"
+    where = f"{repo_id} is neither here on disk nor, with {filename}, on the hub"
     try:
         return Path(hub.hf_hub_download(repo_id, filename, **options))
     except known.LocalEntryNotFoundError as error:
         raise FileNotFoundError(
             f"{repo_id} isn't a local folder or file, and {filename} of the hub model of that name "
-            "isn't in the cache and can't be fetched now (offline, or the hub doesn't answer). "
+            "is not in the cache and can't be fetched now (offline, or the hub doesn't answer). "
             "Check the name, go online, or name a local folder."
         ) from error
     except known.RevisionNotFoundError as error:
