@@ -66,7 +66,7 @@ def test_a_hub_id_is_found_in_the_local_cache(cache, model):
 
 def test_what_is_not_in_the_cache_is_told_from_what_is_no_id(cache):
     options = {"cache_dir": cache, "local_files_only": True}
-    with pytest.raises(FileNotFoundError, match=r"org/other isn't a local folder.*not in the cache"):
+    with pytest.raises(FileNotFoundError, match=r"org/other isn't a local.*not in the cache"):
         load("org/other", **options)
     with pytest.raises(FileNotFoundError, match="not in the cache"):
         load("org/model", revision="v9", **options)

@@ -282,8 +282,8 @@ def test_an_image_of_another_size_is_refused_in_one_sentence():
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"labels": (0, 3)}, "is of class 3, but 3 classes"),
-        ({"labels": (-1,)}, "is of class -1"),
+        ({"labels": (0, 3)}, "no class 3: 3 classes"),
+        ({"labels": (-1,)}, "no class -1"),
         ({"labels": (0,), "scores": (np.nan,)}, "NaN or infinity"),
         ({"labels": (0,), "boxes": [(0, 0, np.inf, 1)]}, "NaN or infinity"),
         ({"labels": (0, 0), "scores": (0.5,)}, r"Scores \(1,\), labels \(2,\) and boxes \(2, 4\)"),

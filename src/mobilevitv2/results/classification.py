@@ -76,18 +76,15 @@ class Classification(ImageResult):
         }
 
     def pairs(self) -> list[tuple[str, float]]:
-        """Classes and their probabilities, best first."""
         return list(zip(self.labels, self.scores, strict=True))
 
     @classmethod
     def csv_header(cls, classes: Sequence[str], top_k: int) -> list[str]:
-        """Label and score of the best class, the second best and so on."""
         ranks = range(2, min(top_k, len(classes)) + 1)
         others = [f"{name}_{rank}" for rank in ranks for name in ("label", "score")]
         return ["image", "label", "score", *others]
 
     def csv_rows(self) -> list[list[Any]]:
-        """One row for the image."""
         return [[self.source, *(cell for pair in self.pairs() for cell in pair)]]
 
 

@@ -15,20 +15,18 @@ from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.results.boxed import with_boxes
 from mobilevitv2.results.colors import Color, class_colors
 from mobilevitv2.results.drawing import percent
-from mobilevitv2.results.result import ImageResult
+from mobilevitv2.results.result import ImageResult, check_numbers
 from mobilevitv2.results.suppression import Detections
 
 NAMED = 6  # classes in the result's name
 
 
 class DetectedObject(NamedTuple):
-    """One object."""
+    """One object: `score` is a probability in [0, 1], `box` x1, y1, x2, y2 in px of the image."""
 
     label: str
     score: float
-    """A probability, in [0, 1]."""
     box: tuple[float, float, float, float]
-    """x1, y1, x2, y2 in px of the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,11 +135,9 @@ class Detection(ImageResult):
 
     @classmethod
     def csv_header(cls, classes: Sequence[str], top_k: int) -> list[str]:
-        """What is known of an object."""
         return ["image", "label", "score", "x1", "y1", "x2", "y2"]
 
     def csv_rows(self) -> list[list[Any]]:
-        """A row for each object."""
         return [[self.source, found.label, found.score, *found.box] for found in self.objects]
 
     def to_yolo(self) -> str:
@@ -209,9 +205,4 @@ def _check(scores: np.ndarray, labels: np.ndarray, boxes: np.ndarray, count: int
         )
     if not np.isfinite(scores).all() or not np.isfinite(boxes).all():
         raise ValueError("The scores or boxes hold NaN or infinity.")
-    strange = labels[(labels < 0) | (labels >= count)]
-    if strange.size:
-        raise ValueError(
-            f"An object is of class {strange[0]}, but {count} classes have names: expected "
-            f"numbers from 0 to {count - 1}."
-        )
+    check_numbers(labels, count)

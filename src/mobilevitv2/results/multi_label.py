@@ -66,20 +66,20 @@ class MultiLabel(ImageResult):
 
     @cached_property
     def _ranked(self) -> list[Bar]:
-        """All classes, best first, and whether they are above their thresholds."""
+        """All classes: those above their thresholds, then the others, each best first."""
         columns = zip(self.classes, self.all_scores, self.thresholds, strict=True)
         bars = [Bar(name, score, score > threshold) for name, score, threshold in columns]
-        return sorted(bars, key=lambda bar: -bar.score)
+        return sorted(bars, key=lambda bar: (not bar.strong, -bar.score))
 
     @property
     def labels(self) -> list[str]:
         """The classes above their thresholds, most probable first."""
-        return [bar.label for bar in self._ranked if bar.strong]
+        return [label for label, _ in self.pairs()]
 
     @property
     def scores(self) -> list[float]:
         """The probabilities of `labels`."""
-        return [bar.score for bar in self._ranked if bar.strong]
+        return [score for _, score in self.pairs()]
 
     @property
     def label(self) -> str:
@@ -105,19 +105,15 @@ class MultiLabel(ImageResult):
         }
 
     def pairs(self) -> list[tuple[str, float]]:
-        """The classes above their thresholds and their probabilities, best first."""
-        return list(zip(self.labels, self.scores, strict=True))
+        return [(label, score) for label, score, strong in self._ranked if strong]
 
     def bars(self) -> list[Bar]:
         """The classes above their thresholds, and the best few of those below."""
-        below = [bar for bar in self._ranked if not bar.strong]
-        return [*(bar for bar in self._ranked if bar.strong), *below[:RUNNERS_UP]]
+        return self._ranked[: len(self.pairs()) + RUNNERS_UP]
 
     @classmethod
     def csv_header(cls, classes: Sequence[str], top_k: int) -> list[str]:
-        """The labels, and a column for each class."""
         return ["image", "labels", *classes]
 
     def csv_rows(self) -> list[list[Any]]:
-        """One row with the labels, joined by ";", and the probability of each class."""
         return [[self.source, ";".join(self.labels), *self.all_scores]]

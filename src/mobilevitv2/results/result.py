@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from mobilevitv2.images.reading import load_image
@@ -28,24 +29,24 @@ class ImageResult:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
     def pairs(self) -> list[tuple[str, float]]:
-        """Labels and scores in [0, 1] for a line among those of other images, best first."""
+        """Labels and scores in [0, 1] for one line of a list of images, best first."""
         raise NotImplementedError
 
     def bars(self) -> list[Bar]:
-        """All there is to say about one image: a bar for each of `pairs`, the first one strong."""
+        """The same in full, for a single image; by default a bar for each, the first one strong."""
         return [Bar(label, score, row == 0) for row, (label, score) in enumerate(self.pairs())]
 
     def table(self) -> list[list[str]]:
-        """Headings and rows of text to show instead of `bars`, if they say more."""
+        """Headings and rows of text to show instead of `bars`, if they tell more."""
         return []
 
     @classmethod
     def csv_header(cls, classes: Sequence[str], top_k: int) -> list[str]:
-        """The columns of `csv_rows`, for a model with these classes that keeps the `top_k` best."""
+        """Names of the columns, for a model with these classes that keeps the `top_k` best."""
         raise NotImplementedError
 
     def csv_rows(self) -> list[list[Any]]:
-        """Cells of text and numbers: a row for the image, or for each object in it."""
+        """Text and numbers: a row for the image, or for each object in it."""
         raise NotImplementedError
 
     def draw(self, image: Any = None) -> Image.Image:
@@ -75,3 +76,13 @@ class ImageResult:
                 f"one of {size[1]}x{size[0]} px."
             )
         return picture
+
+
+def check_numbers(numbers: np.ndarray, count: int) -> None:
+    """Raise ValueError unless all are numbers of so many classes."""
+    low, high = int(numbers.min(initial=0)), int(numbers.max(initial=0))
+    if low < 0 or high >= count:
+        raise ValueError(
+            f"There is no class {low if low < 0 else high}: {count} classes have names, so numbers "
+            f"from 0 to {count - 1} are expected."
+        )

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from mobilevitv2.results import drawing
 from mobilevitv2.results.colors import Color, class_colors, overlay
 from mobilevitv2.results.drawing import INK, PAPER, percent
-from mobilevitv2.results.result import ImageResult
+from mobilevitv2.results.result import ImageResult, check_numbers
 
 FONT = 0.025  # of the picture's width
 MOST_ROWS = 40  # classes in a legend
@@ -42,7 +42,12 @@ class Segmentation(ImageResult):
 
     def __post_init__(self, colours: Sequence[Color]) -> None:
         count = len(self.classes)
-        _check_mask(self.mask, count)
+        if self.mask.ndim != 2 or self.mask.size == 0 or self.mask.dtype.kind not in "iu":
+            raise ValueError(
+                f"A mask must hold a class number for each pixel [H, W], but this is "
+                f"{self.mask.dtype} of shape {self.mask.shape}."
+            )
+        check_numbers(self.mask, count)
         small = np.uint8 if count <= 255 else np.uint16  # 255 stays free to mean no class
         object.__setattr__(self, "mask", self.mask.astype(small, copy=False))
         object.__setattr__(self, "colors", class_colors(self.colors or colours, count))
@@ -74,20 +79,17 @@ class Segmentation(ImageResult):
     def to_dict(self) -> dict[str, Any]:
         """Plain values: source, width, height in px, shares."""
         height, width = self.mask.shape
-        shares = dict(self.shares)
-        return {"source": self.source, "width": width, "height": height, "shares": shares}
+        size = {"width": width, "height": height}
+        return {"source": self.source, **size, "shares": dict(self.shares)}
 
     def pairs(self) -> list[tuple[str, float]]:
-        """Classes and their shares, largest first."""
         return list(self.shares.items())
 
     @classmethod
     def csv_header(cls, classes: Sequence[str], top_k: int) -> list[str]:
-        """A column for each class."""
         return ["image", *classes]
 
     def csv_rows(self) -> list[list[Any]]:
-        """One row with the share of each class."""
         return [[self.source, *(self.shares.get(name, 0.0) for name in self.classes)]]
 
     def draw(self, image: Any = None) -> Image.Image:
@@ -125,51 +127,35 @@ class Segmentation(ImageResult):
 setattr(Segmentation, "colours", property(lambda self: self.colors))  # noqa: B010
 
 
-def _check_mask(mask: np.ndarray, count: int) -> None:
-    if mask.ndim != 2 or mask.size == 0 or mask.dtype.kind not in "iu":
-        raise ValueError(
-            f"A mask must hold a class number for each pixel [H, W], but this is {mask.dtype} "
-            f"of shape {mask.shape}."
-        )
-    low, high = int(mask.min()), int(mask.max())
-    if low < 0 or high >= count:
-        raise ValueError(
-            f"The mask holds class {low if low < 0 else high}, but {count} classes have names: "
-            f"expected numbers from 0 to {count - 1}."
-        )
-
-
 def _legend(
     shares: dict[str, float], colors: dict[str, Color], width: int, font_size: int
 ) -> Image.Image:
     """The classes' colors, shares and names, in as many columns as fit."""
     font = ImageFont.load_default(size=font_size)
     gap = font_size // 2
-    listed = list(shares.items())[:MOST_ROWS]
-    more = f"and {len(shares) - len(listed)} more" if len(shares) > len(listed) else ""
+    rows = [(colors[name], percent(share), name, INK) for name, share in shares.items()]
+    if len(rows) > MOST_ROWS:
+        rows[MOST_ROWS:] = [(PAPER, "", f"and {len(rows) - MOST_ROWS} more", FAINT)]
 
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    number = math.ceil(max(measure.textlength(percent(s), font=font) for _, s in listed))
+    number = math.ceil(max(measure.textlength(share, font=font) for _, share, _, _ in rows))
     before_name = 3 * gap + font_size + number
-    names = [drawing.shortened(name, width, measure, font) for name, _ in listed]
-    longest = math.ceil(max(measure.textlength(name, font=font) for name in [*names, more]))
-    columns = max(1, min(len(listed), (width - gap) // (before_name + longest + 2 * gap)))
+    names = [drawing.shortened(name, width, measure, font) for _, _, name, _ in rows]
+    longest = math.ceil(max(measure.textlength(name, font=font) for name in names))
+    columns = max(1, min(len(rows), (width - gap) // (before_name + longest + 2 * gap)))
     cell = (width - gap) // columns
-    lines = math.ceil((len(listed) + bool(more)) / columns)
+    lines = math.ceil(len(rows) / columns)
     line = round(1.6 * font_size)
 
     sheet = Image.new("RGB", (width, lines * line + 2 * gap), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for index, (name, share) in enumerate(listed):
+    for index, (color, share, name, ink) in enumerate(rows):
         left, top = gap + index // lines * cell, gap + index % lines * line
         middle = top + line / 2
         swatch = (left, middle - font_size / 2, left + font_size - 1, middle + font_size / 2 - 1)
-        draw.rounded_rectangle(swatch, font_size // 5, fill=colors[name])
+        draw.rounded_rectangle(swatch, font_size // 5, fill=color)
         right = left + before_name - gap
-        draw.text((right, middle), percent(share), FAINT, font, anchor="rm")
+        draw.text((right, middle), share, FAINT, font, anchor="rm")
         text = drawing.shortened(name, cell - before_name - gap, draw, font)
-        draw.text((right + gap, middle), text, INK, font, anchor="lm")
-    if more:
-        left, top = gap + len(listed) // lines * cell, gap + len(listed) % lines * line
-        draw.text((left + before_name, top + line / 2), more, FAINT, font, anchor="lm")
+        draw.text((right + gap, middle), text, ink, font, anchor="lm")
     return sheet

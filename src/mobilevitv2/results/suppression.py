@@ -21,14 +21,15 @@ FIRST_LOOK = 4  # times `top_k` candidates are mostly enough
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """The objects in one image, best first."""
+    """The objects in one image, best first.
+
+    `scores`, float32 [n], are probabilities in [0, 1], `labels`, int64 [n], class numbers that
+    don't count the background, and `boxes`, float32 [n, 4], hold x1, y1, x2, y2.
+    """
 
     scores: np.ndarray
-    """float32 [n], probabilities in [0, 1]"""
     labels: np.ndarray
-    """int64 [n], class numbers that don't count the background"""
     boxes: np.ndarray
-    """float32 [n, 4] of x1, y1, x2, y2"""
 
 
 def detect(
