@@ -263,13 +263,13 @@ def test_what_is_no_video(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty.mp4").write_bytes(b"")
     for name in ("text.mp4", "empty.mp4"):
-        with pytest.raises(ImageError, match=rf"{name} is no video that can be read"):
+        with pytest.raises(ImageError, match=rf"{name} is not a readable video"):
             predict_video(predictor, tmp_path / name)
-    with pytest.raises(ImageError, match=r"sound\.mkv has no pictures that move"):
+    with pytest.raises(ImageError, match=r"sound\.mkv has no moving pictures"):
         predict_video(predictor, sound(tmp_path / "sound.mkv"))
     with pytest.raises(FileNotFoundError, match=r"absent\.mp4 does not exist"):
         predict_video(predictor, tmp_path / "absent.mp4")
-    with pytest.raises(FileNotFoundError, match=r"is no file"):
+    with pytest.raises(FileNotFoundError, match=r"is not a file"):
         predict_video(predictor, tmp_path)
 
 

@@ -215,8 +215,8 @@ def test_showing_opens_the_drawing(monkeypatch):
         (np.zeros((2, 2)), {}, "class number for each pixel .* float64"),
         (np.zeros((1, 2, 2), int), {}, r"shape \(1, 2, 2\)"),
         (np.zeros((0, 2), int), {}, r"shape \(0, 2\)"),
-        (np.array([[0, 4]]), {}, "holds class 4, but 4 classes"),
-        (np.array([[0, -1]]), {}, "holds class -1, but 4 classes"),
+        (np.array([[0, 4]]), {}, "no class 4: 4 classes"),
+        (np.array([[0, -1]]), {}, "no class -1: 4 classes"),
         (np.zeros((2, 2), int), {"colors": COLORS[:2]}, "4 classes and 2 colors"),
         (np.zeros((2, 2), int), {"certainty": np.ones((3, 2))}, r"certainty has shape \(3, 2\)"),
     ],
@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(mask, changes, reason):
 
 
 def test_an_image_of_another_size_is_refused_in_one_sentence():
-    with pytest.raises(ValueError, match="300x400 px, but its mask 400x300"):
+    with pytest.raises(ValueError, match="300x400 px, but the prediction is for one of 400x300"):
         segmentation(halves(0, 1)).draw(Image.new("RGB", (300, 400)))
 
 

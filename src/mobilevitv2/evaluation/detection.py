@@ -12,7 +12,7 @@ import numpy as np
 from mobilevitv2.data.boxes.opening import DetectionData
 from mobilevitv2.errors import DataError
 from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
-from mobilevitv2.files.source import write_atomic
+from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.predict.predictor import Predictor, Unreadable
 from mobilevitv2.results import Detection

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from mobilevitv2.class_names import coco_ids
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.files.replacing import Place
-from mobilevitv2.files.source import write_atomic
+from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.images.finding import Found, output_paths
 from mobilevitv2.tasks import others_option, task_named
 
