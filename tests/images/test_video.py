@@ -156,11 +156,11 @@ def test_a_telephone_held_upright(rotation, tmp_path):
     """The picture is turned as the file says, counter-clockwise."""
     path = film(tmp_path / "clip.mp4", 3, rotation=rotation)
     _, results = seen(path)
-    wanted = paint(0).rotate(rotation, expand=True)
-    assert results[0].image.size == wanted.size
-    difference = np.abs(np.asarray(results[0].image, int) - np.asarray(wanted, int)).mean()
+    expected = paint(0).rotate(rotation, expand=True)
+    assert results[0].image.size == expected.size
+    difference = np.abs(np.asarray(results[0].image, int) - np.asarray(expected, int)).mean()
     assert difference < 8
-    assert np.abs(np.asarray(wanted.rotate(180), int) - np.asarray(wanted, int)).mean() > 30
+    assert np.abs(np.asarray(expected.rotate(180), int) - np.asarray(expected, int)).mean() > 30
 
 
 def test_it_stops_when_nobody_wants_more_and_the_file_is_whole(tmp_path):

@@ -108,8 +108,8 @@ def test_the_drawing_keeps_the_picture_whole_and_readable(size):
 def bar_lengths(drawn: Image.Image, colors: tuple[str, ...]) -> list[int]:
     """For each color, how many columns of the drawing hold it."""
     pixels = np.asarray(drawn)
-    wanted = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in colors]
-    return [int((pixels == rgb).all(-1).any(axis=0).sum()) for rgb in wanted]
+    expected = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in colors]
+    return [int((pixels == rgb).all(-1).any(axis=0).sum()) for rgb in expected]
 
 
 def test_bars_are_as_long_as_their_scores():

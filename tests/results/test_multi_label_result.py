@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ THRESHOLDS = [0.5, 0.01, 0.6, 0.5, 0.5, 0.9]
 STRONG, FAINT = (0x25, 0x63, 0xEB), (0x47, 0x55, 0x69)
 
 
-def found(logits=LOGITS, thresholds=THRESHOLDS, **options) -> MultiLabel:
+def found(logits: np.ndarray = LOGITS, thresholds: Any = THRESHOLDS, **options) -> MultiLabel:
     return MultiLabel.from_logits(logits, NAMES, thresholds, **options)
 
 

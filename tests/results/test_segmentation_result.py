@@ -118,9 +118,9 @@ def test_the_picture_is_tinted_with_the_color_of_each_region_and_stays_visible()
     drawn = np.asarray(segmentation(halves(0, 3)).draw(picture)).astype(int)
     for column, color in ((50, COLORS[0]), (350, COLORS[3])):
         for row, under in ((50, 0), (250, 200)):
-            seen, wanted = drawn[row, column], np.array(color)
-            opacity = (seen - under) / (wanted - under + 1e-9)
-            clear = abs(wanted - under) > 60
+            seen, expected = drawn[row, column], np.array(color)
+            opacity = (seen - under) / (expected - under + 1e-9)
+            clear = abs(expected - under) > 60
             assert (opacity[clear] > 0.3).all()
             assert (opacity[clear] < 0.8).all()
 

@@ -11,6 +11,8 @@ from mobilevitv2.scores.multi_label import MultiLabelScores, best_thresholds
 CLASSES = 6
 THRESHOLDS = [0.5, 0.3, 0.9, 0.5, 0.2, 0.5]
 UNDEFINED: Any = np.nan
+ZERO: Any = 0
+EACH_CLASS: Any = None
 
 
 def answers(seed: int = 0, *, digits: int = 6, absent: tuple[int, ...] = ()) -> tuple[Any, Any]:
@@ -33,7 +35,7 @@ def scores_of(scores, truth, thresholds=THRESHOLDS) -> MultiLabelScores:
 @pytest.mark.parametrize("seed", range(4))
 def test_average_precision_is_that_of_scikit_learn_with_and_without_ties(seed, digits):
     scores, truth = answers(seed, digits=digits)
-    theirs = metrics.average_precision_score(truth, scores, average=None)
+    theirs = metrics.average_precision_score(truth, scores, average=EACH_CLASS)
     np.testing.assert_allclose(scores_of(scores, truth).average_precision, theirs, rtol=1e-12)
     assert scores_of(scores, truth).map == pytest.approx(
         metrics.average_precision_score(truth, scores, average="macro")
@@ -79,7 +81,7 @@ def test_scores_that_are_no_numbers_rank_last_and_find_nothing():
 
 
 def f1_at(threshold: float, scores: np.ndarray, truth: np.ndarray) -> float:
-    return float(metrics.f1_score(truth, scores > threshold, zero_division=0))
+    return float(metrics.f1_score(truth, scores > threshold, zero_division=ZERO))
 
 
 @pytest.mark.parametrize("digits", [6, 1])

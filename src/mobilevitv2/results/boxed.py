@@ -1,7 +1,6 @@
 """Boxes drawn on a picture, with captions that stay readable in a crowd."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -22,12 +21,6 @@ BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
 Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in px, the last two exclusive
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-class _Caption(NamedTuple):
-    text: str
-    place: Rectangle
-    color: Color
 
 
 def with_boxes(
@@ -63,11 +56,7 @@ def with_boxes(
             _outline(draw, stroke, color, width)
     font = ImageFont.load_default(size=drawing.font_size_for(drawn, FONT))
     texts = list(zip(captions, percents, strict=True))
-    for caption in _placed(draw, places, texts, colors, drawn.size, font):
-        left, top, right, bottom = caption.place
-        draw.rectangle((left, top, right - 1, bottom - 1), fill=caption.color)
-        at = (left + _pad(font), (top + bottom) / 2)
-        draw.text(at, caption.text, _contrast(caption.color), font, anchor="lm")
+    _draw_captions(draw, places, texts, colors, drawn.size, font)
     return drawn
 
 
@@ -101,17 +90,17 @@ def _outline(draw: ImageDraw.ImageDraw, place: Rectangle, color: Color, line: in
         draw.rectangle(inner, outline=rim)
 
 
-def _placed(
+def _draw_captions(
     draw: ImageDraw.ImageDraw,
     places: Sequence[Rectangle],
     texts: Sequence[tuple[str, str]],
     colors: Sequence[Color],
     size: tuple[int, int],
     font: Font,
-) -> list[_Caption]:
+) -> None:
     """Each caption at the best free place around its box, if there is one."""
     boxes = np.array(places).reshape(-1, 4)
-    placed: list[_Caption] = []
+    taken = np.zeros((0, 4), int)
     for box, (caption, percent), color in zip(places, texts, colors, strict=True):
         text = " ".join(f"{caption} {percent}".split())
         if not text:
@@ -123,14 +112,15 @@ def _placed(
             text = f"{drawing.shortened(caption, room, draw, font)} {percent}".strip()
         width = min(size[0], round(draw.textlength(text, font=font)) + 2 * _pad(font))
         tried = _around(box, (width, 6 * _pad(font)), size)
-        taken = np.array([other.place for other in placed]).reshape(-1, 4)
         hidden = (_shared(tried, boxes) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)).max(axis=1)
         hidden[_shared(tried, taken).any(axis=1)] = np.inf
         best = int(np.argmax(hidden <= LITTLE) if hidden.min() <= LITTLE else hidden.argmin())
         if hidden[best] <= MUCH:
             left, top, right, bottom = tried[best].tolist()
-            placed.append(_Caption(text, (left, top, right, bottom), color))
-    return placed
+            taken = np.append(taken, tried[[best]], axis=0)
+            draw.rectangle((left, top, right - 1, bottom - 1), fill=color)
+            at = (left + _pad(font), (top + bottom) / 2)
+            draw.text(at, text, _contrast(color), font, anchor="lm")
 
 
 def _around(box: Rectangle, caption: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

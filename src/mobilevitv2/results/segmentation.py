@@ -133,7 +133,9 @@ def _legend(
     """The classes' colors, shares and names, in as many columns as fit."""
     font = ImageFont.load_default(size=font_size)
     gap = font_size // 2
-    rows = [(colors[name], percent(share), name, INK) for name, share in shares.items()]
+    rows: list[tuple[Color | str, str, str, str]] = [
+        (colors[name], percent(share), name, INK) for name, share in shares.items()
+    ]
     if len(rows) > MOST_ROWS:
         rows[MOST_ROWS:] = [(PAPER, "", f"and {len(rows) - MOST_ROWS} more", FAINT)]
 
