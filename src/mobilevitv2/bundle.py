@@ -14,11 +14,11 @@ from mobilevitv2.errors import CheckpointError
 from mobilevitv2.files.source import WEIGHTS_NAME, is_hub_id, is_loose, read_json, resolve_file
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import FILE_NAME
+from mobilevitv2.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
 BACKBONE = "mobilevitv2."  # how keys begin in transformers' layout
-TASKS = ("classification", "segmentation", "detection")
 LONGEST_HEADER = 64 << 20  # bytes; of a safetensors file
 
 
@@ -52,17 +52,16 @@ def bundle_folder(source: str | Path) -> Path | None:
     return path if _is_bundle(path) else None
 
 
-def check_task(source: str | Path, task: str) -> None:
-    """Raise CheckpointError for a model without a head, or with one that is not known."""
-    if task == "backbone":
-        raise CheckpointError(
-            f"{source} is a backbone without a head, so it can't name classes. Train one first: "
-            "mobilevitv2 train DATA --model."
-        )
-    if task not in TASKS:
-        raise CheckpointError(
-            f"{source} is a {task} checkpoint, and only {', '.join(TASKS)} is known here."
-        )
+def task_of_config(config: MobileViTV2Config, head: str) -> str:
+    """The task of a model with this config, whose head is that of the task `head`.
+
+    A classifier says yes or no to each label, instead of choosing one, where its `problem_type`
+    says so, and where it has a single label, unless that is a number to estimate.
+    """
+    if head != "classification" or config.problem_type == "regression":
+        return head
+    yes_or_no = config.problem_type == "multi_label_classification" or config.num_labels == 1
+    return "multi-label classification" if yes_or_no else head
 
 
 def check_names(config: MobileViTV2Config) -> None:
@@ -80,16 +79,17 @@ def processor_of(
 ) -> MobileViTImageProcessor:
     """The processor that belongs to a checkpoint: its file's, its config's, or its layout's.
 
-    For a segmenter and a detector it cuts nothing off, whatever the file says: every pixel is to
-    get a class, every thing a box. For a detector images are stretched to where the crop was.
+    It fits images as the task needs them, whatever the file says: for a segmenter and a detector
+    nothing is cut off, since every pixel gets a class and every thing a box.
     """
     processor = stored_processor(source, config) or _usual_processor(source, config, layout)
-    if task == "detection" and processor.do_center_crop:
+    fit = TASKS[task].fit
+    if fit == "crop" or not processor.do_center_crop:
+        return processor
+    if fit == "stretch":
         return processor.stretched(**processor.crop_size)
-    if task == "segmentation" and processor.do_center_crop:
-        short_side = min(processor.crop_size.values())
-        return replace(processor, do_center_crop=False, size={"shortest_edge": short_side})
-    return processor
+    short_side = min(processor.crop_size.values())
+    return replace(processor, do_center_crop=False, size={"shortest_edge": short_side})
 
 
 def stored_processor(

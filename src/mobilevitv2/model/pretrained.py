@@ -49,7 +49,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
     @classmethod
     def from_pretrained(
         cls,
-        source: str | Path | nn.Module,
+        source: str | Path | nn.Module | Checkpoint,
         *,
         config: MobileViTV2Config | None = None,
         revision: str | None = None,
@@ -61,6 +61,9 @@ class MobileViTV2PreTrainedModel(nn.Module):
         **overrides: Any,
     ) -> Self:
         """A model in eval mode, from a hub id, a folder, a weights file or a live model.
+
+        Or from a `Checkpoint`, which is one of these opened already; the options of where it is
+        and `config` don't count then.
 
         Layouts of transformers, timm and ml-cvnets are recognized by their keys; `overrides` are
         config fields (`num_labels`, `id2label`, `output_stride`, ...) or arguments of the class.
@@ -79,7 +82,8 @@ class MobileViTV2PreTrainedModel(nn.Module):
             "token": token,
         }
         given = None if config is None else config.to_dict()
-        checkpoint = open_checkpoint(source, given, **hub)
+        opened = isinstance(source, Checkpoint)
+        checkpoint = source if opened else open_checkpoint(source, given, **hub)
         options = cls._options_among(overrides)
         any_head = bool(overrides.keys() & {"num_labels", "id2label"})
         names = checkpoint.config.get("id2label")

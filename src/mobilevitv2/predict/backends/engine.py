@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.bundle import bundle_folder, check_names, check_task, processor_of
+from mobilevitv2.bundle import bundle_folder, check_names, processor_of, task_of_config
 from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.errors import UnsupportedError
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, missing
 from mobilevitv2.runtime.opening import Precision
+from mobilevitv2.tasks import task_named
 
 
 class NativeNetwork:
@@ -26,14 +27,14 @@ class NativeNetwork:
         self.runtime = NativeRuntime(
             folder, threads=threads, precision="fp32" if precision == "auto" else precision
         )
-        check_task(folder, self.task)
+        task_named(self.task, folder)
         check_names(self.config)
         self._stored = MobileViTImageProcessor.from_dict(self.runtime.description["processor"])
 
     @property
     def task(self) -> str:
         """classification, segmentation or detection"""
-        return self.runtime.task
+        return task_of_config(self.config, self.runtime.task)
 
     @property
     def classes(self) -> list[str]:
