@@ -68,7 +68,7 @@ def find_weights(source: str | Path, **hub: Any) -> Path:
             first_error = first_error or error
             continue
         if name.endswith(INDEX_SUFFIX):
-            for part in _parts(found):
+            for part in sorted({*_weight_map(found).values()}):
                 resolve_file(source, part, **hub)
         return found
     if path.is_dir():
@@ -93,9 +93,7 @@ def read_weights(path: str | Path) -> Weights:
     if path.name.endswith(INDEX_SUFFIX):
         weights = _read_parts(path)
     elif path.suffix == ".safetensors":
-        state = _read_safetensors(path)
-        with safetensors.safe_open(path, "pt") as file:
-            weights = Weights(state, config=_noted(file.metadata()))
+        weights = _read_safetensors(path)
     elif path.suffix in PICKLE_SUFFIXES:
         weights = _state_in(_unpickle(path), path)
     else:
@@ -152,28 +150,24 @@ def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: t.detach().cpu().clone(memory_format=plain) for key, t in state.items()}
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    with path.open("rb") as file:
-        length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
-    if 8 + length > size:
-        raise CheckpointError(
-            f"{path} is cut off or no safetensors file: its header needs {8 + length} bytes and "
-            f"the file has {size}. Save or download it again."
-        )
+def _read_safetensors(path: Path) -> Weights:
     try:
-        return safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, "pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
+            return Weights(state, config=_noted(file.metadata()))
     except (safetensors.SafetensorError, ValueError, RuntimeError, KeyError) as error:
         raise CheckpointError(
-            f"{path} is damaged: {_first_line(error)}. Save or download it again."
+            f"{path} is damaged, cut off or not a safetensors file: {_first_line(error)}. Save or "
+            "download it again."
         ) from error
 
 
-def _parts(index: Path) -> list[str]:
-    """Names of the files that an index lists; all of them in its own folder."""
+def _weight_map(index: Path) -> dict[str, str]:
+    """Each tensor's file that an index lists; all of them in its own folder."""
     found = read_json(index).get("weight_map")
     if not isinstance(found, dict) or not all(_is_plain_name(name) for name in found.values()):
         raise CheckpointError(f"{index} has no weight_map from tensors to files beside it.")
-    return sorted(set(found.values()))
+    return found
 
 
 def _is_plain_name(name: Any) -> bool:
@@ -182,11 +176,12 @@ def _is_plain_name(name: Any) -> bool:
 
 def _read_parts(index: Path) -> Weights:
     state: dict[str, Tensor] = {}
-    for name in _parts(index):
+    listed = _weight_map(index)
+    for name in sorted({*listed.values()}):
         if not (index.parent / name).is_file():
             raise CheckpointError(f"{name}, which {index} lists, is missing. Download it again.")
-        state.update(_read_safetensors(index.parent / name))
-    if lost := sorted(read_json(index)["weight_map"].keys() ^ state.keys()):
+        state.update(_read_safetensors(index.parent / name).state)
+    if lost := sorted(listed.keys() ^ state.keys()):
         raise CheckpointError(f"{index} and the files it lists disagree on: {', '.join(lost)}.")
     return Weights(state)
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mobilevitv2.bundle import settings_beside
 from mobilevitv2.checkpoint.files import check_finite, find_weights, read_weights
 from mobilevitv2.checkpoint.layouts import recognize, rename, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.class_names import ADE20K, COCO, VOC, palette
-from mobilevitv2.errors import ConfigError
+from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.files.source import is_loose, read_json, resolve_file
-from mobilevitv2.processor_settings import FILE_NAME
 
 logger = logging.getLogger(__name__)
 
@@ -53,11 +53,11 @@ def open_checkpoint(
         name = f"a live {type(source).__name__}"
         state = dict(source.state_dict())
         check_finite(state, name)
-        fields = config or _fields_of(source)
+        fields, images = config or _fields_of(source), {}
     else:
         name = str(source)
         path = find_weights(source, **hub)
-        fields = config or _config_beside(source, **hub)
+        fields, images = config or _config_beside(source, **hub), settings_beside(source, **hub)
         state, labels, noted = read_weights(path)
     layout = recognize(state)
     renamed, unknown = rename(state, layout)
@@ -72,8 +72,7 @@ def open_checkpoint(
             **_stride_of(source),
             **_timm_size(theirs),
         }
-    fields = {**fields, **_images_beside(source, **hub)}
-    return Checkpoint(name, layout, task_of(state), renamed, unknown, fields)
+    return Checkpoint(name, layout, task_of(state), renamed, unknown, {**fields, **images})
 
 
 def _is_of(config: Mapping[str, Any], state: dict[str, Tensor]) -> bool:
@@ -135,20 +134,10 @@ def _config_beside(source: str | Path, **hub: Any) -> dict[str, Any] | None:
     if is_loose(source):
         return None
     try:
-        return read_json(resolve_file(source, "config.json", **hub))
+        return read_json(resolve_file(source, CONFIG_NAME, **hub))
     except FileNotFoundError:
         logger.warning("%s has no config.json; the config is read off the weights", source)
         return None
-
-
-def _images_beside(source: Any, **hub: Any) -> dict[str, Any]:
-    """How images are prepared, so that it stays with a model that is saved again."""
-    if isinstance(source, nn.Module) or is_loose(source):
-        return {}
-    try:
-        return {"preprocessor_config": read_json(resolve_file(source, FILE_NAME, **hub))}
-    except (FileNotFoundError, ConfigError):  # whoever prepares images says what is wrong
-        return {}
 
 
 def _fields_of(module: nn.Module) -> dict[str, Any] | None:

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.bundle import bundle_folder, check_names, processor_of, task_of_config
-from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.bundle import Bundle, check_names, find_bundle, processor_of, task_of_config
 from mobilevitv2.errors import UnsupportedError
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, missing
@@ -18,16 +17,15 @@ class NativeNetwork:
     """A bundle in the engine; it answers as `LiveNetwork` does."""
 
     def __init__(
-        self, folder: Path, *, threads: int | None = None, precision: Precision = "auto"
+        self, bundle: Bundle, *, threads: int | None = None, precision: Precision = "auto"
     ) -> None:
         if precision == "fp16":
             raise UnsupportedError(f"the engine computes in {', '.join(PRECISIONS)}, not fp16.")
-        self.folder = folder
-        self.config = MobileViTV2Config.from_pretrained(folder)
+        self.config = bundle.config
         self.runtime = NativeRuntime(
-            folder, threads=threads, precision="fp32" if precision == "auto" else precision
+            bundle.folder, threads=threads, precision="fp32" if precision == "auto" else precision
         )
-        task_named(self.task, folder)
+        task_named(self.task, bundle.folder)
         check_names(self.config)
         self._stored = MobileViTImageProcessor.from_dict(self.runtime.description["processor"])
 
@@ -85,11 +83,11 @@ def open_native(
     """
     if (reason := missing()) is not None:
         raise ImportError(reason)
-    folder = bundle_folder(source)
-    if folder is None:
+    bundle = find_bundle(source)
+    if bundle is None:
         raise UnsupportedError(
             f"the engine opens folders with config.json and model.safetensors as transformers and "
             f"this package write them, and {source} is none. Run it in PyTorch, or convert it: "
             "mobilevitv2 convert MODEL --to transformers."
         )
-    return NativeNetwork(folder, threads=threads, precision=precision)
+    return NativeNetwork(bundle, threads=threads, precision=precision)
