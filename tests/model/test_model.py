@@ -14,7 +14,7 @@ from mobilevitv2 import (
     MobileViTV2ForImageClassification,
     MobileViTV2Model,
 )
-from mobilevitv2.model import layers
+from mobilevitv2.model import fast
 from mobilevitv2.model.layers import ConvLayer, DropPath, InvertedResidual
 
 transformers: Any = hf  # its classes hide their arguments from a type checker
@@ -130,8 +130,8 @@ def test_an_inverted_residual_in_bands_equals_the_whole(monkeypatch, stride, siz
     assert isinstance(block, InvertedResidual)
     with torch.no_grad():
         whole = block(x)
-        monkeypatch.setattr(layers, "WHOLE", 0)
-        monkeypatch.setattr(layers, "BAND", 1)
+        monkeypatch.setattr(fast, "WHOLE", 0)
+        monkeypatch.setattr(fast, "BAND", 1)
         cuts = []
         block.expand_1x1.register_forward_hook(lambda m, args, out: cuts.append(out.shape[2]))
         banded = block(x)

@@ -8,12 +8,12 @@ every pixel see all pixels of its patch position through separable self-attentio
 
 from collections.abc import Sequence
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mobilevitv2.config import SMALLEST, MobileViTV2Config
+from mobilevitv2.model import fast
 from mobilevitv2.model.attention import TransformerLayer, other_positions
 from mobilevitv2.model.layers import ConvLayer, InvertedResidual
 from mobilevitv2.model.outputs import BackboneFeatures, BaseModelOutput
@@ -171,8 +171,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
             config.num_channels, config.stem_channels, 3, stride=2, activation=config.hidden_act
         )
         self.encoder = Encoder(config)
-        # One channels_last weight makes every map channels_last on its way, the faster format.
-        self.conv_stem.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        fast.channels_last(self.conv_stem)
         self._frozen: tuple[nn.Module, ...] = ()
 
     def forward(
