@@ -1,6 +1,6 @@
 """The convolutional parts: convolution with norm and activation, and the inverted residual.
 
-Module names are those of the published transformers layout, so that a state dict needs no renaming.
+Module names are those of transformers' published layout, so a state dict needs no renaming.
 """
 
 # B batch, C channels, H W height and width of a feature map
@@ -11,16 +11,11 @@ from torch import Tensor, nn
 from mobilevitv2.config import round_channels
 from mobilevitv2.model import fast
 
-ACTIVATIONS = {
-    "swish": nn.SiLU,
-    "silu": nn.SiLU,
-    "relu": nn.ReLU,
-    "gelu": nn.GELU,
-    "hardswish": nn.Hardswish,
-    "hard_swish": nn.Hardswish,
-    "relu6": nn.ReLU6,
-    "mish": nn.Mish,
+ACTIVATIONS: dict[str, type[nn.Module]] = {
+    kind.__name__.lower(): kind
+    for kind in (nn.SiLU, nn.ReLU, nn.GELU, nn.Hardswish, nn.ReLU6, nn.Mish)
 }
+ACTIVATIONS |= {"swish": nn.SiLU, "hard_swish": nn.Hardswish}
 
 
 class ConvLayer(nn.Module):
@@ -84,13 +79,7 @@ class InvertedResidual(nn.Module):
         width = round_channels(round(in_channels * expand_ratio), 8)
         self.expand_1x1 = ConvLayer(in_channels, width, 1, activation=activation)
         self.conv_3x3 = ConvLayer(
-            width,
-            width,
-            3,
-            stride=stride,
-            groups=width,
-            dilation=dilation,
-            activation=activation,
+            width, width, 3, stride=stride, groups=width, dilation=dilation, activation=activation
         )
         self.reduce_1x1 = ConvLayer(width, out_channels, 1)
         self.adds_input = stride == 1 and in_channels == out_channels
@@ -104,9 +93,9 @@ class InvertedResidual(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, drop a whole residual branch of a sample with `rate`.
+    """Stochastic depth: in training, drop a sample's whole residual branch with probability `rate`.
 
-    Source: Huang et al., 2016. What is kept is scaled by 1 / (1 - rate).
+    Source: Huang et al., 2016. Kept branches are scaled by 1 / (1 - rate).
     """
 
     def __init__(self, rate: float) -> None:
