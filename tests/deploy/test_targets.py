@@ -76,7 +76,7 @@ def test_executorch_delegates_everything(bundle, tmp_path):
     from mobilevitv2.deploy.executorch import lower, undelegated
     from mobilevitv2.deploy.form import ExportForm
     from mobilevitv2.deploy.request import TARGETS, Request
-    from mobilevitv2.predict.backends.torch import open_model, open_processor
+    from mobilevitv2.model.opening import open_model, open_processor
 
     model = open_model(bundle)
     request = Request(target=TARGETS["executorch"], sizes=[(SIZE, SIZE)], batch=1)

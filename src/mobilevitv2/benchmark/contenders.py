@@ -14,7 +14,7 @@ from mobilevitv2.deploy import export, fuse
 from mobilevitv2.deploy.request import TARGETS
 from mobilevitv2.errors import ConfigError, require
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
-from mobilevitv2.predict.backends.torch import TaskModel, open_model, open_processor
+from mobilevitv2.model.opening import TaskModel, open_model, open_processor
 from mobilevitv2.runtime import open_runtime
 
 TARGETS_HERE = ("onnx", "openvino", "executorch", "litert")

@@ -9,7 +9,7 @@ from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.errors import CheckpointError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.files.source import WEIGHTS_NAME
-from mobilevitv2.predict.backends.torch import open_model, open_processor, task_of_model
+from mobilevitv2.model.opening import open_model, open_processor, task_of_model
 from mobilevitv2.processor_settings import FILE_NAME
 
 logger = logging.getLogger(__name__)

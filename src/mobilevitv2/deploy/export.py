@@ -38,8 +38,8 @@ from mobilevitv2.deploy.verify import Verification, verify
 from mobilevitv2.errors import ConfigError, DataError, ExportError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.images.reading import ImageSource
+from mobilevitv2.model.opening import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.predict.backends.exported import ExportedBackend
-from mobilevitv2.predict.backends.torch import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.record import Record

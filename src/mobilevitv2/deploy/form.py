@@ -10,7 +10,7 @@ from mobilevitv2.deploy.detector import DetectorAnswers
 from mobilevitv2.deploy.fuse import fuse
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
-from mobilevitv2.predict.backends.torch import TaskModel
+from mobilevitv2.model.opening import TaskModel
 from mobilevitv2.processor import MobileViTImageProcessor
 
 

@@ -29,7 +29,8 @@ from mobilevitv2.model.attention import (
     times_context,
 )
 from mobilevitv2.model.backbone import AttentionStage, Transformer
-from mobilevitv2.model.layers import ConvLayer, present
+from mobilevitv2.model.fast import present
+from mobilevitv2.model.layers import ConvLayer
 
 Network = TypeVar("Network", bound=nn.Module)
 

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mobilevitv2.deploy.agreement import box_agreement
+from mobilevitv2.model.opening import TaskModel
 from mobilevitv2.predict.backends.exported import ExportedBackend
-from mobilevitv2.predict.backends.torch import TaskModel, TorchBackend
+from mobilevitv2.predict.backends.torch import TorchBackend
 
 CLOSE = 1e-4  # largest difference of fp32 files, relative to the largest logit
 HALF = 0.01  # share of images that may get another first class in fp16 and bf16

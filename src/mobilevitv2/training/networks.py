@@ -59,9 +59,11 @@ def from_checkpoint(
     new = f"a new head for {len(classes)} classes"
     if checkpoint.task != task.name:
         options |= task.config(recipe, image_size)
-        network = model_class.from_pretrained(source, id2label=dict(enumerate(classes)), **options)
+        network = model_class.from_pretrained(
+            checkpoint, id2label=dict(enumerate(classes)), **options
+        )
     else:
-        network = model_class.from_pretrained(source, **options)
+        network = model_class.from_pretrained(checkpoint, **options)
         _check_kept(network.config, recipe, asked)
         if list((network.config.id2label or {}).values()) == classes:
             new = "its own head, whose classes are the same"
