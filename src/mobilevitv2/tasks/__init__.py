@@ -82,6 +82,7 @@ TASKS = {
             fit="crop",
             outputs=("logits", "scores"),
             layouts=("transformers", "timm", "cvnets"),
+            options=frozenset({"threshold"}),
             recipe="multi_label",
             metric="mAP",
         ),
