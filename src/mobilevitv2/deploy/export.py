@@ -43,6 +43,7 @@ from mobilevitv2.predict.backends.torch import TaskModel, open_model, open_proce
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.record import Record
+from mobilevitv2.tasks import task_named
 
 TargetName = Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"]
 
@@ -195,7 +196,7 @@ def _compare(
         (_bytes(fp32), _bytes(int8)),
         [array for _, array in good],
         labels_of([image for image, _ in good], files[0].classes)
-        if files[0].task == "classification"
+        if task_named(files[0].task).part("deploy").CLASSIFIES
         else None,
     )
 

@@ -10,6 +10,7 @@ from mobilevitv2.config import image_sides
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.runtime.opening import WEB_MODEL
+from mobilevitv2.tasks import task_named
 
 REPORT = ".verified.json"  # after an output's name: how it compared with its model
 WEB_RECORD = "record.json"  # what a page reads to prepare images and to name classes
@@ -53,11 +54,6 @@ class Target:
         return [*own, *beside, name + REPORT]
 
 
-OUTPUTS = {
-    "classification": ("logits", "top_k"),
-    "segmentation": ("logits", "mask"),
-    "detection": ("logits", "boxes", "detections"),
-}
 WITH_SUPPRESSION = ("logits", "top_k", "mask", "boxes", "detections")
 EVERY_SIZE = ("one", "several", "any")
 TARGETS = {
@@ -127,10 +123,9 @@ class Request:
                 raise ConfigError(
                     f"{target.name} can't have {what} {value}; it has {', '.join(possible)}."
                 )
-        if self.output not in OUTPUTS[self.task]:
+        if self.output not in (outputs := task_named(self.task).outputs):
             raise ConfigError(
-                f"a model for {self.task} has no output {self.output}, but "
-                f"{' or '.join(OUTPUTS[self.task])}."
+                f"a model for {self.task} has no output {self.output}, but {' or '.join(outputs)}."
             )
         if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch is {self.batch}; at least 1 is wanted.")
@@ -150,15 +145,11 @@ class Request:
 
     @property
     def example_size(self) -> tuple[int, int]:
-        """A size to trace the model with.
-
-        Of a detector for several sizes one at which only the last map is a single cell, as that is
-        at every size: an exporter takes what has a side of 1 once for something that always has.
-        """
-        several = self.sizes is None or len(self.sizes) > 1
-        if self.task == "detection" and several:
-            return 320, 384
-        return self.sizes[0] if self.sizes else (256, 256)
+        """A size to trace the model with."""
+        if self.sizes and len(self.sizes) == 1:
+            return self.sizes[0]
+        usual = task_named(self.task).part("deploy").TRACED
+        return usual or (self.sizes[0] if self.sizes else (256, 256))
 
 
 def parse_sizes(sizes: Any) -> list[tuple[int, int]] | None:
