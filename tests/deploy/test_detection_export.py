@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from mobilevitv2 import Predictor
 from mobilevitv2.deploy import detection, export, form
-from mobilevitv2.deploy.request import TARGETS
 from mobilevitv2.errors import CheckpointError, ConfigError, ExportError
 from mobilevitv2.model.boxes import to_corners
 from mobilevitv2.predict.backends.exported import ExportedBackend
@@ -22,6 +21,7 @@ from mobilevitv2.predict.backends.torch import TorchBackend
 from mobilevitv2.results.suppression import detect
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.record import Record
+from mobilevitv2.runtime.targets import TARGETS
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.deploy.request import Target
 from mobilevitv2.errors import ConfigError, DataError, ImageError
 from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import MULTIPLE
+from mobilevitv2.runtime.targets import Target
 from mobilevitv2.tasks import task_named
 
 CALIBRATED_WITH = 200  # images
@@ -26,7 +26,7 @@ VERIFIED_WITH = 200
 
 def usual_size(processor: MobileViTImageProcessor, task: str, target: Target) -> Any:
     """What the processor makes of a square; of a segmenter any size, where the target can."""
-    if task_named(task).fit == "whole" and "any" in target.sizes:
+    if task_named(task).fit == "whole" and not target.fixed:
         return "any"
     return processor.square_size
 
