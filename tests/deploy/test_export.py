@@ -30,6 +30,7 @@ from mobilevitv2.deploy.compare import Comparison, Figures
 from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ExportError, ImageError
 from mobilevitv2.predict.info import describe
 from mobilevitv2.runtime import open_runtime
+from mobilevitv2.runtime.targets import TARGETS
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
@@ -268,10 +269,10 @@ def test_only_an_earlier_export_is_overwritten(bundle, file, tmp_path):
         changed.write_bytes(before)
 
 
-@pytest.mark.parametrize("name", request.TARGETS)
+@pytest.mark.parametrize("name", TARGETS)
 def test_what_others_made_stays(bundle, name, tmp_path):
     """Of every target, whichever of its files is in the way, and behind every kind of link."""
-    target = request.TARGETS[name]
+    target = TARGETS[name]
     out = tmp_path / f"net{target.suffix}"
     folder = shutil.copytree(bundle, tmp_path / "model")
     weights, theirs = folder / "model.safetensors", tmp_path / "theirs"

@@ -16,6 +16,7 @@ from mobilevitv2 import Predictor
 from mobilevitv2.deploy import export
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.runtime import open_runtime
+from mobilevitv2.runtime.targets import TARGETS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the exporters' own code warns of
 needs = pytest.mark.needs
@@ -75,7 +76,7 @@ def test_openvino_without_its_weights(bundle, tmp_path):
 def test_executorch_delegates_everything(bundle, tmp_path):
     from mobilevitv2.deploy.executorch import lower, undelegated
     from mobilevitv2.deploy.form import ExportForm
-    from mobilevitv2.deploy.request import TARGETS, Request
+    from mobilevitv2.deploy.request import Request
     from mobilevitv2.model.opening import open_model, open_processor
 
     model = open_model(bundle)

@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from mobilevitv2.deploy import export, fuse
-from mobilevitv2.deploy.request import TARGETS
 from mobilevitv2.errors import ConfigError, require
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.model.opening import TaskModel, open_model, open_processor
 from mobilevitv2.runtime import open_runtime
+from mobilevitv2.runtime.targets import TARGETS
 
 TARGETS_HERE = ("onnx", "openvino", "executorch", "litert")
 
@@ -67,7 +67,7 @@ def _exported(
         target = TARGETS[name]
         try:
             path = folder / f"ours{target.suffix}"
-            export(source, to=name, out=path, image_size=[size], batch=batch)  # pyright: ignore[reportArgumentType]
+            export(source, to=name, out=path, image_size=[size], batch=batch)
         except ImportError as error:
             left_out[target.name] = str(error)
             continue

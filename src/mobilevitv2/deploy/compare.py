@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.deploy.agreement import detections_of, has_partner
 from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.runtime.timing import interleaved
+from mobilevitv2.tasks import task_named
 
 ROUNDS = 20
 POINT = 0.01  # of accuracy, or of agreement; a larger loss is said first
@@ -71,36 +71,19 @@ def compare(
     `labels` are the names of the classes that are right.
     """
     both = {"fp32": fp32, "int8": int8}
-    answers = {name: [file(array[None])[0] for array in pixels] for name, file in both.items()}
-    detects = fp32.task == "detection"
-    firsts = {} if detects else {n: _first_classes(found) for n, found in answers.items()}
+    answers = {name: [file(array[None]) for array in pixels] for name, file in both.items()}
     times = interleaved({n: partial(file, pixels[0][None]) for n, file in both.items()}, ROUNDS)
-    found = {}
+    same = task_named(fp32.task).part("deploy").same
+    figures = {}
     for name, size in zip(both, sizes, strict=True):
-        right = None
+        alike = np.concatenate(list(map(same, answers["fp32"], answers[name])))
+        agreement = float(alike.mean()) if len(alike) else 1.0
+        accuracy = None
         if labels is not None:
-            named = [fp32.classes[i] for i in firsts[name]]
-            right = float(np.mean([a == b for a, b in zip(named, labels, strict=True)]))
-        if detects:
-            agreement = _same_boxes(answers["fp32"], answers[name], fp32.overlap)
-        else:
-            agreement = float((firsts[name] == firsts["fp32"]).mean())
-        found[name] = Figures(size, statistics.median(times[name]), agreement, right)
-    return Comparison(len(pixels), found["fp32"], found["int8"])
-
-
-def _first_classes(answers: Sequence[np.ndarray]) -> np.ndarray:
-    """Of logits [N] one class, of [N, h, w] one for each pixel; a mask [H, W] has them already."""
-    return np.concatenate(
-        [a.ravel() if a.ndim == 2 else np.atleast_1d(a.argmax(0)).ravel() for a in answers]
-    )
-
-
-def _same_boxes(first: Sequence[np.ndarray], second: Sequence[np.ndarray], overlap: float) -> float:
-    """The share of detections that both have; 1 where there are none at all."""
-    pairs = [[detections_of(a, overlap) for a in pair] for pair in zip(first, second, strict=True)]
-    seen = np.concatenate([has_partner(*p) for a, b in pairs for p in ((a, b), (b, a))])
-    return float(seen.mean()) if len(seen) else 1.0
+            named = [fp32.classes[answer.first_classes().item()] for answer in answers[name]]
+            accuracy = float(np.mean([a == b for a, b in zip(named, labels, strict=True)]))
+        figures[name] = Figures(size, statistics.median(times[name]), agreement, accuracy)
+    return Comparison(len(pixels), figures["fp32"], figures["int8"])
 
 
 def labels_of(paths: Sequence[object], classes: Sequence[str]) -> list[str] | None:

@@ -11,6 +11,7 @@ from mobilevitv2.files.replacing import Place
 from mobilevitv2.files.source import WEIGHTS_NAME
 from mobilevitv2.model.opening import open_model, open_processor, task_of_model
 from mobilevitv2.processor_settings import FILE_NAME
+from mobilevitv2.tasks import task_named
 
 logger = logging.getLogger(__name__)
 
@@ -18,11 +19,6 @@ Layout = Literal["transformers", "timm", "cvnets"]
 
 SUFFIXES = {"timm": (".safetensors", ".pth", ".pt"), "cvnets": (".pt", ".pth")}  # that each opens
 BUNDLE = (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME)
-TASKS = {  # that each has models for
-    "transformers": ("classification", "segmentation"),
-    "timm": ("classification",),
-    "cvnets": ("classification", "segmentation", "detection"),
-}
 
 
 def convert(
@@ -42,10 +38,11 @@ def convert(
     names = BUNDLE if is_folder else (out.name,)
     place.check(names, overwrite=overwrite, inputs=inputs)
     model = open_model(source)
-    if (task := task_of_model(model)) not in TASKS[layout]:
-        others = " and ".join(name for name, tasks in TASKS.items() if task in tasks)
+    task = task_named(task_of_model(model))
+    if layout not in task.layouts:
         raise CheckpointError(
-            f"{source} is for {task}, and {layout} has no such model. Convert it to {others}."
+            f"{source} is for {task.name}, and {layout} has no such model. Convert it to "
+            f"{' and '.join(task.layouts)}."
         )
     processor = open_processor(source, model)
     if is_folder:

@@ -11,6 +11,7 @@ from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import require
 from mobilevitv2.results import distinct_colors
 from mobilevitv2.runtime.record import NAME, Record
+from mobilevitv2.tasks import task_named
 
 PREVIEW = "com.apple.coreml.model.preview"  # where Xcode looks how to show a model
 
@@ -32,7 +33,7 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     )
     precision = ct.precision.FLOAT16 if request.precision == "fp16" else ct.precision.FLOAT32
     example = (form.example(request.example_size, batch),)
-    classifies = record.task == "classification"
+    classifies = task_named(record.task).part("deploy").CLASSIFIES
     graph = Probabilities(form) if classifies else Named(form)
     program = torch.export.export(graph.eval(), example).run_decompositions({})
     model: Any = ct.convert(

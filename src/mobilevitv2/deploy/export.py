@@ -26,11 +26,8 @@ from mobilevitv2.deploy.pictures import (
     usual_size,
 )
 from mobilevitv2.deploy.request import (
-    REPORT,
-    TARGETS,
     Request,
     Sizes,
-    Target,
     check_installed,
     parse_sizes,
 )
@@ -43,8 +40,8 @@ from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.record import Record
-
-TargetName = Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"]
+from mobilevitv2.runtime.targets import REPORT, TARGETS, Target
+from mobilevitv2.tasks import task_named
 
 
 @dataclass(frozen=True)
@@ -78,13 +75,13 @@ class Export:
 def export(
     source: str | Path,
     *,
-    to: TargetName,
+    to: str,
     out: str | Path | None = None,
     image_size: Sizes | None = None,
     batch: int | Literal["any"] | None = None,
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32",
     input: Literal["float", "uint8"] = "float",
-    output: Literal["logits", "top_k", "mask", "boxes", "detections"] = "logits",
+    output: str = "logits",
     top_k: int | None = None,
     opset: int | None = None,
     calibrate: str | Path | None = None,
@@ -107,7 +104,7 @@ def export(
     what the target can't express, and ImportError with what to install.
     """
     if to not in TARGETS:
-        raise ConfigError(f"target is {to!r}; one of {', '.join(TARGETS)} is wanted.")
+        raise ConfigError(f"target is {to!r}; must be one of {', '.join(TARGETS)}.")
     target = TARGETS[to]
     if images is not None and not target.runs_here:
         raise ConfigError(f"{target.name} does not run here, so images can't verify it.")
@@ -139,7 +136,7 @@ def export(
         opset=opset,
         calibration=calibration(calibrate, processor, task, input, batch) if calibrate else [],
     )
-    record = _record(model, processor, request, to)
+    record = _record(model, processor, request)
     with place.replaced(
         overwrite=overwrite, names=target.files(out.name), inputs=[weights]
     ) as stage:
@@ -178,9 +175,7 @@ def _write(
 ) -> None:
     form = ExportForm(model, processor, request).eval()
     with torch.no_grad():
-        import_module(f"mobilevitv2.deploy.{request.target.module}").write(
-            form, request, record, path
-        )
+        import_module(f"mobilevitv2.deploy.{request.target.key}").write(form, request, record, path)
 
 
 def _compare(
@@ -195,7 +190,7 @@ def _compare(
         (_bytes(fp32), _bytes(int8)),
         [array for _, array in good],
         labels_of([image for image, _ in good], files[0].classes)
-        if files[0].task == "classification"
+        if task_named(files[0].task).part("deploy").CLASSIFIES
         else None,
     )
 
@@ -234,14 +229,14 @@ def _unrecorded(out: Path, target: Target, folder: Path) -> list[str]:
         record = open_runtime(out).record
     except Exception:  # whatever a runtime raises for what it can't read
         return []
-    if record is None or TARGETS.get(record.target) is not target:
+    if record is None or record.target != target.key:
         return []
     return [name for name in target.files(out.name) if (folder / name).is_file()]
 
 
 def _batch(batch: int | str | None, target: Target) -> int | None:
     if batch is None:
-        return None if target.any_batch else 1
+        return 1 if target.fixed else None
     if batch == "any":
         return None
     if isinstance(batch, bool) or not isinstance(batch, int):
@@ -253,7 +248,6 @@ def _record(
     model: TaskModel,
     processor: MobileViTImageProcessor,
     request: Request,
-    to: str,
 ) -> Record:
     labels = list((model.config.id2label or {}).values())
     packages = ["mobilevitv2", "torch", *request.target.packages]
@@ -274,7 +268,7 @@ def _record(
         top_k=min(request.best, len(labels)) if request.output == "top_k" else None,
         colors=model.config.class_colors,
         precision=request.precision,
-        target=to,
+        target=request.target.key,
         weights=_hash(model),
         versions=versions,
     )

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.export import Dim
 
-from mobilevitv2.deploy.detector import translations
+from mobilevitv2.deploy.detection import translations
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import ConfigError, require

@@ -12,11 +12,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.deploy.request import Target
 from mobilevitv2.errors import ConfigError, DataError, ImageError
 from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import MULTIPLE
+from mobilevitv2.runtime.targets import Target
+from mobilevitv2.tasks import task_named
 
 CALIBRATED_WITH = 200  # images
 FEWEST = 10  # images that a calibration can do with
@@ -25,7 +26,7 @@ VERIFIED_WITH = 200
 
 def usual_size(processor: MobileViTImageProcessor, task: str, target: Target) -> Any:
     """What the processor makes of a square; of a segmenter any size, where the target can."""
-    if task == "segmentation" and "any" in target.sizes:
+    if task_named(task).fit == "whole" and not target.fixed:
         return "any"
     return processor.square_size
 
@@ -44,7 +45,7 @@ def for_size(
     processor: MobileViTImageProcessor, size: tuple[int, int], task: str
 ) -> MobileViTImageProcessor:
     """A classifier's with another crop, and its resize in proportion; the others' uncropped."""
-    if task != "classification":
+    if task_named(task).fit != "crop":
         return processor.stretched(*size)
     old = (processor.crop_size["height"], processor.crop_size["width"])
     if size == old and processor.do_center_crop:
@@ -62,7 +63,9 @@ def prepared(
     images: Sequence[ImageSource], processor: MobileViTImageProcessor, task: str
 ) -> list[np.ndarray]:
     """float32 [3, H, W] of each image that can be read."""
-    as_it_is = processor.do_center_crop or (task == "detection" and "height" in processor.size)
+    as_it_is = processor.do_center_crop or (
+        task_named(task).fit == "stretch" and "height" in processor.size
+    )
     arrays = []
     for image in images:
         try:

@@ -11,7 +11,7 @@ from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class ExecuTorchRuntime:
+class File:
     """The method `forward` of a program; calls wait for each other, as the method has one state."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:

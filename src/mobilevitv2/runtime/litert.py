@@ -12,7 +12,7 @@ from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class LiteRtRuntime:
+class File:
     """An interpreter; calls wait for each other, as it has one state."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:

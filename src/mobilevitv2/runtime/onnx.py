@@ -10,7 +10,7 @@ from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class OnnxRuntime:
+class File:
     """A session of onnxruntime on the CPU."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:

@@ -1,7 +1,5 @@
 """Which runtime opens which file: `open_runtime`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Literal, Protocol
@@ -11,6 +9,7 @@ import numpy as np
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.files.source import FOLDER_NAMES
 from mobilevitv2.runtime.record import Record
+from mobilevitv2.runtime.targets import FORMATS, WEB_MODEL
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")  # of exported files; int8 they are or they are not
@@ -29,25 +28,6 @@ class Runtime(Protocol):
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
         """All outputs, in the graph's order, for a batch of the graph's input."""
         ...
-
-
-@dataclass(frozen=True)
-class Format:
-    """A kind of exported file, and what opens it."""
-
-    name: str
-    module: str  # of this folder
-    opener: str  # in that module
-
-
-FORMATS = {
-    ".onnx": Format("ONNX", "onnx", "OnnxRuntime"),
-    ".xml": Format("OpenVINO", "openvino", "OpenVinoRuntime"),
-    ".pte": Format("ExecuTorch", "executorch", "ExecuTorchRuntime"),
-    ".tflite": Format("LiteRT", "litert", "LiteRtRuntime"),
-    ".pt2": Format("torch.export", "pt2", "Pt2Runtime"),
-}
-WEB_MODEL = "model.onnx"  # in the folder of a web export
 
 
 def exported_file(source: str | Path) -> Path | None:
@@ -94,10 +74,9 @@ def open_runtime(
         raise ConfigError(f"{path} is int8 only if it was exported so: mobilevitv2 export --int8.")
     if precision not in PRECISIONS:
         raise ConfigError(f"precision is {precision!r}; one of {', '.join(PRECISIONS)} is wanted.")
-    kind = FORMATS[path.suffix.lower()]
-    module = import_module(f"mobilevitv2.runtime.{kind.module}")
-    opener: Callable[..., Runtime] = getattr(module, kind.opener)
-    runtime = opener(path, threads=threads, precision=precision)
+    target = FORMATS[path.suffix.lower()]
+    module = import_module(f"mobilevitv2.runtime.{target.key}")
+    runtime: Runtime = module.File(path, threads=threads, precision=precision)
     if runtime.record is not None:
         check_record(runtime.record, runtime.input_shape, str(path))
     return runtime

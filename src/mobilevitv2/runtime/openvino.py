@@ -9,7 +9,7 @@ from mobilevitv2.errors import CheckpointError, ConfigError, require
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class OpenVinoRuntime:
+class File:
     """A compiled model of OpenVINO on the CPU; each call has an infer request of its own."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:

@@ -33,8 +33,8 @@ class Record:
     """float: prepared pixels, float32 [B, 3, H, W]. uint8: RGB pixels, uint8 [B, H, W, 3]."""
     output: str = "logits"
     """logits: float32 [B, classes], of a segmenter [B, classes, h, w]. top_k: probabilities [B, k]
-    and int64 class numbers [B, k]. scores: probabilities of each class by itself [B, classes]. mask:
-    class numbers [B, H, W].
+    and int64 class numbers [B, k]. scores: probabilities [B, classes], each class by itself.
+    mask: class numbers [B, H, W].
 
     Of a detector, in parts of the image: logits: [B, anchors, 1 + classes], the background first,
     and boxes [B, anchors, 4] of center x, center y, width, height. boxes: scores [B, anchors,

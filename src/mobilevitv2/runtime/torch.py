@@ -11,7 +11,7 @@ from mobilevitv2.runtime.pt2_archive import without_code
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class Pt2Runtime:
+class File:
     """The graph in PyTorch, on the CPU; `threads` is that of the whole process.
 
     No code of the file runs: anything but tensors and ATen's operators is a CheckpointError.
