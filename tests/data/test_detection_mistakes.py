@@ -68,7 +68,7 @@ def test_boxes_are_cut_off_at_the_edge_and_what_is_no_box_is_dropped_and_named(t
         "coco": (tmp_path / "annotations" / "train.json", "annotation"),
         "yolo": (tmp_path / "labels" / "2.txt", "line"),
     }[kind]
-    reasons = ["has coordinates that are no numbers"] * 2 + ["is empty"] * 2
+    reasons = ["has coordinates that aren't numbers"] * 2 + ["is empty"] * 2
     reasons.append("is wholly outside its image")
     numbers = [6, 7, 3, 4, 5]
     for said, why, number in zip(data.dropped, reasons, numbers, strict=True):

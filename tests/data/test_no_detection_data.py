@@ -51,10 +51,10 @@ def more(content: dict[str, Any], table: str, **values: Any) -> None:
 
 MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
     "voc": [
-        ("data does not exist. Give a folder with boxes in Pascal VOC's form", shutil.rmtree),
-        ("is no folder and no .json. Wanted", lambda f: (shutil.rmtree(f), f.touch())),
+        ("data doesn't exist. Give a folder with boxes in Pascal VOC's format", shutil.rmtree),
+        ("isn't a folder or a .json. Expected", lambda f: (shutil.rmtree(f), f.touch())),
         ("data is empty", lambda f: [shutil.rmtree(path) for path in f.iterdir()]),
-        ("holds no images with boxes. Wanted is", lambda f: shutil.rmtree(f / "Annotations")),
+        ("holds no images with boxes. Expected", lambda f: shutil.rmtree(f / "Annotations")),
         (
             r"has XML files without an image: 2 \(.*0.xml, .*5.xml\). Give each an image of",
             lambda f: remove(f, "JPEGImages/[05].jpg"),
@@ -77,11 +77,11 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
         ),
         ("has one usable image, so none is left", lambda f: remove(f, "*/[1-5].*")),
         (
-            "1.jpg and .*1.png have one name, by which",
+            "1.jpg and .*1.png have the same name, by which",
             lambda f: picture(f / "JPEGImages" / "1.png"),
         ),
         (
-            r"JPEGImages lacks images that the list of its split names: 1 \(77\)",
+            r"JPEGImages lacks images that are on the list of its split: 1 \(77\)",
             lambda f: write(f / "ImageSets" / "Main" / "train.txt", "0\n77\n"),
         ),
         (
@@ -107,7 +107,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             ),
         ),
         (
-            "has boxes in the form of Pascal VOC and of COCO. Give the .json",
+            "has boxes in the format of Pascal VOC and of COCO. Give the .json",
             lambda f: put_coco(f / "train.json", f / "JPEGImages", range(6)),
         ),
     ],
@@ -226,7 +226,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: remove(f, "images/3.jpg"),
         ),
         (
-            "0.txt has a box of class 2, but .*classes.txt has 2 names, so 0 to 1 .* are 6 of them",
+            "0.txt has a box of class 2, but .*classes.txt has 2 names, so expected 0 to 1; .* 6 of them",
             lambda f: rewrite(f, "labels/*", "2 .5 .5 .1 .1"),
         ),
         (
@@ -247,7 +247,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
         ),
         ("can't be read as YAML", lambda f: yaml(f, "train: images\nnames: [cat")),
         (
-            r"data.yaml has 1 names, so 0 to 0 are wanted; there are 6",
+            r"data.yaml has 1 names, so expected 0 to 0; there are 6",
             lambda f: yaml(f, "train: images\nnames: [cat]"),
         ),
         (

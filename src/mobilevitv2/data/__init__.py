@@ -2,8 +2,9 @@
 
 from mobilevitv2.data.boxes.opening import DetectionData, open_detection
 from mobilevitv2.data.classes.opening import ClassificationData, Sample, open_classification
+from mobilevitv2.data.data_set import Data
 from mobilevitv2.data.masks.opening import SegmentationData, open_segmentation
-from mobilevitv2.data.opening import Data, TaskName, kind_of, open_data
+from mobilevitv2.data.opening import TaskName, kind_of, open_data
 
 __all__ = [
     "ClassificationData",

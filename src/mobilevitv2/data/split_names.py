@@ -2,15 +2,20 @@
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from mobilevitv2.data.classes.folders import TEST, TRAIN, VAL_NAMES
 from mobilevitv2.errors import DataError
 
 Sample = TypeVar("Sample")
+# (source, samples, share, seed) to the samples in two
+Draw = Callable[[Path, list[Any], float, int], tuple[list[Any], list[Any]]]
 
+TRAIN, TEST = "train", "test"
+VAL_NAMES = ("val", "valid", "validation")
 SPLIT_NAMES = {"train": (TRAIN, "training"), "val": VAL_NAMES, "test": (TEST, "testing")}
+HELD_OUT = frozenset({"val", "test"})
 
 
 def folders_in(folder: Path) -> dict[str, Path]:
@@ -43,6 +48,12 @@ def names_in(path: Path) -> tuple[str, ...]:
     if not names:
         raise DataError(f"{path} names no images. Write a name a line, or remove the file.")
     return names
+
+
+def check_share(val_share: float) -> None:
+    """Raises DataError for a share that leaves nothing to train or to validate on."""
+    if not 0 < val_share < 1:
+        raise DataError(f"val_share is {val_share}; expected a share between 0 and 1.")
 
 
 def divide(

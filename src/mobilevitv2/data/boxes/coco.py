@@ -13,6 +13,7 @@ import numpy as np
 from mobilevitv2.data.boxes.coco_images import ImageTable, find_images
 from mobilevitv2.data.boxes.coco_layout import CocoLayout, image_folders
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
+from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.json_stream import items_of
 from mobilevitv2.errors import DataError
 
@@ -36,7 +37,7 @@ class _CocoFile:
     crowd: array = field(default_factory=lambda: array("b"))  # [n]
 
 
-def read_coco(layout: CocoLayout) -> FoundBoxes:
+def read_coco(layout: CocoLayout, _: GivenClasses | None = None) -> FoundBoxes:
     """All that the JSON files of the splits say; the classes are the categories by their ids.
 
     Crowds are ignored boxes; outlines are dropped, but for the areas that the file gives. Raises

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mobilevitv2.data.masks.pairs import some_of
+from mobilevitv2.data.sentences import some_of
 from mobilevitv2.errors import DataError
 
 TRIED = 50  # images by which a folder is chosen

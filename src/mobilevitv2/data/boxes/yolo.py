@@ -1,22 +1,26 @@
-"""Boxes of YOLO's form: a text file for each image, a line for each box."""
+"""Boxes in YOLO's format: a text file for each image, a line for each box."""
 
 # n boxes of an image
 
 import os
-from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.data.boxes.classes import checked_names, given_names, read_names
+from mobilevitv2.data.boxes.classes import check_labels
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
 from mobilevitv2.data.boxes.yolo_layout import LABELS, NAME_FILES, holds_boxes, label_folder
-from mobilevitv2.data.boxes.yolo_yaml import YoloLayout
-from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.classes.folders import is_hidden
-from mobilevitv2.data.masks.pairs import some_of
+from mobilevitv2.data.boxes.yolo_yaml import YAML, YoloLayout
+from mobilevitv2.data.class_lists import (
+    GivenClasses,
+    checked_names,
+    given_names,
+    names_of,
+)
+from mobilevitv2.data.sentences import some_of
 from mobilevitv2.data.split_names import names_in
+from mobilevitv2.data.visible import visible_files
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
@@ -56,7 +60,14 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
         )
     if unlabeled:
         found.notes.append(f"{unlabeled:,} images have no label file, so no boxes")
-    _check_numbers(found)
+    check_labels(
+        found,
+        lambda label: label < len(names),
+        lambda label: (
+            f"{label}, but {origin} has {len(names)} names, so expected 0 to {len(names) - 1}"
+        ),
+        "Add the names, or correct the labels.",
+    )
     return found
 
 
@@ -95,33 +106,28 @@ def read_lines(path: Path, *, keypoints: bool = False) -> list[tuple[int, int, l
 
 def _names(layout: YoloLayout, classes: GivenClasses | None) -> tuple[list[str], str]:
     if isinstance(layout.names, Path):
-        return checked_names(read_names(layout.names), str(layout.names))
+        return names_of(layout.names)
     if layout.names is not None:
         return checked_names(layout.names, str(layout.origin))
     if classes is None:
         raise DataError(
-            f"{layout.root} has labels of YOLO's form, which number the classes but don't name "
-            "them. Add a classes.txt with a name a line, or a data.yaml, or give the classes."
+            f"{layout.root} has labels in YOLO's format, which number the classes but don't name "
+            "them. Add a classes.txt with a name per line, or a data.yaml, or give the classes."
         )
     return given_names(classes)
 
 
 def _images(layout: YoloLayout, place: Path, found: FoundBoxes) -> list[Path]:
-    """The images below a folder, or of a list."""
+    """The images below a folder, or on a list."""
     if place.is_file():
         return _listed(layout, place)
     images = []
-    for parent, below, files in os.walk(place):
-        found.hidden += sum(map(is_hidden, [*below, *files]))
-        below[:] = sorted(name for name in below if not is_hidden(name))
-        for name in sorted(files):
-            suffix = os.path.splitext(name)[1].lower()
-            if is_hidden(name):
-                continue
-            if suffix in IMAGE_SUFFIXES:
-                images.append(Path(parent, name))
-            elif suffix != LABELS and suffix not in (".yaml", ".yml", ".cache"):
-                found.strays += 1
+    for path in visible_files(place, found):
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            images.append(path)
+        elif suffix not in (LABELS, *YAML, ".cache"):
+            found.strays += 1
     if not images:
         raise DataError(f"{place} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return images
@@ -198,22 +204,3 @@ def _annotated(image: Path, path: Path, lines: list[tuple[int, int, list[float]]
         np.full(count, np.nan),
         np.array([number for number, _, _ in lines], np.int64),
     )
-
-
-def _check_numbers(found: FoundBoxes) -> None:
-    """Raises DataError where a class has no name."""
-    wrong: Counter[int] = Counter()
-    first: dict[int, Path] = {}
-    for images in found.splits.values():
-        for one in images:
-            for label in one.labels[one.labels >= len(found.names)].tolist():
-                wrong[label] += 1
-                first.setdefault(label, one.source)
-    if wrong:
-        label, path = next(iter(first.items()))
-        others = f" (and of {len(wrong) - 1:,} other classes)" if len(wrong) > 1 else ""
-        raise DataError(
-            f"{path} has a box of class {label}, but {found.origin} has {len(found.names)} names, "
-            f"so 0 to {len(found.names) - 1} are wanted; there are {wrong[label]:,} of them"
-            f"{others}. Add the names, or correct the labels."
-        )
