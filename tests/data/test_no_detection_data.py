@@ -226,7 +226,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: remove(f, "images/3.jpg"),
         ),
         (
-            "0.txt has a box of class 2, but .*classes.txt has 2 names, so expected 0 to 1; .* 6 of them",
+            "0.txt has a box of class 2, .*classes.txt has 2 names, so expected 0 to 1; .* 6 of",
             lambda f: rewrite(f, "labels/*", "2 .5 .5 .1 .1"),
         ),
         (
