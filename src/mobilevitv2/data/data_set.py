@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Generic, TypeVar
 from mobilevitv2.data.headers import Header
 from mobilevitv2.data.sentences import NAMED
 from mobilevitv2.data.split_names import HELD_OUT, Draw, divide
+from mobilevitv2.data.visible import LeftOut
 
 Sample = TypeVar("Sample", bound=tuple[Any, Any])  # an image and its label
 
 
 @dataclass
-class Data(Generic[Sample]):
+class Data(LeftOut, Generic[Sample]):
     """Labeled images in splits, and what was left out of them."""
 
     task: ClassVar[str]
@@ -33,8 +34,6 @@ class Data(Generic[Sample]):
     """The median over the training images [px]."""
     comes_split: bool = True
     """Does the source itself say what is held out of training?"""
-    strays: int = 0
-    hidden: int = 0
     unreadable: dict[str, str] = field(default_factory=dict)
     """Path of a file that can't be read, and the reason."""
 

@@ -8,11 +8,13 @@ from mobilevitv2.data.boxes.opening import DetectionData, is_detection, open_det
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.classes.opening import DIGITS, ClassificationData, open_classification
 from mobilevitv2.data.data_set import Data
+from mobilevitv2.data.labels.layouts import is_multi_label
+from mobilevitv2.data.labels.opening import MultiLabelData, open_multi_label
 from mobilevitv2.data.masks.opening import SegmentationData, is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError
 from mobilevitv2.tasks import TASKS
 
-TaskName = Literal["auto", "classify", "segment", "detect"]
+TaskName = Literal["auto", "classify", "segment", "detect", "multi-label"]
 
 
 class Kind(NamedTuple):
@@ -38,6 +40,7 @@ KINDS = (  # the first that a source looks like counts
         open_segmentation,
         frozenset({"classes", "ignore", "reduce_labels"}),
     ),
+    Kind(MultiLabelData, is_multi_label, open_multi_label, frozenset({"classes"})),
     Kind(ClassificationData, lambda source: True, open_classification),
 )
 
@@ -63,7 +66,7 @@ def open_data(
 ) -> Data:
     """The data set of a folder or file; what the last three mean, the function of the task says.
 
-    They are `open_classification`, `open_segmentation` and `open_detection`.
+    They are `open_classification`, `open_segmentation`, `open_detection` and `open_multi_label`.
     """
     verb = kind_of(source) if task == "auto" else task
     kind = next(kind for kind in KINDS if kind.verb == verb)

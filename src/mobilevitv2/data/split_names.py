@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +37,23 @@ def by_split(named: dict[str, Path]) -> dict[str, Path]:
         if split:
             found[split] = path
     return {split: found[split] for split in SPLIT_NAMES if split in found}
+
+
+def splits_in(folder: Path) -> dict[str, Path]:
+    """The folders of splits in a folder; {} where two claim to be one."""
+    try:
+        return by_split(folders_in(folder))
+    except DataError:
+        return {}
+
+
+def split_of(name: str) -> str:
+    """The split in the name of a file or folder (instances_train2017), or an empty string."""
+    for word in re.findall("[a-z]+", name.lower()):
+        for split, names in SPLIT_NAMES.items():
+            if word in names:
+                return split
+    return ""
 
 
 def names_in(path: Path) -> tuple[str, ...]:

@@ -2,17 +2,18 @@
 
 import os
 from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 RUBBISH = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # hidden, though named without a dot
 
 
-class Counts(Protocol):
-    """What keeps count of the files that are left out."""
+@dataclass(kw_only=True)
+class LeftOut:
+    """How many files are left out: those of no use, and hidden ones."""
 
-    strays: int
-    hidden: int
+    strays: int = 0
+    hidden: int = 0
 
 
 def is_hidden(name: str) -> bool:
@@ -21,7 +22,7 @@ def is_hidden(name: str) -> bool:
 
 
 def visible_files(
-    folder: Path, counts: Counts, *, without: Collection[Path] = (), follow_links: bool = False
+    folder: Path, left_out: LeftOut, *, without: Collection[Path] = (), follow_links: bool = False
 ) -> Iterator[Path]:
     """In the order of names, but for those below `without`; hidden ones are counted.
 
@@ -34,7 +35,7 @@ def visible_files(
             below.clear()
             continue
         seen.add(real)
-        counts.hidden += sum(map(is_hidden, [*below, *files]))
+        left_out.hidden += sum(map(is_hidden, [*below, *files]))
         visible = (name for name in below if not is_hidden(name))
         below[:] = sorted(name for name in visible if Path(parent, name) not in without)
         yield from (Path(parent, name) for name in sorted(files) if not is_hidden(name))

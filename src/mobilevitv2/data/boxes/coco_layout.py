@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilevitv2.data.split_names import SPLIT_NAMES, by_split, folders_in
+from mobilevitv2.data.split_names import folders_in, split_of, splits_in
 from mobilevitv2.errors import DataError
 
 JSON = ".json"
@@ -67,15 +67,6 @@ def image_folders(root: Path, split: str, path: Path) -> list[Path]:
     return [f for f in dict.fromkeys([*own, *below, *above]) if f.is_dir()]
 
 
-def split_of(name: str) -> str:
-    """The split in the name of a file or folder (instances_train2017), or an empty string."""
-    for word in re.findall("[a-z]+", name.lower()):
-        for split, names in SPLIT_NAMES.items():
-            if word in names:
-                return split
-    return ""
-
-
 def _files(source: Path) -> list[Path]:
     """The JSON files of one place: annotations, else the folder itself, else those of splits."""
     if not source.is_dir():
@@ -84,10 +75,7 @@ def _files(source: Path) -> list[Path]:
     for folder in (*(below[name] for name in JSON_FOLDERS if name in below), source):
         if found := _coco_in(folder):
             return found
-    try:
-        return [path for folder in by_split(below).values() for path in _coco_in(folder)]
-    except DataError:  # two folders claim to be one split, of whatever kind of data
-        return []
+    return [path for folder in splits_in(source).values() for path in _coco_in(folder)]
 
 
 def _coco_in(folder: Path) -> list[Path]:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mobilevitv2.data.visible import LeftOut
+
 
 class Annotated(NamedTuple):
     """What is said of one image."""
@@ -30,7 +32,7 @@ class Annotated(NamedTuple):
 
 
 @dataclass
-class FoundBoxes:
+class FoundBoxes(LeftOut):
     """The images of each split (`all` where there are none) with what is said of them."""
 
     format: str
@@ -47,5 +49,3 @@ class FoundBoxes:
     unreadable: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """What else a person should know, a sentence each."""
-    strays: int = 0
-    hidden: int = 0

@@ -11,8 +11,7 @@ from mobilevitv2.data.paired import (
     voc_roots,
     voc_splits,
 )
-from mobilevitv2.data.split_names import by_split, folders_in
-from mobilevitv2.errors import DataError
+from mobilevitv2.data.split_names import by_split, folders_in, splits_in
 
 VOC_BOXES, VOC_LISTS = "Annotations", "ImageSets/Main"
 XML = ".xml"
@@ -22,7 +21,9 @@ XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")
 
 def looks_like_voc(source: Path) -> bool:
     """Are there XML files where such a data set has them?"""
-    return source.is_dir() and bool(_voc_roots(source) or any(map(_xml_folder, _halves(source))))
+    return source.is_dir() and bool(
+        _voc_roots(source) or any(map(_xml_folder, [source, *splits_in(source).values()]))
+    )
 
 
 def find_voc(source: Path) -> PairLayout:
@@ -40,13 +41,6 @@ def find_voc(source: Path) -> PairLayout:
 
 def _voc_roots(source: Path) -> list[Path]:
     return voc_roots(source, lambda root: has_files(root / VOC_BOXES, XML))
-
-
-def _halves(source: Path) -> list[Path]:
-    try:
-        return [source, *by_split(folders_in(source)).values()]
-    except DataError:  # two folders claim to be one split, of whatever kind of data
-        return [source]
 
 
 def _xml_folder(folder: Path) -> Path | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mobilevitv2.data.split_names import TEST, TRAIN, VAL_NAMES
-from mobilevitv2.data.visible import is_hidden, visible_files
+from mobilevitv2.data.visible import LeftOut, is_hidden, visible_files
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
@@ -12,13 +12,11 @@ LAYOUT = "a folder for each class (FOLDER/daisy/1.jpg), or train and val folders
 
 
 @dataclass
-class ClassFolders:
+class ClassFolders(LeftOut):
     """The images of each class below one folder, in a fixed order; the rest is only counted."""
 
     folder: Path
     images: dict[str, list[Path]] = field(default_factory=dict)
-    strays: int = 0
-    hidden: int = 0
 
 
 def find_splits(source: Path) -> dict[str, Path]:

@@ -7,7 +7,7 @@ from mobilevitv2.data.masks.folders import MASK_SUFFIXES
 from mobilevitv2.data.masks.layouts import LAYOUT
 from mobilevitv2.data.paired import PairLayout, by_name, listed_names
 from mobilevitv2.data.sentences import some_of
-from mobilevitv2.data.visible import visible_files
+from mobilevitv2.data.visible import LeftOut, visible_files
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
@@ -15,12 +15,10 @@ MaskedSample = tuple[Path, Path]  # an image and its mask
 
 
 @dataclass
-class Pairs:
+class Pairs(LeftOut):
     """The pairs of each split, in the order of their names; what else lies there is counted."""
 
     splits: dict[str, list[MaskedSample]] = field(default_factory=dict)
-    strays: int = 0
-    hidden: int = 0
 
 
 def find_pairs(layout: PairLayout) -> Pairs:
