@@ -241,9 +241,9 @@ LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
         (
             "<annotation><object><name>cat</name></object><object><name> </name></object>"
             "</annotation>",
-            "is no whole annotation: its object 2 has no name of a class",
+            "isn't complete: its object 2 has no class name",
         ),
-        ("<svg><annotation/></svg>", "is no annotation: its root is not <annotation>"),
+        ("<svg><annotation/></svg>", "isn't an annotation: its root isn't <annotation>"),
         (
             '<?xml version="1.0" encoding="klingon"?><annotation/>',
             "is not readable (unknown encoding: klingon)",

@@ -127,13 +127,13 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             ),
         ),
         (
-            "is not valid JSON at character 34: ',' or ']' is wanted",
+            "is not valid JSON at character 34: expected ',' or ']'",
             lambda f: write(
                 f / "annotations" / "train.json", '{"info": [], "others": [{"id": 1} {}]}'
             ),
         ),
         (
-            "train.json has no images and no annotations. Wanted is COCO's form",
+            "train.json has no images and no annotations. Expected COCO's format",
             lambda f: change_json(f, lambda c: (c.pop("images"), c.pop("annotations"))),
         ),
         (
@@ -141,13 +141,13 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: remove(f, "images/[14].jpg"),
         ),
         (
-            "has 2 annotations of image ids that it does not list: annotation 2000 of image 9 is",
+            "has 2 annotations with image ids that it doesn.t list; .* annotation 2000 of image 9",
             lambda f: change_json(
                 f, lambda c: [c["annotations"][i].update(image_id=9) for i in (4, 5)]
             ),
         ),
         (
-            "has 6 annotations of category ids .* annotation 0 of category 7 is the first",
+            "has 6 annotations with category ids .* the first is annotation 0 of category 7",
             lambda f: change_json(f, lambda c: c["categories"].pop(0)),
         ),
         (
@@ -164,7 +164,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: change_json(f, lambda c: more(c, "categories", id=9)),
         ),
         (
-            "an annotation without image_id or category_id, the 13. one",
+            "an annotation without image_id or category_id, number 13",
             lambda f: change_json(f, lambda c: c["annotations"].append({"bbox": [1, 2, 3, 4]})),
         ),
         (
@@ -202,7 +202,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
     ],
     "yolo": [
         (
-            "no image of train can be used: .*0.txt has the line 1 'cat 1 2 3 4'; class cx",
+            "no image of train can be used: .*0.txt has the line 1 'cat 1 2 3 4'; expected class cx",
             lambda f: (
                 yaml(f, "train: images\nnames: [cat, dog]"),
                 rewrite(f, "labels/*", "cat 1 2 3 4"),
@@ -230,7 +230,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: rewrite(f, "labels/*", "2 .5 .5 .1 .1"),
         ),
         (
-            "1.jpg and .*1.png have one name, so one label",
+            "1.jpg and .*1.png have the same name, so one label",
             lambda f: picture(f / "images" / "1.png"),
         ),
         ("classes.txt has 'cat' twice", lambda f: write(f / "classes.txt", "cat\ncat")),
@@ -239,10 +239,13 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             "says that train is gone, but there is no .*gone. Correct `path` or `train`",
             lambda f: yaml(f, "train: gone\nnames: [cat, dog]"),
         ),
-        ("says nothing of train", lambda f: yaml(f, "val: images\nnames: [cat, dog]")),
-        ("names is None; a list", lambda f: yaml(f, "train: images\nnames:")),
         (
-            "names has the numbers 1, 2; all from 0 on",
+            "doesn't say where the train images are",
+            lambda f: yaml(f, "val: images\nnames: [cat, dog]"),
+        ),
+        ("names is None; expected a list", lambda f: yaml(f, "train: images\nnames:")),
+        (
+            "names has the numbers 1, 2; expected all from 0 on",
             lambda f: yaml(f, "train: images\nnames: {1: cat, 2: dog}"),
         ),
         ("can't be read as YAML", lambda f: yaml(f, "train: images\nnames: [cat")),

@@ -39,12 +39,17 @@ def by_split(named: dict[str, Path]) -> dict[str, Path]:
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
-def splits_in(folder: Path) -> dict[str, Path]:
-    """The folders of splits in a folder; {} where two claim to be one."""
+def splits_among(named: dict[str, Path]) -> dict[str, Path]:
+    """As `by_split`, but {} where two claim to be one split, of whatever kind of data."""
     try:
-        return by_split(folders_in(folder))
+        return by_split(named)
     except DataError:
         return {}
+
+
+def splits_in(folder: Path) -> dict[str, Path]:
+    """The folders of splits in a folder, as far as they can be told."""
+    return splits_among(folders_in(folder))
 
 
 def split_of(name: str) -> str:

@@ -6,7 +6,7 @@ import numpy as np
 
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
 from mobilevitv2.data.boxes.voc_layout import XML
-from mobilevitv2.data.boxes.voc_xml import VocFile, read_voc_xml
+from mobilevitv2.data.boxes.voc_xml import read_voc_xml
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.paired import PairLayout, by_name, listed_names
 from mobilevitv2.data.sentences import some_of
@@ -47,13 +47,21 @@ def read_voc(layout: PairLayout, _: GivenClasses | None = None) -> FoundBoxes:
             except DataError as error:
                 found.unreadable[str(annotations[name])] = str(error)
                 continue
-            found.splits[split].append(_annotated(image, annotations[name], content, numbers))
+            objects = enumerate(content.objects, start=1)
+            boxes = [(i, numbers.setdefault(o.name, len(numbers)), o.corners) for i, o in objects]
+            ignored = np.array([one.difficult for one in content.objects], bool)
+            of_image = Annotated.of(image, annotations[name], boxes)
+            found.splits[split].append(of_image._replace(ignored=ignored, size=content.size))
     if alone:
         raise DataError(
             f"{layout.root} has XML files without an image: {some_of(sorted(alone))}. Give each an "
             "image of the same name (a.xml, a.jpg), or move what stands alone away."
         )
-    return _sorted(found, numbers)
+    found.names = sorted(numbers)  # whichever file came first
+    rank = np.argsort([numbers[name] for name in found.names])
+    for split, images in found.splits.items():
+        found.splits[split] = [one._replace(labels=rank[one.labels]) for one in images]
+    return found
 
 
 def _list(
@@ -70,29 +78,3 @@ def _list(
         else:
             found.strays += 1
     return by_name(images, folder, "XML files"), by_name(annotations, folder, "XML files")
-
-
-def _annotated(image: Path, path: Path, content: VocFile, numbers: dict[str, int]) -> Annotated:
-    objects = content.objects
-    return Annotated(
-        image,
-        path,
-        np.array([numbers.setdefault(o.name, len(numbers)) for o in objects], np.int64),
-        np.array([o.corners for o in objects], np.float64).reshape(-1, 4),
-        np.array([o.difficult for o in objects], bool),
-        np.full(len(objects), np.nan),
-        np.arange(1, len(objects) + 1),
-        content.size,
-    )
-
-
-def _sorted(found: FoundBoxes, numbers: dict[str, int]) -> FoundBoxes:
-    """With the classes in the order of their names, whichever file came first."""
-    found.names = sorted(numbers)
-    place = np.zeros(len(numbers), np.int64)
-    place[[numbers[name] for name in found.names]] = np.arange(len(numbers))
-    found.splits = {
-        split: [one._replace(labels=place[one.labels]) for one in images]
-        for split, images in found.splits.items()
-    }
-    return found
