@@ -249,7 +249,7 @@ def test_other_kinds_of_data_stay_what_they_are_with_a_table_beside_them(tmp_pat
     assert {name: kind_of(tmp_path / name) for name in kinds} == kinds
     assert kind_of(coco) == "detect"
     (tmp_path / "split" / "train.csv").unlink()
-    with pytest.raises(DataError, match="holds folders of classes, which task classify takes"):
+    with pytest.raises(DataError, match="but folders of classes, which task classify takes"):
         open_data(tmp_path / "split", "multi-label")
 
 
@@ -307,7 +307,7 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
     ),
     ("line 2: cat is '0.3'; expected 0 or 1", csv_of("file,cat", "1.jpg,0.3")),
     ("line 2: dog is None; expected 0 or 1", csv_of("file,cat,dog", "1.jpg,1")),
-    ("line 2: the last cell is '1'; expected 0 or 1", csv_of("file,cat,dog", "1.jpg,1,0,1")),
+    ("line 2: a cell beyond the header is '1'; expected 0 or 1", csv_of("file,cat,dog", "1.jpg,1,0,1")),
     ("has both 0 and -1, so which means no", csv_of("file,cat,dog", "1.jpg,1,0", "2.jpg,-1,1")),
     ("has a column without a name. Name it, .*pandas", csv_of(",file,cat", "0,1.jpg,1")),
     ("has two columns called 'cat'", csv_of("file,cat,cat", "1.jpg,1,1")),
@@ -342,10 +342,10 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
         lambda f: rewrite(f, "*.jpg", b"x"),
     ),
     (
-        "more.csv could both list all images",
+        "more.csv could both be the whole",
         lambda f: write(f / "more.csv", "file,labels\n1.jpg,cat"),
     ),
-    ("has a table of val, but none of train", lambda f: (f / "labels.csv").rename(f / "val.csv")),
+    ("has val, but no train", lambda f: (f / "labels.csv").rename(f / "val.csv")),
     ("have different columns for classes", halves),
     ("holds no table of labels. Expected labels.csv", lambda f: remove(f, "labels.csv")),
     ("labels.json is not valid JSON", json_of('{"1.jpg": ["cat"')),

@@ -51,8 +51,8 @@ def more(content: dict[str, Any], table: str, **values: Any) -> None:
 
 MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
     "voc": [
-        ("data doesn't exist. Give a folder with boxes in Pascal VOC's format", shutil.rmtree),
-        ("isn't a folder or a .json. Expected", lambda f: (shutil.rmtree(f), f.touch())),
+        ("data doesn't exist. Expected Pascal VOC's format", shutil.rmtree),
+        ("isn't a folder. Expected", lambda f: (shutil.rmtree(f), f.touch())),
         ("data is empty", lambda f: [shutil.rmtree(path) for path in f.iterdir()]),
         ("holds no images with boxes. Expected", lambda f: shutil.rmtree(f / "Annotations")),
         (
@@ -202,7 +202,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
     ],
     "yolo": [
         (
-            "no image of train can be used: .*0.txt has the line 1 'cat 1 2 3 4'; expected class cx",
+            "no image of train can be used: .*0.txt has the line 1 'cat 1 2 3 4'; expected cl",
             lambda f: (
                 yaml(f, "train: images\nnames: [cat, dog]"),
                 rewrite(f, "labels/*", "cat 1 2 3 4"),

@@ -344,7 +344,7 @@ def only_val(folder: Path) -> None:
 
 
 MISTAKES: dict[str, Callable[[Path], object]] = {
-    "doesn't exist. Give a folder with images and masks": shutil.rmtree,
+    "doesn't exist. Expected images and masks": shutil.rmtree,
     "isn't a folder": lambda f: (shutil.rmtree(f), f.touch()),
     "data is empty": lambda f: [shutil.rmtree(path) for path in f.iterdir()],
     "holds no images with masks. Expected": lambda f: shutil.rmtree(f / "masks"),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilevitv2.data.sentences import some_of
-from mobilevitv2.data.split_names import by_split, names_in
+from mobilevitv2.data.split_names import Layout, by_split, names_in
 from mobilevitv2.errors import DataError
 
 VOC_IMAGES = "JPEGImages"
@@ -20,13 +20,7 @@ class PairFolders:
     names: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True)
-class PairLayout:
-    """What was recognized: the splits are `train`, `val`, `test`, or `all` where there are none."""
-
-    root: Path
-    splits: dict[str, PairFolders]
-    kind: str = ""
+PairLayout = Layout[PairFolders]
 
 
 def voc_roots(source: Path, has_labels: Callable[[Path], bool]) -> list[Path]:

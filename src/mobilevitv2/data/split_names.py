@@ -3,12 +3,14 @@
 import os
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from mobilevitv2.errors import DataError
 
+Place = TypeVar("Place")
 Sample = TypeVar("Sample")
 # (source, samples, share, seed) to the samples in two
 Draw = Callable[[Path, list[Any], float, int], tuple[list[Any], list[Any]]]
@@ -17,6 +19,15 @@ TRAIN, TEST = "train", "test"
 VAL_NAMES = ("val", "valid", "validation")
 SPLIT_NAMES = {"train": (TRAIN, "training"), "val": VAL_NAMES, "test": (TEST, "testing")}
 HELD_OUT = frozenset({"val", "test"})
+
+
+@dataclass(frozen=True)
+class Layout(Generic[Place]):
+    """What was recognized: where `train`, `val` and `test` are, or `all` where nothing is split."""
+
+    root: Path
+    splits: dict[str, Place]
+    kind: str = ""
 
 
 def folders_in(folder: Path) -> dict[str, Path]:
@@ -59,6 +70,30 @@ def split_of(name: str) -> str:
             if word in names:
                 return split
     return ""
+
+
+def one_per_split(found: Iterable[tuple[str, Path]], hint: str) -> dict[str, Path]:
+    """The file of each split, or of `all`. Raises DataError where two could be the same one."""
+    splits: dict[str, Path] = {}
+    for split, path in found:
+        if split in splits:
+            what = "the whole" if split == "all" else split
+            raise DataError(
+                f"{splits[split]} and {path} could both be {what}. Name them by their split "
+                f"({hint}), give one of them, or move one away."
+            )
+        splits[split] = path
+    return splits
+
+
+def nothing_found(source: Path, what: str, layout: str) -> DataError:
+    """Why there is nothing to open at a place."""
+    held = f"holds no {what}"
+    if not source.is_dir():
+        held = "isn't a folder" if source.exists() else "doesn't exist"
+    elif not any(source.iterdir()):
+        held = "is empty"
+    return DataError(f"{source} {held}. Expected {layout}.")
 
 
 def names_in(path: Path) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from mobilevitv2.data.boxes.coco_images import ImageTable, find_images
-from mobilevitv2.data.boxes.coco_layout import CocoLayout, image_folders
+from mobilevitv2.data.boxes.coco_layout import image_folders
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.json_stream import items_of
+from mobilevitv2.data.split_names import Layout
 from mobilevitv2.errors import DataError
 
 NO_BOX = [float("nan")] * 4
@@ -37,7 +38,7 @@ class _CocoFile:
     crowd: array = field(default_factory=lambda: array("b"))  # [n]
 
 
-def read_coco(layout: CocoLayout, _: GivenClasses | None = None) -> FoundBoxes:
+def read_coco(layout: Layout[Path], _: GivenClasses | None = None) -> FoundBoxes:
     """All that the JSON files of the splits say; the classes are the categories by their ids.
 
     Crowds are ignored boxes; outlines are dropped, except for the areas that the file gives.

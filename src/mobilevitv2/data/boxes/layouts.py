@@ -13,6 +13,7 @@ from mobilevitv2.data.boxes.yolo import read_yolo
 from mobilevitv2.data.boxes.yolo_layout import find_yolo, looks_like_yolo
 from mobilevitv2.data.boxes.yolo_yaml import YAML
 from mobilevitv2.data.class_lists import GivenClasses
+from mobilevitv2.data.split_names import nothing_found
 from mobilevitv2.errors import DataError
 
 
@@ -70,16 +71,11 @@ def read_boxes(source: Path, classes: GivenClasses | None) -> FoundBoxes:
     `classes` name the numbers of YOLO's where nothing else does. Raises DataError where the format
     can't be told, or something contradicts itself.
     """
-    if not source.exists():
-        raise DataError(f"{source} doesn't exist. Give a folder with boxes in {LAYOUT}.")
-    found = formats_of(source)
+    found = formats_of(source) if source.exists() else []
     if source.is_file():
         found = [f for f in FORMATS if source.suffix.lower() in f.suffixes] or found
     if not found:
-        held = "holds no images with boxes" if source.is_dir() else "isn't a folder or a .json"
-        if source.is_dir() and not any(source.iterdir()):
-            held = "is empty"
-        raise DataError(f"{source} {held}. Expected {LAYOUT}.")
+        raise nothing_found(source, "images with boxes", LAYOUT)
     if len(found) > 1:
         names = " and of ".join(form.name for form in found)
         raise DataError(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mobilevitv2.data.split_names import TEST, TRAIN, VAL_NAMES
+from mobilevitv2.data.split_names import TEST, TRAIN, VAL_NAMES, nothing_found
 from mobilevitv2.data.visible import LeftOut, is_hidden, visible_files
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
@@ -25,11 +25,8 @@ def find_splits(source: Path) -> dict[str, Path]:
     Names may have any case; val may be called valid or validation. Raises DataError where there is
     nothing to open, or two folders claim to be one split.
     """
-    if not source.is_dir():
-        what = "isn't a folder" if source.exists() else "doesn't exist"
-        raise DataError(f"{source} {what}. Give a folder of images, with {LAYOUT}; or digits.")
-    if not any(source.iterdir()):
-        raise DataError(f"{source} is empty. Put images there: {LAYOUT}.")
+    if not source.is_dir() or not any(source.iterdir()):
+        raise nothing_found(source, "", f"{LAYOUT}; or digits")
     named = {path.name.lower(): path for path in sorted(source.iterdir()) if path.is_dir()}
     validation = [named[name] for name in VAL_NAMES if name in named]
     if TRAIN not in named:

@@ -4,7 +4,13 @@ from collections import defaultdict
 from pathlib import Path, PurePosixPath
 
 from mobilevitv2.data.labels.table import LAYOUT, SUFFIXES, Table, looks_like_table
-from mobilevitv2.data.split_names import folders_in, split_of, splits_in
+from mobilevitv2.data.split_names import (
+    folders_in,
+    nothing_found,
+    one_per_split,
+    split_of,
+    splits_in,
+)
 from mobilevitv2.data.visible import LeftOut, is_hidden, visible_files
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
@@ -16,9 +22,8 @@ def is_multi_label(source: str | Path) -> bool:
     """Is it a table of labels, or a folder with one, and no folders of classes?"""
     source = Path(source).expanduser()
     if source.is_file():
-        return source.suffix.lower() in SUFFIXES and (
-            source.suffix.lower() != ".json" or looks_like_table(source)
-        )
+        suffix = source.suffix.lower()
+        return suffix in SUFFIXES and (suffix != ".json" or looks_like_table(source))
     return source.is_dir() and bool(_tables(source)) and not _has_classes(source)
 
 
@@ -28,23 +33,11 @@ def find_tables(source: Path) -> dict[str, Path]:
         return {"all": source}
     found = _tables(source) if source.is_dir() else []
     if not found:
-        held = "holds no table of labels" if source.is_dir() else "doesn't exist"
-        if source.is_dir() and _has_classes(source):
-            held = "holds folders of classes, which task classify takes, and no table of labels"
-        raise DataError(f"{source} {held}. Expected labels.csv beside the images: {LAYOUT}.")
-    splits: dict[str, Path] = {}
-    for split, path in [pair for pair in found if pair[0] != "all"] or found:
-        if split in splits:
-            raise DataError(
-                f"{splits[split]} and {path} could both list {split} images. Give the one that "
-                "counts, or move the other away."
-            )
-        splits[split] = path
-    if "train" not in splits and "all" not in splits:
-        raise DataError(
-            f"{source} has a table of {' and '.join(splits)}, but none of train. Add it."
-        )
-    return splits
+        classes = source.is_dir() and _has_classes(source)
+        instead = ", but folders of classes, which task classify takes" if classes else ""
+        raise nothing_found(source, f"table of labels{instead}", f"labels.csv with {LAYOUT}")
+    of_splits = [(split, path) for split, path in found if split != "all"]
+    return one_per_split(of_splits or found, "train.csv")
 
 
 class ListedImages:
@@ -102,10 +95,7 @@ def _has_classes(source: Path) -> bool:
     for place in (source, *splits_in(source).values()):
         named = folders_in(place).items()
         folders = [p for n, p in named if n not in IMAGE_FOLDERS and not split_of(n)]
-        if sum(map(_has_images, folders)) > 1:
+        files = (visible_files(folder, LeftOut()) for folder in folders)
+        if sum(any(p.suffix.lower() in IMAGE_SUFFIXES for p in below) for below in files) > 1:
             return True
     return False
-
-
-def _has_images(folder: Path) -> bool:
-    return any(p.suffix.lower() in IMAGE_SUFFIXES for p in visible_files(folder, LeftOut()))

@@ -5,6 +5,7 @@ import io
 import json
 import re
 from collections.abc import Iterable
+from itertools import compress, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,22 +27,20 @@ LAYOUT = (
 
 
 class Row(NamedTuple):
-    """What a table says of an image."""
+    """What a table says of an image, and where, for a message."""
 
     where: str
-    """The place in the table, for a message."""
     file: str
     labels: frozenset[str]
     split: str
 
 
 class Table(NamedTuple):
-    """What a file says."""
+    """A table; its `classes` are None where the rows name them, instead of columns."""
 
     path: Path
     rows: list[Row]
     classes: list[str] | None = None
-    """In the order of their columns; None where the rows name them."""
 
 
 def looks_like_table(path: Path) -> bool:
@@ -56,8 +55,8 @@ def looks_like_table(path: Path) -> bool:
         return _named(names, FILE) is not None
     if re.match(r'\s*\{\s*"(\\.|[^"\\])+"\s*:\s*\[\s*"', text):  # {"1.jpg": ["cat"
         return True
-    names = re.findall(r'"(\w+)"\s*:', text) if re.match(r"\s*(\[\s*)?\{", text) else []
-    return _named(names, FILE) is not None and any(map(_names_labels, names))
+    keys = re.findall(r'"(\w+)"\s*:', text) if re.match(r"\s*(\[\s*)?\{", text) else []
+    return _named(keys, FILE) is not None and any(map(_names_labels, keys))
 
 
 def read_table(path: Path) -> Table:
@@ -117,57 +116,52 @@ def _of_cells(path: Path, reader: csv.DictReader) -> Table:
         raise DataError(f"{path} has two columns called {twice[0]!r}. Rename or remove one.")
     reader.fieldnames = header
     reader.restkey = ""  # of the list of cells beyond the header
-    lines = {f"line {reader.line_num}": dict(cells) for cells in reader}
+    others = [name for name in header if name not in (file, split)]
+    lines: list[tuple[str, Any, Any, list[str]]] = []  # where, file, split, and the other cells
+    for line in reader:
+        given = [*map(line.get, others), *line.get("", [])]
+        cells = [cell.strip() for cell in given if cell is not None]  # a short row has fewer
+        lines.append((f"line {reader.line_num}", line[file], line.get(split), cells))
     if not lines:
         raise DataError(f"{path} has a header, but no rows. Add them, or remove the file.")
-    beyond = {where: cells.pop("", []) for where, cells in lines.items()}
-    others = [name for name in header if name not in (file, split)]
-    named = [name for name in others if _names_labels(name)]
     wrong = [
-        (where, name, cells[name])
-        for where, cells in lines.items()
-        for name in others
-        if cells[name] is None or cells[name].strip().lower() not in BINARY
+        f"{where}: {name or 'a cell beyond the header'} is {cell!r}"
+        for where, _, _, cells in lines
+        for name, cell in zip_longest(others, cells)
+        if name is None or cell is None or cell.lower() not in BINARY
     ]
-    wrong += [(where, "the last cell", cells[-1]) for where, cells in beyond.items() if cells]
+    named = [name for name in others if _names_labels(name)]
     if named and (len(others) == 1 or wrong):
         if more := [name for name in others if name not in named]:
             raise DataError(f"{path} has {first_of(more)} beside {named[0]}. Remove these columns.")
-        listed = {w: [*map(cells.get, others), *beyond[w]] for w, cells in lines.items()}
-        labels, classes = _split(path, others[0], listed), None
+        labels, classes = _split(path, others, [cells for *_, cells in lines]), None
     elif wrong:
-        where, name, cell = wrong[0]
         raise DataError(
-            f"{path}, {where}: {name} is {cell!r}; expected 0 or 1 for each class, or names in a "
-            "column `labels`."
+            f"{path}, {wrong[0]}; expected 0 or 1 for each class, or names in a column `labels`."
         )
     else:
-        values = {cells[name].strip().lower() for cells in lines.values() for name in others}
+        values = {cell.lower() for *_, cells in lines for cell in cells}
         if values & NO and values & MINUS:
             raise DataError(f"{path} has both 0 and -1, so which means no? Write one of them.")
-        labels, classes = (
-            {
-                where: [name for name in others if cells[name].strip().lower() in YES]
-                for where, cells in lines.items()
-            },
-            others,
-        )
-    rows = [_row(path, w, c[file], labels[w], c[split] if split else "") for w, c in lines.items()]
-    return Table(path, rows, classes)
+        classes = others
+        shown = [[cell.lower() in YES for cell in cells] for *_, cells in lines]
+        labels = [list(compress(others, row)) for row in shown]
+    rows = zip(lines, labels, strict=True)
+    return Table(path, [_row(path, w, f, names, half) for (w, f, half, _), names in rows], classes)
 
 
-def _split(path: Path, column: str, listed: dict[str, list[str | None]]) -> dict[str, list[str]]:
+def _split(path: Path, columns: list[str], lines: list[list[str]]) -> list[list[str]]:
     """The names in the cells of each line: one per cell, or several if there is just one column."""
-    cells = {where: [c.strip() for c in line if c and c.strip()] for where, line in listed.items()}
-    if any(len(line) > 1 for line in listed.values()):
+    cells = [[cell for cell in line if cell] for line in lines]
+    if len(columns) > 1 or any(len(line) > 1 for line in lines):
         return cells
-    used = [sign for sign in "|;," if any(sign in c for line in cells.values() for c in line)]
+    used = [sign for sign in "|;," if any(sign in line[0] for line in cells if line)]
     if len(used) > 1:
         raise DataError(f"{path} has {used[0]!r} and {used[1]!r} between labels. Use one of them.")
-    if not used and not column.lower().endswith("s"):  # `label`, which may have spaces in it
+    if not used and not columns[0].lower().endswith("s"):  # `label`, which may have spaces in it
         return cells
     separator = used[0] if used else None
-    return {where: line[0].split(separator) if line else [] for where, line in cells.items()}
+    return [line[0].split(separator) if line else [] for line in cells]
 
 
 def _row(path: Path, where: str, file: Any, labels: Iterable[str], split: Any) -> Row:

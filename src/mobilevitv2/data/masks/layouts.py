@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from mobilevitv2.data.masks import camvid, folders, voc
 from mobilevitv2.data.paired import PairFolders, PairLayout, only_root
+from mobilevitv2.data.split_names import nothing_found
 from mobilevitv2.errors import DataError
 
 
@@ -51,10 +52,7 @@ def is_segmentation(source: str | Path) -> bool:
 
 def find_layout(source: Path) -> PairLayout:
     """The layout of a folder. Raises DataError where it has none, or more than one."""
-    if not source.is_dir():
-        what = "isn't a folder" if source.exists() else "doesn't exist"
-        raise DataError(f"{source} {what}. Give a folder with {LAYOUT}.")
-    for layout in FORMATS:
+    for layout in FORMATS if source.is_dir() else ():
         if roots := layout.find_roots(source):
             root = only_root(source, roots)
             splits = layout.find_splits(root)
@@ -62,5 +60,4 @@ def find_layout(source: Path) -> PairLayout:
                 there = " and ".join(splits)
                 raise DataError(f"{root} has {there}, but no train. Add it: {LAYOUT}.")
             return PairLayout(root, splits, layout.kind)
-    held = "holds no images with masks" if any(source.iterdir()) else "is empty"
-    raise DataError(f"{source} {held}. Expected {LAYOUT}.")
+    raise nothing_found(source, "images with masks", LAYOUT)
