@@ -307,7 +307,10 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
     ),
     ("line 2: cat is '0.3'; expected 0 or 1", csv_of("file,cat", "1.jpg,0.3")),
     ("line 2: dog is None; expected 0 or 1", csv_of("file,cat,dog", "1.jpg,1")),
-    ("line 2: a cell beyond the header is '1'; expected 0 or 1", csv_of("file,cat,dog", "1.jpg,1,0,1")),
+    (
+        "line 2: a cell beyond the header is '1'; expected 0 or 1",
+        csv_of("file,cat,dog", "1.jpg,1,0,1"),
+    ),
     ("has both 0 and -1, so which means no", csv_of("file,cat,dog", "1.jpg,1,0", "2.jpg,-1,1")),
     ("has a column without a name. Name it, .*pandas", csv_of(",file,cat", "0,1.jpg,1")),
     ("has two columns called 'cat'", csv_of("file,cat,cat", "1.jpg,1,1")),

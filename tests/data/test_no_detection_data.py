@@ -56,7 +56,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
         ("data is empty", lambda f: [shutil.rmtree(path) for path in f.iterdir()]),
         ("holds no images with boxes. Expected", lambda f: shutil.rmtree(f / "Annotations")),
         (
-            r"has XML files without an image: 2 \(.*0.xml, .*5.xml\). Give each an image of",
+            r"has XML files without an image: 2 \(.*0.xml, .*5.xml\). Give each its other half",
             lambda f: remove(f, "JPEGImages/[05].jpg"),
         ),
         (
