@@ -1,4 +1,4 @@
-"""Boxes of COCO's form (Lin et al., 2014): one JSON file for all images of a split."""
+"""Boxes in COCO's format (Lin et al., 2014): one JSON file for all images of a split."""
 
 # n annotations of a file
 
@@ -11,9 +11,11 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from mobilevitv2.data.boxes.coco_images import ImageTable, find_images
-from mobilevitv2.data.boxes.coco_layout import CocoLayout, image_folders
+from mobilevitv2.data.boxes.coco_layout import image_folders
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
+from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.json_stream import items_of
+from mobilevitv2.data.split_names import Layout
 from mobilevitv2.errors import DataError
 
 NO_BOX = [float("nan")] * 4
@@ -21,7 +23,7 @@ NO_BOX = [float("nan")] * 4
 
 @dataclass
 class _CocoFile:
-    """A file's tables in arrays, as everything of an annotation but its box is dropped."""
+    """A file's tables in arrays: everything but an annotation's box is dropped."""
 
     path: Path
     images: ImageTable = field(default_factory=ImageTable)
@@ -36,11 +38,11 @@ class _CocoFile:
     crowd: array = field(default_factory=lambda: array("b"))  # [n]
 
 
-def read_coco(layout: CocoLayout) -> FoundBoxes:
+def read_coco(layout: Layout[Path], _: GivenClasses | None = None) -> FoundBoxes:
     """All that the JSON files of the splits say; the classes are the categories by their ids.
 
-    Crowds are ignored boxes; outlines are dropped, but for the areas that the file gives. Raises
-    DataError for a file that contradicts itself, and where images are missing.
+    Crowds are ignored boxes; outlines are dropped, except for the areas that the file gives.
+    Raises DataError for a file that contradicts itself, and where images are missing.
     """
     files = {split: _read(path) for split, path in layout.splits.items()}
     categories = _categories(list(files.values()))
@@ -79,7 +81,7 @@ def _read(path: Path) -> _CocoFile:
             _add_annotation(file, item)
     if absent := [key for key in ("images", "annotations", "categories") if key not in seen]:
         raise DataError(
-            f"{path} has no {' and no '.join(absent)}. Wanted is COCO's form: lists of images, "
+            f"{path} has no {' and no '.join(absent)}. Expected COCO's format: lists of images, "
             "annotations (image_id, category_id, bbox) and categories (id, name)."
         )
     _check_references(file)
@@ -90,7 +92,7 @@ def _add_category(file: _CocoFile, item: Any) -> None:
     key = item.get("id") if isinstance(item, dict) else None
     name = item.get("name") if isinstance(item, dict) else None
     if not isinstance(key, int | str) or not isinstance(name, str) or not name.strip():
-        raise DataError(f"{file.path} has the category {item!r}; an id and a name are wanted.")
+        raise DataError(f"{file.path} has the category {item!r}; expected an id and a name.")
     if key in file.categories:
         raise DataError(f"{file.path} has two categories of id {key!r}. Give each its own.")
     file.categories[key] = {"name": name.strip(), "supercategory": item.get("supercategory")}
@@ -101,8 +103,8 @@ def _add_annotation(file: _CocoFile, item: Any) -> None:
     category = item.get("category_id") if isinstance(item, dict) else None
     if not isinstance(image, int | str) or not isinstance(category, int | str):
         raise DataError(
-            f"{file.path} has an annotation without image_id or category_id, the "
-            f"{len(file.image) + 1:,}. one. Export it again."
+            f"{file.path} has an annotation without image_id or category_id, number "
+            f"{len(file.image) + 1:,}. Export it again."
         )
     number, box, area = item.get("id"), item.get("bbox"), item.get("area")
     if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
@@ -132,8 +134,8 @@ def _check_references(file: _CocoFile) -> None:
         wrong = np.flatnonzero(np.isin(np.frombuffer(column, np.int64), list(unknown)))
         first = int(wrong[0])
         raise DataError(
-            f"{file.path} has {len(wrong):,} annotations of {what} ids that it does not list: "
-            f"annotation {file.number[first]} of {what} {unknown[column[first]]!r} is the first. "
+            f"{file.path} has {len(wrong):,} annotations with {what} ids that it doesn't list; the "
+            f"first is annotation {file.number[first]} of {what} {unknown[column[first]]!r}. "
             f"Add the {'images' if what == 'image' else 'categories'}, or remove the annotations."
         )
 

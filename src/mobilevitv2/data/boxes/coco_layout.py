@@ -1,10 +1,9 @@
 """Where COCO's JSON files and their images are, told by the names of files and folders."""
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
-from mobilevitv2.data.split_names import SPLIT_NAMES, by_split, folders_in
+from mobilevitv2.data.split_names import Layout, folders_in, one_per_split, split_of, splits_in
 from mobilevitv2.errors import DataError
 
 JSON = ".json"
@@ -15,40 +14,24 @@ FIRST_KEYS = re.compile(  # what such a file may begin with
 )
 
 
-@dataclass(frozen=True)
-class CocoLayout:
-    """The JSON file of each split: `train`, `val`, `test`, or `all` where there are none."""
-
-    root: Path
-    splits: dict[str, Path]
-
-
 def looks_like_coco(source: Path) -> bool:
     """Is it such a JSON file, or a folder with some where they belong?"""
     return _is_coco(source) if source.suffix.lower() == JSON else bool(_files(source))
 
 
-def find_coco(source: Path) -> CocoLayout:
+def find_coco(source: Path) -> Layout[Path]:
     """The layout of what looks like it. Raises DataError where two files claim to be one split."""
     if source.suffix.lower() == JSON:
-        return CocoLayout(source.parent, {"all": source})
-    splits: dict[str, Path] = {}
-    for path in _files(source):
-        split = split_of(path.stem) or (split_of(path.parent.name) if path.parent != source else "")
-        split = split or "all"
-        if split in splits:
-            what = "the whole" if split == "all" else split
-            raise DataError(
-                f"{splits[split]} and {path} could both be {what}. Name them by their split "
-                "(instances_train.json), give one of them, or move one away."
-            )
-        splits[split] = path
+        return Layout(source.parent, {"all": source})
+    paths = [(p, split_of(p.stem), split_of(p.parent.name)) for p in _files(source)]
+    found = [(own or (p.parent != source and above) or "all", p) for p, own, above in paths]
+    splits = one_per_split(found, "instances_train.json")
     if len(splits) > 1 and "all" in splits:
         raise DataError(
             f"{splits['all']} lies beside files of splits; is it one too? Name it by its split, or "
             "move it away."
         )
-    return CocoLayout(source, splits)
+    return Layout(source, splits)
 
 
 def image_folders(root: Path, split: str, path: Path) -> list[Path]:
@@ -67,15 +50,6 @@ def image_folders(root: Path, split: str, path: Path) -> list[Path]:
     return [f for f in dict.fromkeys([*own, *below, *above]) if f.is_dir()]
 
 
-def split_of(name: str) -> str:
-    """The split in the name of a file or folder (instances_train2017), or an empty string."""
-    for word in re.findall("[a-z]+", name.lower()):
-        for split, names in SPLIT_NAMES.items():
-            if word in names:
-                return split
-    return ""
-
-
 def _files(source: Path) -> list[Path]:
     """The JSON files of one place: annotations, else the folder itself, else those of splits."""
     if not source.is_dir():
@@ -84,10 +58,7 @@ def _files(source: Path) -> list[Path]:
     for folder in (*(below[name] for name in JSON_FOLDERS if name in below), source):
         if found := _coco_in(folder):
             return found
-    try:
-        return [path for folder in by_split(below).values() for path in _coco_in(folder)]
-    except DataError:  # two folders claim to be one split, of whatever kind of data
-        return []
+    return [path for folder in splits_in(source).values() for path in _coco_in(folder)]
 
 
 def _coco_in(folder: Path) -> list[Path]:
