@@ -242,7 +242,7 @@ def test_a_file_that_answers_otherwise_is_set_aside(bundle, tmp_path, monkeypatc
     fuse = form.fuse
     monkeypatch.setattr(form, "fuse", wrong)
     (tmp_path / "colors.onnx.rejected").write_text("mine")
-    with pytest.raises(ExportError, match=r"does not answer as the model does.*\.rejected-2"):
+    with pytest.raises(ExportError, match=r"doesn't answer as the model does.*\.rejected-2"):
         export(bundle, to="onnx", out=tmp_path / "colors.onnx")
     names = ["colors.onnx.rejected", "colors.onnx.rejected-2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -402,8 +402,8 @@ def test_damaged_files(file, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"sizes": [[96, 96]]}, "does not fit its record"),
-        ({"batch": 4}, "does not fit its record"),
+        ({"sizes": [[96, 96]]}, "doesn't fit its record"),
+        ({"batch": 4}, "doesn't fit its record"),
         ({"form": 99}, "newer mobilevitv2"),
         ({"task": "depth"}, "model for depth"),
         ({"labels": ["one"]}, "classes"),

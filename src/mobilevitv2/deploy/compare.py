@@ -13,7 +13,7 @@ from mobilevitv2.runtime.timing import interleaved
 from mobilevitv2.tasks import task_named
 
 ROUNDS = 20
-POINT = 0.01  # of accuracy, or of agreement; a larger loss is said first
+POINT = 0.01  # of accuracy or agreement; a larger loss is worth a warning
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Figures:
 
     bytes: int
     ms: float
-    """Median of single images, in its runtime on this machine."""
+    """Median for one image, in its runtime on this machine."""
     agreement: float
-    """Share of images, of a segmenter of pixels, with the fp32 file's first class, in [0, 1]; of
+    """Share of images, or a segmenter's pixels, with the fp32 file's first class, in [0, 1]; of
     detections, the share that both files have."""
     accuracy: float | None
-    """Share of images right, where their folders are named as classes."""
+    """Share of images that are right, if their folders are named after classes."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,19 @@ class Comparison:
     @property
     def warning(self) -> str | None:
         """What speaks against the int8 file, in a sentence."""
-        said = []
+        faults = []
         if self.int8.ms > self.fp32.ms:
-            said.append(
+            faults.append(
                 f"is slower here than fp32 ({self.int8.ms:.1f} ms against {self.fp32.ms:.1f})"
             )
         if self.lost > POINT:
             what = "agreement" if self.int8.accuracy is None else "accuracy"
-            said.append(f"loses {100 * self.lost:.1f} points of {what}")
-        return f"The int8 file {' and '.join(said)}." if said else None
+            faults.append(f"loses {100 * self.lost:.1f} points of {what}")
+        return f"The int8 file {' and '.join(faults)}." if faults else None
 
     @property
     def lost(self) -> float:
-        """Accuracy lost, or where there are no labels, agreement; in [0, 1]."""
+        """Lost accuracy, or without labels lost agreement, in [0, 1]."""
         if self.int8.accuracy is None or self.fp32.accuracy is None:
             return 1 - self.int8.agreement
         return self.fp32.accuracy - self.int8.accuracy
@@ -68,7 +68,7 @@ def compare(
 ) -> Comparison:
     """Run both on prepared images, float32 [3, H, W]; `sizes` are the files' in bytes.
 
-    `labels` are the names of the classes that are right.
+    `labels` are the names of the right classes.
     """
     both = {"fp32": fp32, "int8": int8}
     answers = {name: [file(array[None]) for array in pixels] for name, file in both.items()}
@@ -87,6 +87,6 @@ def compare(
 
 
 def labels_of(paths: Sequence[object], classes: Sequence[str]) -> list[str] | None:
-    """The names of the folders that the images are in, if all of them are classes."""
+    """The names of the images' folders, if all of them are classes."""
     names = [Path(p).parent.name if isinstance(p, str | Path) else "" for p in paths]
     return names if names and set(names) <= set(classes) else None

@@ -1,4 +1,4 @@
-"""A checkpoint of one published layout to another: `convert`."""
+"""A checkpoint from one published layout to another: `convert`."""
 
 import logging
 from pathlib import Path
@@ -27,9 +27,9 @@ def convert(
     """Write a model to `out`: for transformers a bundle's folder, else one weights file.
 
     A folder holds the class names and how images are prepared; a file for timm or ml-cvnets has
-    both as metadata, which is read here but not by them. Raises FileExistsError where `out` exists,
-    unless `overwrite` and an earlier conversion made it; CheckpointError for what can't be opened
-    or named so.
+    both as metadata, which only this package reads. Raises FileExistsError if `out` exists, unless
+    `overwrite` and an earlier conversion made it; CheckpointError for what can't be opened, and for
+    a wrong suffix.
     """
     source, out = bundle_of(source), Path(out).expanduser()
     _check(out, layout, overwrite=overwrite)
@@ -79,8 +79,8 @@ def _check(out: Path, layout: Layout, *, overwrite: bool) -> None:
                 f"{out / 'model'}{SUFFIXES[layout][0]}."
             )
         if out.suffix not in SUFFIXES[layout]:
-            wanted = " or ".join(SUFFIXES[layout])
-            raise CheckpointError(f"{out} needs a name that ends in {wanted}, for {layout}.")
+            suffixes = " or ".join(SUFFIXES[layout])
+            raise CheckpointError(f"{out} must end in {suffixes} for {layout}.")
         taken = out.exists()
     if taken and not overwrite:
         raise FileExistsError(f"{out} exists already. Choose another place, or overwrite it.")

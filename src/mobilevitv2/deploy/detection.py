@@ -55,8 +55,8 @@ class DetectorStage:
 
     logits: [B, a, 1 + N], and boxes [B, a, 4] of center x, center y, width, height. boxes: scores
     [B, a, N] and corners [B, a, 4] of x1, y1, x2, y2. detections: scores [B, n], best first,
-    int64 labels [B, n] and corners [B, n, 4]; n is 200, and what there is less has a score of 0.
-    All in parts of the image, not cut off at its edges.
+    int64 labels [B, n] and corners [B, n, 4]; n is 200, filled up with scores of 0. All in parts of
+    the image, not clipped at its edges.
     """
 
     def __init__(self, model: MobileViTV2ForObjectDetection, request: Request) -> None:
@@ -89,12 +89,12 @@ stage = DetectorStage
 def answers_of(
     model: MobileViTV2ForObjectDetection, pixels: Tensor
 ) -> tuple[Tensor, list[tuple[int, int]]]:
-    """What the head says of all anchors, [B, a, 4 + 1 + N], and the sizes of its maps."""
+    """The head's answers for all anchors, [B, a, 4 + 1 + N], and the sizes of its maps."""
     return model.detection_head(*model.mobilevitv2.stages(pixels, [3, 4]))
 
 
 def _fp32(values: Tensor) -> Tensor:
-    """In half precision a box would be off by more than a pixel."""
+    """In half precision boxes would be off by more than a pixel."""
     return values if values.dtype == torch.float32 else values.float()
 
 
@@ -102,7 +102,7 @@ def best(scores: Tensor, corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The best scores [B, 200] of [B, N, a], with labels and corners; 0 where there are fewer."""
     batch, anchors = corners.shape[:2]
     flat = scores.flatten(1)
-    none = (flat[:, :1] * 0).expand(batch, DETECTIONS)  # zeros that every opset can say
+    none = (flat[:, :1] * 0).expand(batch, DETECTIONS)  # zeros that every opset has
     found, place = torch.cat([flat, none], 1).topk(DETECTIONS)
     place = torch.where(found > 0, place, 0)
     labels = place // anchors
@@ -114,8 +114,8 @@ def best(scores: Tensor, corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def suppressed(scores: Tensor, corners: Tensor) -> Tensor:
     """Scores [B, N, a] with 0 for all that `detect` drops.
 
-    In ONNX at most 200 of a class stay, and all its candidates are looked at, where `detect` looks
-    at the best 400: beyond these it may keep more.
+    ONNX keeps at most 200 of a class but looks at all its candidates, where `detect` looks at the
+    best 400: beyond these ONNX may keep more.
     """
     kept = torch.zeros_like(scores)
     for image, places, out in zip(scores.numpy(), corners.numpy(), kept, strict=True):

@@ -13,7 +13,7 @@ from mobilevitv2.runtime.record import NAME, Record
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
-    """Make both files, by way of ONNX, whose dynamic sizes OpenVINO gets right."""
+    """Make both files via ONNX, whose dynamic sizes OpenVINO gets right."""
     openvino = require("openvino", extra="openvino")
     source = to_onnx(form, request)
     if request.precision == "int8":
@@ -28,7 +28,7 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
 
 
 def give_biases(model: Any) -> None:
-    """A bias of nearly nothing for the convolutions of an ONNX model that have none.
+    """Give an ONNX model's convolutions without a bias one of almost nothing.
 
     OpenVINO 2026.4 computes an int8 convolution without bias as zero on CPUs without AMX, and one
     of exactly zero is optimized away.

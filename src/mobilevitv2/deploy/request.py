@@ -1,4 +1,4 @@
-"""What is asked of an export, which target can do it, and how to get a target's package."""
+"""What an export asks for, whether its target can do it, and how to get the target's package."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,18 +16,18 @@ Sizes = Literal["any"] | int | Sequence[int] | Sequence[Sequence[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked of an export. Wrong values raise ConfigError, which names the target."""
+    """What an export asks for. Wrong values raise ConfigError, which names the target."""
 
     target: Target
     sizes: list[tuple[int, int]] | None
-    """Height and width in px, of each size that goes in; None: any multiples of 32."""
+    """Height and width in px of each input size; None: any multiples of 32."""
     batch: int | None = None
     task: str = "classification"
     precision: str = "fp32"
     input: str = "float"
     output: str = "logits"
     top_k: int | None = None
-    """How many classes an output of top_k gives; None: 5."""
+    """How many classes output top_k gives; None: 5."""
     opset: int | None = None
     """None: 20."""
     calibration: list[Any] = field(default_factory=list, repr=False)
@@ -52,7 +52,7 @@ class Request:
                     f"{target.name} can't have {what} {value}; it has {', '.join(possible)}."
                 )
         if self.batch is not None and self.batch < 1:
-            raise ConfigError(f"batch is {self.batch}; at least 1 is wanted.")
+            raise ConfigError(f"batch is {self.batch}; it must be at least 1.")
         if self.batch is None and target.fixed:
             raise ConfigError(f"{target.name} takes a fixed number of images; give batch.")
         if self.top_k is not None and self.output != "top_k":
@@ -60,11 +60,11 @@ class Request:
         if self.opset is not None and not target.opsets:
             raise ConfigError(f"{target.name} has no opset. Leave it out.")
         if self.opset not in (None, *range(17, 22)):
-            raise ConfigError(f"opset is {self.opset}; 17 to 21 is wanted.")
+            raise ConfigError(f"opset is {self.opset}; it must be 17 to 21.")
 
     @property
     def best(self) -> int:
-        """Classes that an output of top_k gives, where there are so many."""
+        """Classes that output top_k gives, if the model has that many."""
         return 5 if self.top_k is None else self.top_k
 
     @property
@@ -86,13 +86,12 @@ def parse_sizes(sizes: Any) -> list[tuple[int, int]] | None:
         sizes = [sizes]
     if not isinstance(sizes, list | tuple) or not sizes:
         raise ConfigError(
-            f"image size is {sizes!r}; a side, (height, width), a list of them, or 'any' is wanted."
+            f"image size is {sizes!r}; expected a side, (height, width), a list of them, or 'any'."
         )
     found = list(dict.fromkeys(image_sides(size) for size in sizes))
     if len(found) > 1 and any(side % MULTIPLE for size in found for side in size):
         raise ConfigError(
-            f"the image sizes are {sizes}; where there are several, multiples of {MULTIPLE} px "
-            "are wanted."
+            f"the image sizes are {sizes}; several must all be multiples of {MULTIPLE} px."
         )
     return found
 
@@ -102,14 +101,14 @@ def check_installed(target: Target) -> None:
     missing = [name for name in target.packages if find_spec(name) is None]
     if not missing:
         return
-    wanted = f"pip install 'mobilevitv2[{target.extra}]'"
+    command = f"pip install 'mobilevitv2[{target.extra}]'"
     if target.alone:
         folder = f"{target.extra}-env"
-        wanted = (
-            "it wants another torch than the rest, so give it an environment of its own: "
-            f"python -m venv {folder} && {folder}/bin/{wanted}, "
+        command = (
+            "it needs another torch than the rest, so give it an environment of its own: "
+            f"python -m venv {folder} && {folder}/bin/{command}, "
             f"then {folder}/bin/mobilevitv2 export ..."
         )
     raise ImportError(
-        f"{target.name} needs {', '.join(missing)}, which is not installed. Get it with: {wanted}"
+        f"{target.name} needs {', '.join(missing)}, which is not installed. Get it with: {command}"
     )

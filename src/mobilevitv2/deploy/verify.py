@@ -1,4 +1,4 @@
-"""Is the file's answer the model's answer? Run in its real runtime, on real images."""
+"""Does a file answer as its model does? In its real runtime, on real images."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,13 +12,13 @@ from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.predict.backends.torch import TorchBackend
 from mobilevitv2.tasks import task_named
 
-CLOSE = 1e-4  # largest difference of fp32 files, relative to the largest logit
+CLOSE = 1e-4  # largest difference of an fp32 file, relative to the largest logit
 BATCH = 8
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What a comparison of a file with its model found."""
+    """A file compared with its model."""
 
     images: int
     size: tuple[int, int]
@@ -26,18 +26,18 @@ class Verification:
     precision: str
     """What the runtime computed in; int8 for a quantized file."""
     difference: float
-    """Largest difference of a logit (of a probability, where the file gives classes)."""
+    """Largest difference of a logit, or of a probability if the file gives those."""
     scale: float
     """The largest logit, or 1."""
     agreement: float
-    """Share of images, of a segmenter of pixels, with the same first class, in [0, 1]; of a
-    detector, of detections that both have."""
+    """Share of images, or a segmenter's pixels, with the same first class, in [0, 1]; of a
+    detector's detections, those that both have."""
     masks: bool = False
-    """Whether it is a segmenter."""
+    """Whether it is a segmenter's."""
     box_difference: float | None = None
-    """Of a detector: largest difference of a box's number, in parts of the image."""
+    """A detector's largest difference of a box's number, in parts of the image."""
     detections: int | None = None
-    """Of a detector: how many were looked for in the other answer, of both answers."""
+    """How many of a detector's, in both answers, were looked for in the other."""
     task: str = "classification"
 
     @property
@@ -75,9 +75,9 @@ def verify(
 ) -> Verification:
     """Compare on prepared images, float32 [3, H, W] of one size.
 
-    `given` are the same images as the file wants them prepared, where that is not the same. First
-    classes that the model itself holds for equal, to within the allowed difference, do not count
-    as different. A detector's answers agree where both show the same class in the same place.
+    `given` are the same images prepared for the file, if it differs. Classes that the model rates
+    equal to within the allowed difference don't count as different. Detectors agree where both show
+    the same class in the same place.
     """
     live, part = TorchBackend(model), task_named(exported.task).part("deploy")
     close = CLOSE if exported.runtime.precision == "fp32" else 0.0

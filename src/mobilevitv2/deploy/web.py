@@ -1,4 +1,4 @@
-"""The web form: a folder with an ONNX file and its record, for onnxruntime-web."""
+"""The web: a folder with an ONNX file and its record, for onnxruntime-web."""
 
 from pathlib import Path
 
