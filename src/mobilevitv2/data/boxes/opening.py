@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ __all__ = ["BoxedSample", "Boxes", "DetectionData", "comes_split", "is_detection
 class DetectionData:
     """Images with boxes in splits, and what was left out of them."""
 
+    task: ClassVar[str] = "detection"
     name: str
     classes: list[str]
     train: list[BoxedSample]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ Sample = tuple[Path | np.ndarray, int]  # an image that `load_image` takes, and 
 class ClassificationData:
     """Labeled images in splits, and what was left out of them."""
 
+    task: ClassVar[str] = "classification"
     name: str
     classes: list[str]
     train: list[Sample]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ __all__ = ["IGNORED", "MaskedSample", "SegmentationData", "is_segmentation", "op
 class SegmentationData:
     """Images with masks in splits, what their pixels are, and what was left out of them."""
 
+    task: ClassVar[str] = "segmentation"
     name: str
     classes: list[str]
     colors: list[Color]
