@@ -24,7 +24,7 @@ from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.training import Recipe, train
 from mobilevitv2.training.schedule import make_optimizer
-from mobilevitv2.training.segmentation import SegmentationTask, class_weights
+from mobilevitv2.training.segmentation import Goal, class_weights
 
 
 @pytest.fixture(scope="module")
@@ -195,11 +195,11 @@ def test_an_image_that_breaks_later_is_named_and_left_out(tmp_path):
 
 def test_the_image_size_follows_the_median_image(data):
     opened = open_segmentation(data)
-    task = SegmentationTask(opened)
+    goal = Goal(opened)
     for short_side, chosen in ((20, 32), (360, 352), (4000, 512)):
         opened.short_side = short_side
-        assert task.image_size(Recipe()) == chosen
-    assert task.image_size(Recipe(image_size=96)) == 96
+        assert goal.image_size(Recipe()) == chosen
+    assert goal.image_size(Recipe(image_size=96)) == 96
 
 
 def test_a_changed_mask_folder_is_noticed_on_resuming(run, data, tmp_path):

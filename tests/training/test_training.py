@@ -26,7 +26,7 @@ from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.training import Recipe, TrainingResult, fit, networks, train
 from mobilevitv2.training.augment import Augment, Mix
-from mobilevitv2.training.classification import ClassificationTask, ClassifierTraining
+from mobilevitv2.training.classification import ClassifierTraining, Goal
 from mobilevitv2.training.folder import place_of
 from mobilevitv2.training.loaders import order_of, train_loader
 
@@ -66,7 +66,7 @@ def photos(tmp_path_factory) -> Path:
 
 def network_for(classes: list[str]) -> Any:
     data = ClassificationData("colors", classes, train=[], val=[])
-    return networks.from_scratch(ClassificationTask(data), 0.25, PLAIN, 32)
+    return networks.from_scratch(Goal(data), 0.25, PLAIN, 32)
 
 
 # Images
@@ -99,7 +99,7 @@ def test_a_plain_training_image_is_what_the_processor_makes_of_it(photos, bgr):
         crop_size={"height": 32, "width": 32},
         do_flip_channel_order=bgr,
     )
-    images = ClassificationTask(data).image_sets(PLAIN, processor)
+    images = Goal(data).image_sets(PLAIN, processor)
     network = nn.Identity()
     task = ClassifierTraining(network, PLAIN, classes=2, steps=1, bgr=bgr)
     other = ClassifierTraining(network, PLAIN, classes=2, steps=1, bgr=not bgr)
@@ -126,8 +126,8 @@ def test_a_batch_is_mixed_with_itself_and_so_are_its_labels():
 def test_the_image_size_follows_the_median_image(photos, short_side, chosen):
     data = open_classification(photos)
     data.short_side = short_side
-    assert ClassificationTask(data).image_size(Recipe()) == chosen
-    assert ClassificationTask(data).image_size(Recipe(image_size=64)) == 64
+    assert Goal(data).image_size(Recipe()) == chosen
+    assert Goal(data).image_size(Recipe(image_size=64)) == 64
 
 
 # Steps
@@ -307,7 +307,7 @@ def test_a_run_that_fails_leaves_the_old_one_to_be_used_and_itself_to_be_resumed
 ):
     before = content(old_run)
     with monkeypatch.context() as broken:
-        broken.setattr(ClassificationTask, "conclude", lambda *_: 1 / 0)
+        broken.setattr(Goal, "conclude", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             quick(photos, old_run, overwrite=True, seed=5)
     assert before.items() <= content(old_run).items()

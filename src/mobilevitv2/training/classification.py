@@ -19,12 +19,12 @@ from mobilevitv2.images.reading import load_image
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.scores.classification import ClassificationScores
+from mobilevitv2.training import goal
 from mobilevitv2.training.augment import Augment, Mix
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
 from mobilevitv2.training.networks import margin_processor
 from mobilevitv2.training.recipe import Recipe
-from mobilevitv2.training.task import Conclusion, Task
 
 LARGEST = 256  # px, unless a recipe asks for more
 
@@ -53,7 +53,7 @@ class ClassifierTraining(Training):
         return {name: score for name, score in found.items() if score is not None}
 
 
-class ClassificationTask(Task[ClassificationData]):
+class Goal(goal.Goal[ClassificationData]):
     """Classes of whole images."""
 
     name = "classification"
@@ -88,7 +88,7 @@ class ClassificationTask(Task[ClassificationData]):
     def module(self, network: nn.Module, recipe: Recipe, **how: Any) -> ClassifierTraining:
         return ClassifierTraining(network, recipe, classes=len(self.data.classes), **how)
 
-    def conclude(self, network: nn.Module, loaders: dict[str, DataLoader]) -> Conclusion:
+    def conclude(self, network: nn.Module, loaders: dict[str, DataLoader]) -> goal.Conclusion:
         predictions = {name: predict_logits(network, loaders[name]) for name in loaders}
         counted = {name: self._scores(*found[:2]) for name, found in predictions.items()}
         scores = {name: found.accuracy for name, found in counted.items()}
@@ -113,7 +113,7 @@ class ClassificationTask(Task[ClassificationData]):
                 timing=timing,
             )
 
-        return Conclusion(scores, report)
+        return goal.Conclusion(scores, report)
 
     def _scores(self, logits: Tensor, targets: Tensor) -> ClassificationScores:
         scores = ClassificationScores(len(self.data.classes))

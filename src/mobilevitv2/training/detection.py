@@ -21,11 +21,11 @@ from mobilevitv2.results import distinct_colors
 from mobilevitv2.results.suppression import Detections, detect
 from mobilevitv2.scores.detection import DetectionScores
 from mobilevitv2.scores.truth import Boxes
+from mobilevitv2.training import goal
 from mobilevitv2.training.augment_boxes import BoxAugment, Label, label_of
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
 from mobilevitv2.training.recipe import Recipe
-from mobilevitv2.training.task import Conclusion, Task
 
 if TYPE_CHECKING:
     from mobilevitv2.report.boxed_panels import BoxedExample
@@ -62,7 +62,7 @@ class DetectorTraining(Training):
         return {name: summary[name] for name in ("map", "map_50")}
 
 
-class DetectionTask(Task[DetectionData]):
+class Goal(goal.Goal[DetectionData]):
     """Boxes, and what is in each."""
 
     name = "detection"
@@ -118,7 +118,7 @@ class DetectionTask(Task[DetectionData]):
     def module(self, network: nn.Module, recipe: Recipe, **how: Any) -> DetectorTraining:
         return DetectorTraining(network, recipe, classes=self.data.classes, **how)
 
-    def conclude(self, network: nn.Module, loaders: dict[str, DataLoader]) -> Conclusion:
+    def conclude(self, network: nn.Module, loaders: dict[str, DataLoader]) -> goal.Conclusion:
         found = {name: measure(network, loaders[name], self.data) for name in loaders}
         scores = {name: total.summary["map"] for name, (total, _) in found.items()}
 
@@ -142,7 +142,7 @@ class DetectionTask(Task[DetectionData]):
                 timing=timing,
             )
 
-        return Conclusion(scores, report)
+        return goal.Conclusion(scores, report)
 
     def _examples(
         self, network: nn.Module, loader: DataLoader, split: str, of_images: dict[int, float]

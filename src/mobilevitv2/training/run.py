@@ -112,9 +112,9 @@ def train(
         require("lightning", extra="train")
         from mobilevitv2.bundle import bundle_of, files_of_model
         from mobilevitv2.training import networks
-        from mobilevitv2.training.task import task_for
+        from mobilevitv2.training.goal import goal_for
 
-        said, goal = data.report(), task_for(data)
+        said, goal = data.report(), goal_for(data)
         goal.check(settings, overrides)
         if run:
             network, processor = networks.of_run(goal, run / folder.LAST)
@@ -181,13 +181,13 @@ def _fit(
     from mobilevitv2.checkpoint.files import read_weights
     from mobilevitv2.files.source import WEIGHTS_NAME
     from mobilevitv2.training import assembly, checkpoints, networks
+    from mobilevitv2.training.goal import goal_for
     from mobilevitv2.training.keeper import Keeper, StopRequest
     from mobilevitv2.training.loaders import order_of
     from mobilevitv2.training.memory import kept_memory
     from mobilevitv2.training.narrator import Narrator
-    from mobilevitv2.training.task import task_for
 
-    goal = task_for(data)
+    goal = goal_for(data)
     goal.check(recipe)
     if processor is None:
         processor = networks.fresh_processor(goal, goal.image_size(recipe))

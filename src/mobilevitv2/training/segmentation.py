@@ -22,11 +22,11 @@ from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation, s
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.results.label_maps import label_map
 from mobilevitv2.scores.segmentation import SegmentationScores
+from mobilevitv2.training import goal
 from mobilevitv2.training.augment_masks import MaskAugment
 from mobilevitv2.training.folder import name_of
 from mobilevitv2.training.module import Training
 from mobilevitv2.training.recipe import Recipe
-from mobilevitv2.training.task import Conclusion, Task
 
 if TYPE_CHECKING:
     from mobilevitv2.report.masked_panels import Example
@@ -81,7 +81,7 @@ class SegmenterTraining(Training):
         return found
 
 
-class SegmentationTask(Task[SegmentationData]):
+class Goal(goal.Goal[SegmentationData]):
     """Classes of single pixels."""
 
     name = "segmentation"
@@ -147,7 +147,7 @@ class SegmentationTask(Task[SegmentationData]):
             network, recipe, classes=len(self.data.classes), weights=weights, **how
         )
 
-    def conclude(self, network: nn.Module, loaders: dict[str, DataLoader]) -> Conclusion:
+    def conclude(self, network: nn.Module, loaders: dict[str, DataLoader]) -> goal.Conclusion:
         found = {name: measure(network, loaders[name], self.data) for name in loaders}
         scores = {name: total.miou for name, (total, _) in found.items()}
 
@@ -170,7 +170,7 @@ class SegmentationTask(Task[SegmentationData]):
                 timing=timing,
             )
 
-        return Conclusion(scores, report)
+        return goal.Conclusion(scores, report)
 
     def _examples(
         self, network: nn.Module, loader: DataLoader, split: str, of_images: dict[int, float]

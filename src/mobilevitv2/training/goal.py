@@ -1,4 +1,4 @@
-"""`Task`: what is particular to classification, segmentation or detection in a training run."""
+"""`Goal`: what is particular to classification, segmentation or detection in a training run."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from mobilevitv2.data import ClassificationData, DetectionData, SegmentationData
 from mobilevitv2.data import Data as AnyData
+from mobilevitv2.tasks import task_named
 
 if TYPE_CHECKING:
     from torch import nn
@@ -31,7 +32,7 @@ class Conclusion:
     report: WriteReport
 
 
-class Task(ABC, Generic[Data]):
+class Goal(ABC, Generic[Data]):
     """One data set, and how a network is made for it, trained on it and measured on it."""
 
     name: ClassVar[str]
@@ -75,16 +76,6 @@ class Task(ABC, Generic[Data]):
         """Measure the network, in eval mode, on all splits but train."""
 
 
-def task_for(data: AnyData) -> Task:
-    """The task that a data set is for."""
-    if isinstance(data, DetectionData):
-        from mobilevitv2.training.detection import DetectionTask
-
-        return DetectionTask(data)
-    if isinstance(data, SegmentationData):
-        from mobilevitv2.training.segmentation import SegmentationTask
-
-        return SegmentationTask(data)
-    from mobilevitv2.training.classification import ClassificationTask
-
-    return ClassificationTask(data)
+def goal_for(data: AnyData) -> Goal:
+    """The goal of training on a data set."""
+    return task_named(data.task).part("training").Goal(data)
