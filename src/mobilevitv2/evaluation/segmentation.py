@@ -88,7 +88,7 @@ def evaluate_segmenter(
             continue
         assert isinstance(result, Segmentation)
         truth = to_model[data.read_mask(chosen.samples[index][1])]
-        of_images[index] = scores.update_with(result.mask, truth)
+        of_images[index] = scores.update(result.mask, truth)
         if progress is not None:
             progress(index + 1, len(chosen.samples))
     seconds = time.perf_counter() - started

@@ -235,5 +235,5 @@ def measure(
             continue
         truth = masks[0].numpy()
         predicted, _ = predict_map(network, images, truth.shape)
-        of_images[index] = total.update_with(predicted, truth)
+        of_images[index] = total.update(predicted, truth)
     return total, of_images
