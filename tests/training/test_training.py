@@ -27,7 +27,7 @@ from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.training import Recipe, TrainingResult, fit, networks, train
 from mobilevitv2.training.augment import Augment, Mix
-from mobilevitv2.training.classification import ClassifierTraining, Goal
+from mobilevitv2.training.classification import Goal
 from mobilevitv2.training.folder import place_of
 from mobilevitv2.training.loaders import order_of, train_loader
 
@@ -102,8 +102,8 @@ def test_a_plain_training_image_is_what_the_processor_makes_of_it(photos, bgr):
     )
     images = Goal(data).image_sets(PLAIN, processor)
     network = nn.Identity()
-    task = ClassifierTraining(network, PLAIN, classes=2, steps=1, bgr=bgr)
-    other = ClassifierTraining(network, PLAIN, classes=2, steps=1, bgr=not bgr)
+    task = Goal(data).module(network, PLAIN, steps=1, bgr=bgr)
+    other = Goal(data).module(network, PLAIN, steps=1, bgr=not bgr)
     pixels = images["train"][0][0].unsqueeze(0)
     theirs = torch.from_numpy(processor(data.train[0][0]).pixel_values[0]).unsqueeze(0)
     torch.testing.assert_close(task.to_images(pixels), theirs, rtol=0, atol=1e-7)
@@ -308,7 +308,7 @@ def test_a_run_that_fails_leaves_the_old_one_to_be_used_and_itself_to_be_resumed
 ):
     before = content(old_run)
     with monkeypatch.context() as broken:
-        broken.setattr(Goal, "conclude", lambda *_: 1 / 0)
+        broken.setattr(Goal, "measure", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             quick(photos, old_run, overwrite=True, seed=5)
     assert before.items() <= content(old_run).items()

@@ -13,18 +13,14 @@ from mobilevitv2.bundle import files_of_model
 from mobilevitv2.data.opening import files_of
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.evaluation.chosen import Data, Progress, Split, choose
-from mobilevitv2.evaluation.classification import (
-    ClassScore,
-    Evaluation,
-    OrderComparison,
-    evaluate_classifier,
-)
-from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation, evaluate_detector
-from mobilevitv2.evaluation.segmentation import SegmentationEvaluation, evaluate_segmenter
+from mobilevitv2.evaluation.classification import ClassScore, Evaluation, OrderComparison
+from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation
+from mobilevitv2.evaluation.segmentation import SegmentationEvaluation
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.predict.backends.choose import RuntimeName
 from mobilevitv2.predict.predictor import ChannelOrder, Predictor
 from mobilevitv2.runtime.opening import Precision
+from mobilevitv2.tasks import task_named
 
 __all__ = [
     "BoxScore",
@@ -99,9 +95,10 @@ def evaluate(
         )
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
-    if predictor.task != "detection" and coco is not None:
+    task = task_named(predictor.task)
+    if coco is not None and "coco" not in task.options:
         raise ConfigError(f"coco is for detectors, and this model is for {predictor.task}.")
-    if predictor.task != "classification" and channel_orders:
+    if channel_orders and "channel_orders" not in task.options:
         raise ConfigError("channel orders are compared for classifiers only.")
     inputs = files_of(chosen.data)
     inputs += files_of_model(predictor.source) if predictor.source else []
@@ -114,9 +111,12 @@ def evaluate(
             place = Place(Path(coco).parent, f"evaluate.{Path(coco).name}")
             new = place.replaced(overwrite=True, names=[Path(coco).name], inputs=inputs)
             coco = stack.enter_context(new) / Path(coco).name
-        shown: dict[str, Any] = {"batch_size": batch_size, "report": report, "progress": progress}
-        if predictor.task == "detection":
-            return evaluate_detector(predictor, chosen, coco=coco, **shown)
-        if predictor.task == "segmentation":
-            return evaluate_segmenter(predictor, chosen, **shown)
-        return evaluate_classifier(predictor, chosen, channel_orders=channel_orders, **shown)
+        options: dict[str, Any] = {"coco": coco, "channel_orders": channel_orders}
+        return task.part("evaluation").evaluate(
+            predictor,
+            chosen,
+            batch_size=batch_size,
+            report=report,
+            progress=progress,
+            **{name: value for name, value in options.items() if name in task.options},
+        )

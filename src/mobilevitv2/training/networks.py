@@ -40,9 +40,9 @@ def from_scratch(
         image_size=image_size,
         drop_path_rate=recipe.drop_path,
         id2label=dict(enumerate(goal.data.classes)),
-        **goal.config(recipe, image_size),
+        **goal.config(recipe),
     )
-    return goal.model_class(config)
+    return goal.task.model_class(config)
 
 
 def from_checkpoint(
@@ -54,11 +54,11 @@ def from_checkpoint(
     """
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     checkpoint, classes = open_checkpoint(source), goal.data.classes
-    model_class: Any = goal.model_class
+    model_class: Any = goal.task.model_class
     options: dict[str, Any] = {"drop_path_rate": recipe.drop_path}
     new = f"a new head for {len(classes)} classes"
-    if checkpoint.task != goal.name:
-        options |= goal.config(recipe, image_size)
+    if checkpoint.task != goal.task.name:
+        options |= goal.config(recipe)
         network = model_class.from_pretrained(source, id2label=dict(enumerate(classes)), **options)
     else:
         network = model_class.from_pretrained(source, **options)
@@ -67,7 +67,7 @@ def from_checkpoint(
             new = "its own head, whose classes are the same"
         else:
             network.reset_classifier(len(classes), classes)
-            colors = goal.config(recipe, image_size).get("class_colors")
+            colors = goal.config(recipe).get("class_colors")
             network.config.class_colors = colors
     network.config.image_size = image_size
     return network, new
@@ -102,7 +102,7 @@ def processor_of(
 
 def of_run(goal: Goal, bundle: Path) -> tuple[MobileViTV2PreTrainedModel, MobileViTImageProcessor]:
     """The network of a run's bundle, without its weights, and its processor."""
-    network = goal.model_class(MobileViTV2Config.from_pretrained(bundle))
+    network = goal.task.model_class(MobileViTV2Config.from_pretrained(bundle))
     return network, MobileViTImageProcessor.from_pretrained(bundle)
 
 
