@@ -1,10 +1,10 @@
-"""COCO's mAP from scratch of our detector and of torchvision's SSDLite, for the same time.
+"""COCO's mAP of our detector and torchvision's SSDLite, trained from scratch for equal times.
 
     python benchmarks/bccd.py ../shared/data/bccd [--minutes 30] [--width 0.5] [--threads 2]
         [--precision bf16] [--only mobilevitv2 | ssdlite320_mobilenet_v3_large] [--out runs/bccd]
 
-Same trainer, recipe, augmentation, seed, suppression and scores; see `same_time.py`. The peer keeps
-its own anchors, matching, loss and scaling of pixels.
+Both have the same trainer, recipe, augmentation, seed, suppression and scores; see `same_time.py`.
+The peer keeps its own anchors, matching, loss and scaling of pixels.
 """
 
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ PEER = "ssdlite320_mobilenet_v3_large"
 
 
 class Peer(nn.Module):
-    """torchvision's SSDLite, as `DetectorTraining` wants it; takes [B, 3, H, W] in [0, 1]."""
+    """torchvision's SSDLite with the interface of our detector; takes [B, 3, H, W] in [0, 1]."""
 
     def __init__(self, classes: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Peer(nn.Module):
         self.ssd = build(weights=None, weights_backbone=None, num_classes=1 + classes)
 
     def forward(self, images: Tensor, labels: list[dict[str, Tensor]] | None = None) -> Any:
-        """Logits with the background first, boxes in center form, and the loss of labels."""
+        """Logits with the background first, boxes in center form, and the loss with labels."""
         size = images.shape[-1]
         scaled = (images - 0.5) / 0.5
         features = list(self.ssd.backbone(scaled).values())
@@ -62,7 +62,7 @@ class Peer(nn.Module):
 
 
 def map_50(result: TrainingResult) -> dict[str, Any]:
-    """mAP@0.5 of the epoch that was chosen."""
+    """mAP@0.5 of the best epoch."""
     return {"mAP@0.5": result.history[result.best_epoch - 1]["val_map_50"]}
 
 

@@ -1,11 +1,11 @@
-"""Mean IoU from scratch of our segmenter and of torchvision's LRASPP, for the same time.
+"""Mean IoU of our segmenter and torchvision's LRASPP, trained from scratch for equal times.
 
     python benchmarks/camvid.py ../shared/data/camvid [--minutes 30] [--width 0.5] [--threads 2]
         [--precision bf16] [--only mobilevitv2 | lraspp_mobilenet_v3_large] [--out runs/camvid]
 
-Same trainer, recipe, crops and seed; see `same_time.py`. LRASPP's BatchNorm averages with PyTorch's
-usual momentum of 0.1: its own, 0.01, does not settle in so few steps (after 345 of them it had a
-mean IoU of 0.05).
+Both have the same trainer, recipe, crops and seed; see `same_time.py`. LRASPP's BatchNorm averages
+with PyTorch's default momentum of 0.1: its own, 0.01, doesn't settle in so few steps (after 345 of
+them it had a mean IoU of 0.05).
 """
 
 import torchvision
@@ -18,7 +18,7 @@ PEER = "lraspp_mobilenet_v3_large"
 
 
 def make_peer(classes: int) -> nn.Module:
-    """LRASPP with fresh weights."""
+    """LRASPP with random weights."""
     build = getattr(torchvision.models.segmentation, PEER)
     network = build(weights=None, weights_backbone=None, num_classes=classes)
     for norm in (m for m in network.modules() if isinstance(m, nn.BatchNorm2d)):

@@ -1,16 +1,16 @@
-"""From prepared pixels to final boxes on a CPU, ours beside torchvision's SSDLite on MobileNetV3.
+"""Prepared pixels to final boxes on a CPU: ours and torchvision's SSDLite on MobileNetV3.
 
     python benchmarks/detection_latency.py [--width 0.5] [--threads 2] [--rounds 50]
 
-One image of 320x320 px, 80 classes, random weights. Decoding, softmax and suppression are part of
-the time, reading and resizing the image are not: torchvision's is measured from behind its own
-transform, and once more with it, as its users call it. Both sides keep scores above 0.01, at most
-400 candidates of a class, boxes that overlap by up to 0.5, and 200 in the end.
+One image of 320x320 px, 80 classes, random weights. The time includes decoding, softmax and
+suppression, but not reading and resizing the image: torchvision's is measured after its own
+transform, and again with it, as its users call it. Both sides keep scores above 0.01, at most 400
+candidates per class, boxes that overlap by up to 0.5, and 200 boxes in the end.
 
-What suppression costs depends on how many candidates there are, and random weights give every
-anchor the same score. So on both sides the layers that score the classes are scaled, map by map,
-until their logits differ by 2 (standard deviation), and one number is added to the background's
-bias of all maps, found by bisection, so that about 400 of the anchors x classes pass 0.01.
+The cost of suppression depends on the number of candidates, and random weights give every anchor
+the same score. So on both sides the layers that score the classes are scaled, map by map, until the
+standard deviation of their logits is 2, and one number, found by bisection, is added to the
+background's bias in all maps, so that about 400 of the anchors x classes pass 0.01.
 """
 
 import argparse
@@ -30,8 +30,8 @@ from torchvision.models.detection import ssdlite320_mobilenet_v3_large
 from mobilevitv2 import MobileViTImageProcessor, MobileViTV2Config
 from mobilevitv2.deploy import export, fuse
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
-from mobilevitv2.predict.backends.exported import ExportedNetwork
-from mobilevitv2.predict.backends.torch import LiveNetwork
+from mobilevitv2.predict.backends.exported import ExportedBackend
+from mobilevitv2.predict.backends.torch import TorchBackend
 from mobilevitv2.results.suppression import CANDIDATES, DETECTIONS, LEAST_SCORE, OVERLAP, detect
 
 SIZE = 320  # px
@@ -43,7 +43,7 @@ Scores = Callable[[], Tensor]  # logits [anchors, 1 + CLASSES] of the image that
 
 
 def output_of(layer: nn.Module, run: Callable[[], object]) -> Tensor:
-    """What a layer gives when the network runs."""
+    """A layer's output when the network runs."""
     outputs: list[Tensor] = []
     hook = layer.register_forward_hook(lambda *given: outputs.append(given[2]))
     run()
@@ -52,9 +52,9 @@ def output_of(layer: nn.Module, run: Callable[[], object]) -> Tensor:
 
 
 def make_realistic(layers: Sequence[nn.Conv2d], first: int, logits: Scores) -> int:
-    """Scale and shift the layers that score classes; returns how many candidates there are.
+    """Scale and shift the layers that score classes; returns the number of candidates.
 
-    Of each anchor a layer's channels are `first` other numbers, the background, the classes.
+    A layer's channels for an anchor are `first` other numbers, the background, and the classes.
     """
     answers = first + 1 + CLASSES
     with torch.inference_mode():
@@ -79,7 +79,7 @@ def make_realistic(layers: Sequence[nn.Conv2d], first: int, logits: Scores) -> i
 
 
 def torchvisions(pixels: np.ndarray) -> tuple[dict[str, Callable[[], Any]], int]:
-    """Calls of torchvision's detector, and its candidates."""
+    """Calls of torchvision's detector, and its number of candidates."""
     model: Any = ssdlite320_mobilenet_v3_large(
         weights=None,
         weights_backbone=None,
@@ -114,7 +114,7 @@ def torchvisions(pixels: np.ndarray) -> tuple[dict[str, Callable[[], Any]], int]
 def ours(
     pixels: np.ndarray, width: float, threads: int, folder: Path
 ) -> tuple[dict[str, Callable[[], Any]], int]:
-    """Calls of our detector in every runtime, and its candidates."""
+    """Calls of our detector in every runtime, and its number of candidates."""
     config = MobileViTV2Config(width_multiplier=width, image_size=SIZE, num_labels=CLASSES)
     model = MobileViTV2ForObjectDetection(config).eval()
     predictors: Any = model.detection_head.predictors
@@ -124,16 +124,16 @@ def ours(
     size = {"height": SIZE, "width": SIZE}
     MobileViTImageProcessor(size=size, do_center_crop=False).save_pretrained(folder)
     networks: dict[str, Any] = {
-        "PyTorch": LiveNetwork(model),
-        "PyTorch, fused": LiveNetwork(fuse(model, SIZE)),
+        "PyTorch": TorchBackend(model),
+        "PyTorch, fused": TorchBackend(fuse(model, SIZE)),
     }
     for name, to, suffix in (("onnxruntime", "onnx", "onnx"), ("OpenVINO", "openvino", "xml")):
         for output in ("logits", "detections"):
             path = folder / f"{output}.{suffix}"
             export(folder, to=to, out=path, output=output)  # pyright: ignore[reportArgumentType]
             label = name if output == "logits" else f"{name}, suppression in the file"
-            networks[label] = ExportedNetwork(path, threads=threads, precision="fp32")
-            chosen = ExportedNetwork(path, threads=threads)
+            networks[label] = ExportedBackend(path, threads=threads, precision="fp32")
+            chosen = ExportedBackend(path, threads=threads)
             if chosen.runtime.precision != "fp32":
                 networks[f"{label}, {chosen.runtime.precision}"] = chosen
 
@@ -143,19 +143,19 @@ def ours(
 
     calls: dict[str, Callable[[], Any]] = {k: partial(call, n) for k, n in networks.items()}
     for label, network in networks.items():
-        if "in the file" in label:  # whose answers are the boxes already
+        if "in the file" in label:  # it answers with boxes already
             calls[label] = partial(network.runtime, pixels)
     return calls, count
 
 
 def version(name: str) -> str:
-    """Of the package that a call runs in."""
+    """The package that a call runs in, and its version."""
     package = name.split(",")[0].lower().replace("pytorch", "torch")
     return f"{package} {metadata.version(package)}"
 
 
 def main() -> None:
-    """Measure all in turn."""
+    """Measure all of them, interleaved."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--threads", type=int, default=2)

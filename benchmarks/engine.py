@@ -1,9 +1,9 @@
-"""The native engine beside onnxruntime and OpenVINO: speed, after a rest, when busy, at any size.
+"""The native engine, onnxruntime and OpenVINO: speed, after a rest, on a busy machine, any size.
 
 python benchmarks/engine.py [--widths 1.0 0.5] [--threads 2] [--rounds 15]
 
-The networks have random weights and BatchNorms as uneven as trained ones. A contender makes five
-calls in a row in each round, of which the first is not counted: what runs in a row is steady.
+The networks have random weights and norms as uneven as trained ones. In each round a contender
+makes five calls in a row, of which the first doesn't count: calls in a row are steady.
 """
 
 import argparse
@@ -34,16 +34,16 @@ from mobilevitv2.runtime.native import (
 )
 
 Call = Callable[[np.ndarray], Any]
-IN_A_ROW = 5  # calls of a contender in a round
-REST = 0.1  # seconds, of the figure after a rest
+IN_A_ROW = 5  # calls per contender and round
+REST = 0.1  # seconds
 USUAL = (256, 256)
-REPEATS, DISTURBED = 3, 0.1  # of sizes: how often at most, and from which deviation on
+REPEATS, DISTURBED = 3, 0.1  # any_size: measures again at most so often, if off by this share
 SIZES = ((224, 224), (256, 256), (320, 320), (384, 384), (500, 333))
 WIDTHS = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
 
 
 def uneven(network: nn.Module, seed: int = 0) -> nn.Module:
-    """The same network with norms as trained ones have them: no channel like another."""
+    """The same network with norms like trained ones: no two channels are alike."""
     generator = torch.Generator().manual_seed(seed)
 
     def some(count: int, low: float, high: float) -> torch.Tensor:
@@ -71,7 +71,7 @@ def save(width: float, folder: Path) -> Path:
 
 
 def engines(folder: Path, threads: int) -> dict[str, Call]:
-    """The bundle in each precision that this processor has, and in the slower instruction sets."""
+    """The bundle in each precision and instruction set of this processor."""
     calls: dict[str, Call] = {}
     for precision in PRECISIONS:
         for instructions in instructions_for(precision):
@@ -115,7 +115,7 @@ def peers(width: float, bundle: Path, batch: int, threads: int, folder: Path) ->
 
 
 def steady(calls: dict[str, Call], pixels: np.ndarray, rounds: int) -> dict[str, float]:
-    """Median milliseconds of each contender, in turn, a few calls in a row each time."""
+    """Median milliseconds per contender, interleaved, a few calls in a row each time."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for _ in range(rounds):
         for name, call in calls.items():
@@ -145,7 +145,7 @@ def after_rest(call: Call, pixels: np.ndarray, rounds: int) -> tuple[float, floa
 
 @contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Other processes that compute without end."""
+    """Other processes that never stop computing."""
     others = [multiprocessing.Process(target=_spin, daemon=True) for _ in range(processes)]
     for other in others:
         other.start()
@@ -163,7 +163,7 @@ def _spin() -> None:
 
 
 def speed(widths: list[float], threads: int, rounds: int) -> list[dict[str, Any]]:
-    """A row for each contender, batch and width."""
+    """A row per contender, batch and width."""
     rows: list[dict[str, Any]] = []
     for width in widths:
         for batch in (1, 8):
@@ -180,7 +180,7 @@ def speed(widths: list[float], threads: int, rounds: int) -> list[dict[str, Any]
 
 
 def rests_and_crowds(threads: int, rounds: int) -> list[dict[str, Any]]:
-    """Width 1.0, one image: after a rest, and beside two processes that take all they get."""
+    """Width 1.0, one image: after a rest, and beside two processes that never stop computing."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -199,10 +199,10 @@ def rests_and_crowds(threads: int, rounds: int) -> list[dict[str, Any]]:
 
 
 def any_size(threads: int, rounds: int) -> list[dict[str, Any]]:
-    """Every width and several sizes: time for each multiply-add, against width 1.0 at 256 px.
+    """Every width and several sizes: time per multiply-add, relative to width 1.0 at 256 px.
 
-    That one is timed anew beside each width, in turn with its sizes: what a shared machine has to
-    give changes from minute to minute. Where it was disturbed, a width is measured again.
+    The latter is timed again with each width, interleaved with its sizes: the speed of a shared
+    machine changes from minute to minute. If it was disturbed, a width is measured again.
     """
     rows: list[dict[str, Any]] = []
     for precision in PRECISIONS:
@@ -224,11 +224,11 @@ def any_size(threads: int, rounds: int) -> list[dict[str, Any]]:
 def _sizes_of(
     width: float, precision: NativePrecision, threads: int, rounds: int
 ) -> tuple[float, dict[tuple[int, int], float]]:
-    """Milliseconds for 10^9 multiply-adds: of width 1.0 at 256 px, and of this width by size."""
+    """Milliseconds per 10^9 multiply-adds: of width 1.0 at 256 px, and of this width by size."""
     calls: dict[str, Call] = {}
     amounts: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
-        for role, each, sizes in (("usual", 1.0, (USUAL,)), ("wanted", width, SIZES)):
+        for role, each, sizes in (("usual", 1.0, (USUAL,)), ("this", width, SIZES)):
             bundle = save(each, Path(name) / role)
             runtime = NativeRuntime(bundle, threads=threads, precision=precision)
             for size in sizes:
@@ -237,11 +237,11 @@ def _sizes_of(
                 amounts[f"{role} {size}"] = multiply_adds(each, size)
         took = steady(calls, np.empty(0), rounds)
     each_gmac = {call: ms / amounts[call] for call, ms in took.items()}
-    return each_gmac[f"usual {USUAL}"], {size: each_gmac[f"wanted {size}"] for size in SIZES}
+    return each_gmac[f"usual {USUAL}"], {size: each_gmac[f"this {size}"] for size in SIZES}
 
 
 def memory(threads: int) -> list[dict[str, Any]]:
-    """Width 1.0, 256 px: what opening adds to a process, and what the first run adds then."""
+    """Width 1.0, 256 px: the memory that opening adds to a process, and that the first run adds."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as name:
         bundle = save(1.0, Path(name))
@@ -271,7 +271,7 @@ def _of_size(call: Call, pixels: np.ndarray, _: np.ndarray) -> Any:
 
 
 def multiply_adds(width: float, size: tuple[int, int]) -> float:
-    """Of the network in 10^9, as PyTorch counts them."""
+    """Of the network, in 10^9, as PyTorch counts them."""
     counter = require("torch.utils.flop_counter", extra="torch").FlopCounterMode(display=False)
     with torch.device("meta"):
         network = make("mobilevitv2", width)

@@ -1,10 +1,10 @@
-"""Where the native engine's time goes: each part against the time that its products need at least.
+"""Where the native engine's time goes: each part against the least time for its products.
 
 python benchmarks/engine_roofline.py [--width 1.0] [--size 256] [--threads 2] [--picture FILE.png]
 
 The floor of a part is its multiply-adds at the speed of multiplications in registers alone,
-measured just before on the same processor. What is above it is everything else: activations,
-filters, norms, memory, threads.
+measured just before on the same processor. The rest is activations, filters, norms, memory and
+threads.
 """
 
 import argparse
@@ -21,11 +21,11 @@ from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, instructions_f
 matplotlib.use("Agg")
 from matplotlib import pyplot
 
-COLORS = {"products": "#3b6ea5", "all else": "#d9a441"}
+COLORS = {"products": "#3b6ea5", "the rest": "#d9a441"}
 
 
 def profile(bundle: Path, precision: Any, size: int, threads: int) -> list[dict[str, Any]]:
-    """A row for each part of the network."""
+    """A row per part of the network."""
     runtime = NativeRuntime(bundle, threads=threads, precision=precision)
     found = runtime.profile(size, size, rounds=60)
     rows = []
@@ -38,7 +38,7 @@ def profile(bundle: Path, precision: Any, size: int, threads: int) -> list[dict[
 
 
 def draw(rows: list[dict[str, Any]], title: str, file: Path) -> None:
-    """Bars of all parts, a panel for each precision."""
+    """Bars for all parts, a panel per precision."""
     kinds = list(dict.fromkeys(row["precision"] for row in rows))
     figure, panels = pyplot.subplots(1, len(kinds), figsize=(4.2 * len(kinds), 4.2), squeeze=False)
     for panel, kind in zip(panels[0], kinds, strict=True):
@@ -47,11 +47,13 @@ def draw(rows: list[dict[str, Any]], title: str, file: Path) -> None:
         floors = [row["floor [ms]"] for row in mine]
         rest = [max(row["ms"] - row["floor [ms]"], 0) for row in mine]
         panel.barh(places, floors, color=COLORS["products"], label="products, at the peak")
-        panel.barh(places, rest, left=floors, color=COLORS["all else"], label="all else")
+        panel.barh(places, rest, left=floors, color=COLORS["the rest"], label="the rest")
         panel.set_yticks(places, [row["part"] for row in mine] if panel is panels[0][0] else [])
         panel.invert_yaxis()
         total, floor = sum(row["ms"] for row in mine), sum(floors)
-        panel.set_title(f"{kind}: {total:.1f} ms, floor {floor:.1f}", fontsize=10)
+        panel.set_title(
+            f"{kind}: products are {100 * floor / total:.0f} % of the time", fontsize=10
+        )
         panel.set_xlabel("ms")
         panel.spines[["top", "right"]].set_visible(False)
     panels[0][-1].legend(fontsize=8, frameon=False, loc="lower right")

@@ -1,11 +1,11 @@
-"""From the start of the process to the first label, of one photo.
+"""From the start of the process to the first label of one photo.
 
     python -m venv core && core/bin/pip install .
     python benchmarks/first_answer.py PHOTO --command core/bin/mobilevitv2 [--width 1.0]
 
-Ours is `mobilevitv2 predict BUNDLE PHOTO` in the native engine, and the same of an exported file in
-onnxruntime, best from an environment without PyTorch, for which both are made; beside them stand
-the shortest scripts that do the same with transformers and timm, from files on disk.
+Ours is `mobilevitv2 predict BUNDLE PHOTO` in the native engine, and the same with an exported file
+in onnxruntime, ideally in an environment without PyTorch, which neither needs. The peers are the
+shortest scripts that do the same with transformers and timm, from files on disk.
 """
 
 import argparse
@@ -39,13 +39,13 @@ with torch.inference_mode():
 
 
 def main() -> None:
-    """Measure whole processes in turn."""
+    """Measure whole processes, interleaved."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("photo")
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--rounds", type=int, default=7)
     beside = str(Path(sys.executable).parent / "mobilevitv2")
-    parser.add_argument("--command", default=beside, help="Another environment's mobilevitv2.")
+    parser.add_argument("--command", default=beside, help="The mobilevitv2 of another environment.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         where = Path(folder)

@@ -1,9 +1,9 @@
-"""Photos of mixed size from a folder, from decoding to result, beside the bare runtime.
+"""Photos of mixed sizes from a folder, from decoding to result: `Predictor` and a bare runtime.
 
     python benchmarks/folder.py FOLDER [--count 500] [--width 1.0] [--threads 2]
 
-The bare way decodes and prepares each photo with Pillow and numpy, in as many threads, one batch
-ahead, and calls onnxruntime; it makes no results.
+The bare runtime's script decodes and prepares each photo with Pillow and numpy, in as many threads,
+one batch ahead, and calls onnxruntime; it makes no results.
 """
 
 import argparse
@@ -28,7 +28,7 @@ DECODERS = 2
 
 
 def bare(session: onnxruntime.InferenceSession, photos: list[str]) -> int:
-    """How many photos got logits."""
+    """The number of photos with logits."""
 
     def prepare(path: str) -> np.ndarray:
         image = Image.open(path).convert("RGB")
@@ -51,7 +51,7 @@ def bare(session: onnxruntime.InferenceSession, photos: list[str]) -> int:
 
 
 def main() -> None:
-    """Three rounds of each, in turn."""
+    """Three rounds of each, interleaved."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("--count", type=int, default=500)

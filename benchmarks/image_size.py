@@ -1,8 +1,8 @@
-"""Cost of a forward pass by image size: time and memory for each pixel, beside MobileViT (v1).
+"""Cost of a forward pass by image size: time and memory per pixel; ours, timm's, MobileViT v1.
 
     python benchmarks/image_size.py [--width 1.0] [--threads 2] [--rounds 5]
 
-MobileViT's attention grows with the square of the pixels, MobileViTv2's does not.
+MobileViT's attention grows with the square of the number of pixels, MobileViTv2's doesn't.
 """
 
 import argparse
@@ -18,7 +18,7 @@ SIZES = (256, 384, 512, 768, 1024)
 
 
 def forward(name: str, width: float, size: int) -> Callable[[], None]:
-    """One image of `size` px a side through a network in inference mode."""
+    """One square image, `size` px wide, through a network in inference mode."""
     network, image = make(name, width).eval(), torch.rand(1, 3, size, size)
 
     def call() -> None:
@@ -62,15 +62,16 @@ def main() -> None:
 
 
 def plot(rows: list[dict]) -> None:
-    """results/image_size.png: both costs over the image's side."""
+    """results/image_size.png: growth of a pixel's time, and its memory, over the image's side."""
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     for axes, column in zip(
-        figure.subplots(1, 2), ("ms per megapixel", "MiB per megapixel"), strict=True
+        figure.subplots(1, 2), ("time, of 256 px", "MiB per megapixel"), strict=True
     ):
         for name in NAMES:
             points = [row for row in rows if row["model"] == name]
             axes.plot([p["px"] for p in points], [p[column] for p in points], "o-", label=name)
-        axes.set(xlabel="image side, px", ylabel=column, ylim=(0, None))
+        label = column.replace("time, of 256 px", "time per pixel, relative to 256 px")
+        axes.set(xlabel="image side, px", ylabel=label, ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
     figure.axes[0].legend(frameon=False)

@@ -1,4 +1,4 @@
-"""Time of one forward pass in eager PyTorch, ours beside timm's and transformers'.
+"""Time of one forward pass in eager PyTorch: ours, timm's and transformers'.
 
 python benchmarks/inference.py [--width 1.0] [--threads 2] [--rounds 20]
 """

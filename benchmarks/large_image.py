@@ -1,9 +1,9 @@
-"""Memory and time of segmenting one large photo, by a segmenter with random weights.
+"""Memory and time of segmenting one large photo with a segmenter with random weights.
 
-python benchmarks/large_image.py [--width 0.5] [--classes 21] [--threads 2]
+    python benchmarks/large_image.py [--width 0.5] [--classes 21] [--threads 2]
 
-Memory is the peak above the process with the model loaded: at the usual short side of 512 px, and
-at the photo's own size.
+Memory is the peak above the process with the model loaded: at the usual short side of 512 px, at
+the photo's own size, and at that size through windows.
 """
 
 import argparse
@@ -25,7 +25,7 @@ SIZE = (4000, 3000)  # px, width and height
 
 
 def segment(options: argparse.Namespace, short_side: int, window: int | None):
-    """A call that reads, predicts and gives the mask at the photo's size."""
+    """A call that reads, predicts and makes the mask at the photo's size."""
     torch.manual_seed(0)
     config = MobileViTV2Config(
         width_multiplier=options.width, num_labels=options.classes, output_stride=16

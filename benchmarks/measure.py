@@ -1,4 +1,4 @@
-"""How the benchmarks measure: peers interleaved in one process, medians, a table, a JSON file."""
+"""How the benchmarks measure: interleaved in one process, medians, a table, a JSON file."""
 
 import json
 import multiprocessing
@@ -22,12 +22,12 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def median(values: list[float]) -> float:
-    """The middle of the rounds."""
+    """The median of the rounds."""
     return statistics.median(values)
 
 
 def peak_memory(work: Callable[..., Callable[[], Any]], *arguments: Any) -> float:
-    """MiB that the call made by `work(*arguments)` adds to a fresh process, at its peak."""
+    """MiB that calling what `work(*arguments)` returns adds to a fresh process, at its peak."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_peak_memory, (work, arguments))
 
@@ -47,7 +47,7 @@ def _status(field: str) -> int:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures were taken on."""
+    """What the figures were measured on, and with."""
     cpu = next(
         (
             line.split(":")[1].strip()

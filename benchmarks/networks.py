@@ -1,4 +1,4 @@
-"""The networks that are compared, with random weights; each is called with images [B, 3, H, W]."""
+"""The networks to compare, with random weights; each takes images [B, 3, H, W]."""
 
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ PEERS = ("mobilevitv2", "timm", "timm channels_last", "transformers")
 
 
 class ChannelsLast(nn.Module):
-    """A model that is given its images in the other memory format."""
+    """A model that gets its images in channels_last."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -25,7 +25,7 @@ class ChannelsLast(nn.Module):
 
 
 def make(name: str, width: float = 1.0, classes: int = 1000) -> nn.Module:
-    """A network by the name of a peer, or of a timm model."""
+    """The network of a peer, or of a timm model, by its name."""
     torch.manual_seed(0)
     if name == "mobilevitv2":
         config = MobileViTV2Config(width_multiplier=width, num_labels=classes)
@@ -38,6 +38,6 @@ def make(name: str, width: float = 1.0, classes: int = 1000) -> nn.Module:
 
 
 def save(name: str, width: float, folder: Path) -> None:
-    """Write a network with a configuration of its own, as its library saves it."""
+    """Save a network with its configuration, as its library does."""
     network: Any = make(name, width)
     network.model.save_pretrained(folder)

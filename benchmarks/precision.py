@@ -1,8 +1,8 @@
-"""fp16 and bf16 autocast against fp32, on a trained classifier: random and real images.
+"""fp16 and bf16 autocast against fp32, with a trained classifier: random and real images.
 
     python benchmarks/precision.py runs/flowers/best ../shared/data/flowers/val [--random 1000]
 
-Counts outputs that are not finite, and how often the best class is fp32's.
+Counts outputs that aren't finite, and how often the best class is the same as in fp32.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from mobilevitv2.data import open_classification
 
 
 def main() -> None:
-    """Measure on the CPU, or on a GPU where there is one."""
+    """Measure on a GPU if there is one, else on the CPU."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model")
     parser.add_argument("images", help="a folder of class folders")
@@ -34,7 +34,7 @@ def main() -> None:
     random = np.random.default_rng(0).random((options.random, 3, side, side), dtype=np.float32)
     rows = []
     for name, pixels in (("random", random), ("real", real)):
-        wanted = logits(model, pixels, device, None)
+        expected = logits(model, pixels, device, None)
         for dtype in (torch.bfloat16, torch.float16):
             given = logits(model, pixels, device, dtype)
             rows.append(
@@ -43,12 +43,12 @@ def main() -> None:
                     "count": len(pixels),
                     "autocast": str(dtype).removeprefix("torch."),
                     "not finite": int((~given.isfinite()).sum()),
-                    "same best class, %": (given.argmax(1) == wanted.argmax(1))
+                    "same best class, %": (given.argmax(1) == expected.argmax(1))
                     .float()
                     .mean()
                     .item()
                     * 100,
-                    "largest difference": (given - wanted).abs().max().item(),
+                    "largest difference": (given - expected).abs().max().item(),
                 }
             )
     report("precision", f"Autocast on {device} against fp32, {side} px", rows)

@@ -1,4 +1,4 @@
-"""Every installed runtime on our export, timm's and transformers', 256 px, random weights.
+"""Every installed runtime with our export, timm's and transformers', 256 px, random weights.
 
 python benchmarks/runtimes.py [--width 1.0] [--threads 2] [--rounds 30]
 """
@@ -16,7 +16,7 @@ from mobilevitv2.benchmark.run import benchmark
 
 
 def main() -> None:
-    """Measure batches of 1 and 8; a row for each contender."""
+    """Measure batches of 1 and 8; a row per contender."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--threads", type=int, default=2)

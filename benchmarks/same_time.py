@@ -1,7 +1,7 @@
-"""Training ours and a peer for the same time, in the same trainer: what the scripts share.
+"""Training ours and a peer for the same time in the same trainer: what the scripts share.
 
-Each network gets as many epochs as fit the minutes, judged by its first steps, so that the learning
-rate of either comes down in time.
+Each network gets as many epochs as fit into the minutes, estimated from its first steps, so that
+both learning rates come down in time.
 """
 
 import argparse
@@ -22,13 +22,13 @@ from mobilevitv2.training.goal import goal_for
 from mobilevitv2.training.networks import fresh_processor, from_scratch
 
 WARM, TIMED = 2, 5  # steps
-VALIDATION = 1.1  # times the training's time, about
+VALIDATION = 1.1  # factor on the training's time, estimated
 
-MakePeer = Callable[[int], nn.Module]  # of the number of classes
+MakePeer = Callable[[int], nn.Module]  # from the number of classes
 
 
 def seconds_an_epoch(network: nn.Module, data: Data, recipe: Recipe) -> float:
-    """Of training steps alone, on the first batches."""
+    """Estimated from training steps on the first batches, plus validation."""
     goal = goal_for(data)
     processor = fresh_processor(goal, goal.image_size(recipe))
     images = {"train": goal.image_sets(recipe, processor)["train"]}
@@ -59,7 +59,7 @@ def compare(
     more: Callable[[TrainingResult], dict[str, Any]] = lambda result: {},
     description: str | None = None,
 ) -> None:
-    """The command: train both, then compare what the runs say, and write results/NAME.json."""
+    """The command: train both, compare their results, and write results/NAME.json."""
     ours = "mobilevitv2"
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("data")
@@ -72,8 +72,8 @@ def compare(
     parser.add_argument("--out", type=Path, default=Path("runs") / name)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    how = {"seed": options.seed, "threads": options.threads, "precision": options.precision}
-    settings = Recipe.load(recipe, **how)
+    given = {"seed": options.seed, "threads": options.threads, "precision": options.precision}
+    settings = Recipe.load(recipe, **given)
     data = open_data(options.data, seed=options.seed)
     goal = goal_for(data)
 
@@ -88,7 +88,7 @@ def compare(
         if (out / "result.json").is_file():
             continue
         epochs = round(60 * options.minutes / seconds_an_epoch(make(which), data, settings))
-        network = make(which)  # as if no step had been made
+        network = make(which)  # fresh, as if no step had been taken
         result = fit(network, data, settings.with_(epochs=max(epochs, 1)), out)
         row = {
             "model": which,

@@ -1,10 +1,10 @@
-"""Accuracy from scratch of our network and of timm's, in the same trainer, recipe and seed.
+"""Accuracy of our network and timm's from scratch, with the same trainer, recipe and seed.
 
     python benchmarks/same_trainer.py ../shared/data/flowers [--width 0.5] [--seed 0] [--threads 2]
         [--only mobilevitv2 | timm] [--out runs/same_trainer]
 
-timm's network keeps its own initialization. Runs that are already there are not trained again, and
-those that were stopped go on.
+timm's network keeps its own initialization. Finished runs aren't trained again, and stopped ones
+resume.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from mobilevitv2.training import Recipe, fit
 
 
 def main() -> None:
-    """Train, then compare what the runs say."""
+    """Train both and compare their results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data")
     parser.add_argument("--width", type=float, default=0.5)
@@ -30,8 +30,8 @@ def main() -> None:
     parser.add_argument("--only", choices=["mobilevitv2", "timm"])
     parser.add_argument("--out", type=Path, default=Path("runs/same_trainer"))
     options = parser.parse_args()
-    wanted = {} if options.epochs is None else {"epochs": options.epochs}
-    recipe = Recipe.load("default", seed=options.seed, threads=options.threads, **wanted)
+    changes = {} if options.epochs is None else {"epochs": options.epochs}
+    recipe = Recipe.load("default", seed=options.seed, threads=options.threads, **changes)
     data = open_classification(options.data, seed=options.seed)
     for name in [options.only] if options.only else ["mobilevitv2", "timm"]:
         out = options.out / f"{name}-{options.seed}"

@@ -1,9 +1,9 @@
-"""Time and memory of a segmenter's training step, ours beside the same head on timm's backbone.
+"""Time and memory of a segmenter's training step: ours, and the same head on timm's backbone.
 
     python benchmarks/segmentation_step.py [--width 0.5] [--size 352] [--batch 8] [--threads 2]
         [--head deeplabv3 | pspnet] [--stride 16]
 
-Time is measured interleaved in one process; memory is the peak that a step adds to a fresh process.
+Times are measured interleaved in one process; memory is the peak that a step adds to a fresh one.
 """
 
 import argparse
@@ -22,7 +22,7 @@ NETWORKS = ("mobilevitv2", "timm", "timm channels_last")
 
 
 class OnTimm(nn.Module):
-    """Our head on the last map of timm's backbone."""
+    """Our head on the last feature map of timm's backbone."""
 
     def __init__(self, config: MobileViTV2Config, *, channels_last: bool) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class OnTimm(nn.Module):
 
 
 class Ours(nn.Module):
-    """Our model, to its logits."""
+    """Our model, returning logits."""
 
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class Ours(nn.Module):
 
 
 def step(name: str, options: argparse.Namespace) -> Callable[[], None]:
-    """Forward, loss at the size of the masks, backward, in training mode."""
+    """Forward, loss at the masks' size, backward, in training mode."""
     torch.manual_seed(0)
     config = MobileViTV2Config(
         width_multiplier=options.width,

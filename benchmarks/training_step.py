@@ -1,9 +1,9 @@
-"""Time and memory of one training step, ours beside timm's and transformers'.
+"""Time and memory of one training step: ours, timm's and transformers'.
 
     python benchmarks/training_step.py [--width 1.0] [--batch 16] [--threads 2] [--rounds 5]
 
-Time is measured interleaved in one process: first as it is, then with freed memory kept, as `train`
-does. Memory is the peak that a step adds to a fresh process, where nothing is kept.
+Times are measured interleaved in one process: first as it is, then with freed memory kept, as
+`train` does. Memory is the peak that a step adds to a fresh process, where nothing is kept.
 """
 
 import argparse

@@ -69,9 +69,9 @@ def make_models(folder: Path) -> None:
         processor = mobilevitv2.MobileViTImageProcessor.for_checkpoint("transformers", size)
         processor.save_pretrained(folder / task)
     rng = np.random.default_rng(0)
-    for i, shape in enumerate([(140, 190), (300, 210), (128, 128)]):
+    for i, (height, width) in enumerate([(140, 190), (300, 210), (128, 128)]):
         coarse = rng.integers(0, 255, (8, 8, 3), np.uint8)
-        picture = Image.fromarray(coarse).resize(shape[::-1], Image.Resampling.BICUBIC)
+        picture = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
         picture.save(folder / f"picture{i}.png")
 
 

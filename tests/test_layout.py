@@ -1,11 +1,13 @@
 """The house: who may import whom, what importing costs, and that the papers agree with the code."""
 
 import ast
+import importlib.util
 import re
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -90,6 +92,26 @@ def test_every_room_has_its_place_and_the_top_level_stays_small():
     assert list(ROOMS.values()) == sorted(ROOMS.values())
 
 
+def tree_of(contributing: str) -> list[tuple[int, str]]:
+    """(floor, what) for each line of the tree."""
+    lines = re.findall(r"^(\d)  (\S+)", contributing, re.MULTILINE)
+    return [(int(floor), what) for floor, what in lines]
+
+
+def test_contributing_shows_every_room_and_folder_in_order():
+    shown = tree_of((ROOT / "CONTRIBUTING.md").read_text())
+    rooms = [what.removesuffix("/").removesuffix(".py") for _, what in shown]
+    assert [room for room in rooms if "/" not in room] == ORDER
+    folders = {
+        f"{path.parent.relative_to(PACKAGE)}/"
+        for pattern in ("*.py", "*.yaml")
+        for path in PACKAGE.rglob(pattern)
+        if path.parent != PACKAGE
+    }
+    assert {what for _, what in shown if what.endswith("/")} == folders
+    assert [floor for floor, _ in shown] == [ROOMS[room.split("/")[0]] for room in rooms]
+
+
 @pytest.mark.parametrize(
     ("statement", "absent"),
     [
@@ -148,3 +170,56 @@ def test_ci_runs_the_readmes_test_command():
     commands = re.findall(r"^pip install .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert len(commands) >= 2
     assert commands[1] in (ROOT / ".ci" / "run").read_text().splitlines()
+
+
+PAPERS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "native/README.md")]
+PAPERS += sorted((ROOT / "docs").glob("*.md"))
+
+
+def readme() -> Any:
+    """benchmarks/readme.py, which writes the figures."""
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_papers_show_the_figures_that_were_measured():
+    module = readme()
+    text = {name: (ROOT / name).read_text() for name in module.PAPERS}
+    for paper in text.values():
+        assert module.filled(paper) == paper, "run python benchmarks/readme.py"
+    shown = [match[2] for paper in text.values() for match in module.BLOCK.finditer(paper)]
+    assert sorted(shown) == sorted(module.BLOCKS)  # each figure stands in one block
+    changed = text["README.md"].replace(" ms |", "1 ms |", 1)
+    assert module.filled(changed) == text["README.md"] != changed
+
+
+def test_every_result_of_a_benchmark_is_shown():
+    module = readme()
+    loaded = set()
+    load = module.load
+    module.load = lambda name: loaded.add(name) or load(name)
+    for block in module.BLOCKS.values():
+        block()
+    assert loaded == {path.stem for path in module.RESULTS.glob("*.json")}
+
+
+@pytest.mark.parametrize("paper", ["README.md", "docs/benchmarks.md"])
+def test_no_figure_is_written_by_hand(paper):
+    text = readme().BLOCK.sub("", (ROOT / paper).read_text())
+    assert re.findall(r"\d(?:\.\d+)? ?(?:ms|MiB|x)\b", text) == []
+
+
+@pytest.mark.parametrize("paper", PAPERS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_between_the_papers_lead_somewhere(paper):
+    links = re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", paper.read_text())
+    for path, anchor in links:
+        target = (paper.parent / path).resolve() if path else paper
+        assert target.exists(), path
+        if anchor:
+            titles = re.findall(r"^#+ (.*)$", target.read_text(), re.MULTILINE)
+            anchors = [re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles]
+            assert anchor in anchors

@@ -36,7 +36,7 @@ def test_the_comparison_notices_what_is_gone_or_has_moved():
     assert missing(["a", "b"], ["b", "a"]) == ["a", "b"]
 
 
-def missing(before: Iterable[str | None], now: Iterable[str]) -> list[str]:
+def missing(before: Iterable[str | None], now: Iterable[str]) -> list[str | None]:
     """Parameters that are gone, or that stand elsewhere among those from before."""
     kept = [name for name in now if name in before]
     return [name for i, name in enumerate(before) if i >= len(kept) or kept[i] != name]

@@ -13,7 +13,7 @@ from mobilevitv2 import (
     MobileViTV2ForImageClassification,
 )
 from mobilevitv2.deploy import Export, export
-from mobilevitv2.predict.backends.torch import LiveNetwork
+from mobilevitv2.predict.backends.torch import TorchBackend
 from mobilevitv2.predict.predictor import Predictor
 
 SIZE = 64  # px
@@ -95,9 +95,9 @@ def color_predictor(classes: list[str] = CLASSES, order: str = "rgb", **options)
 
 def model_of(predictor: Predictor) -> MobileViTV2ForImageClassification:
     """The live model that it asks."""
-    assert isinstance(predictor.network, LiveNetwork)
-    assert isinstance(predictor.network.model, MobileViTV2ForImageClassification)
-    return predictor.network.model
+    assert isinstance(predictor.backend, TorchBackend)
+    assert isinstance(predictor.backend.model, MobileViTV2ForImageClassification)
+    return predictor.backend.model
 
 
 def save_bundle(folder: Path, classes: list[str] = CLASSES, order: str = "rgb") -> Path:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
     from mobilevitv2.predict.predictor import Predictor
     from mobilevitv2.processor import MobileViTImageProcessor
-    from mobilevitv2.results import Classification, Detection, Segmentation
+    from mobilevitv2.results import Classification, Detection, MultiLabel, Segmentation
     from mobilevitv2.training import train
 
 __version__: str
@@ -32,6 +32,7 @@ __all__ = [
     "MobileViTV2ForObjectDetection",
     "MobileViTV2ForSemanticSegmentation",
     "MobileViTV2Model",
+    "MultiLabel",
     "Predictor",
     "Segmentation",
     "SeparableSelfAttention",
@@ -49,6 +50,7 @@ _HOME = {  # name: the module that holds it, and what it needs: (module, extra)
     "MobileViTV2ForObjectDetection": ("model.detection", ("torch", "torch")),
     "MobileViTV2ForSemanticSegmentation": ("model.segmentation", ("torch", "torch")),
     "MobileViTV2Model": ("model.backbone", ("torch", "torch")),
+    "MultiLabel": ("results", None),
     "Predictor": ("predict.predictor", None),
     "Segmentation": ("results", None),
     "SeparableSelfAttention": ("model.attention", ("torch", "torch")),

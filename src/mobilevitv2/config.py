@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.files.source import read_json, resolve_file, write_atomic
+from mobilevitv2.files.source import read_json, resolve_file
+from mobilevitv2.files.writing import write_atomic
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from typing import Any, Self
 from PIL import Image
 
 from mobilevitv2.errors import ConfigError, require
-from mobilevitv2.files.source import read_json, resolve_file, write_atomic
+from mobilevitv2.files.source import read_json, resolve_file
+from mobilevitv2.files.writing import write_atomic
 
 FILE_NAME = "preprocessor_config.json"
 MULTIPLE = 32  # px: where any size goes, height and width are multiples of it

@@ -14,7 +14,7 @@ import torch
 
 from mobilevitv2.checkpoint import write_weights
 from mobilevitv2.config import MobileViTV2Config
-from mobilevitv2.files.source import write_atomic, write_together
+from mobilevitv2.files.writing import write_atomic, write_together
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 
 SMALL = {"width_multiplier": 0.5, "num_labels": 4}

@@ -66,7 +66,7 @@ def test_a_hub_id_is_found_in_the_local_cache(cache, model):
 
 def test_what_is_not_in_the_cache_is_told_from_what_is_no_id(cache):
     options = {"cache_dir": cache, "local_files_only": True}
-    with pytest.raises(FileNotFoundError, match=r"org/other is no folder.*not in the cache"):
+    with pytest.raises(FileNotFoundError, match=r"org/other isn't a local.*not in the cache"):
         load("org/other", **options)
     with pytest.raises(FileNotFoundError, match="not in the cache"):
         load("org/model", revision="v9", **options)
@@ -100,7 +100,7 @@ def test_offline_mode_finds_what_is_cached_and_names_what_is_not(cache, tmp_path
     found = resolve_in_a_new_process(HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(cache))
     assert Path(found.stdout.strip()).parent.name == COMMIT
     lost = resolve_in_a_new_process(HF_HUB_OFFLINE="1", HF_HUB_CACHE=str(tmp_path / "empty"))
-    assert "FileNotFoundError: org/model is no folder or file here" in lost.stderr
+    assert "FileNotFoundError: org/model isn't a local folder or file" in lost.stderr
 
 
 @pytest.fixture

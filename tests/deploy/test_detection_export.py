@@ -17,8 +17,8 @@ from mobilevitv2.deploy import detector, export, form
 from mobilevitv2.deploy.request import TARGETS
 from mobilevitv2.errors import CheckpointError, ConfigError, ExportError
 from mobilevitv2.model.boxes import to_corners
-from mobilevitv2.predict.backends.exported import ExportedNetwork
-from mobilevitv2.predict.backends.torch import LiveNetwork
+from mobilevitv2.predict.backends.exported import ExportedBackend
+from mobilevitv2.predict.backends.torch import TorchBackend
 from mobilevitv2.results.suppression import detect
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.record import Record
@@ -104,7 +104,7 @@ def test_a_file_answers_as_its_model(to, options, bundle, pictures, tmp_path):
             assert 0 < check.difference < 1e-4 * check.scale
             assert 0 < check.box_difference < 1e-4
     precise: Any = {"precision": "fp32"}
-    network = ExportedNetwork(result.path, threads=1, **precise)
+    network = ExportedBackend(result.path, threads=1, **precise)
     assert network(np.zeros((3, 3, SIDE, SIDE), np.float32)).shape[::2] == (3, 4 + 1 + len(NAMES))
     if to != "openvino":  # which computes in bf16 where it can
         assert_same_boxes(result.path, bundle)
@@ -112,8 +112,8 @@ def test_a_file_answers_as_its_model(to, options, bundle, pictures, tmp_path):
 
 def test_the_default_file_answers_as_its_model(plain, bundle):
     assert_same_boxes(plain, bundle)
-    answers = ExportedNetwork(plain)(np.full((2, 3, SIDE, SIDE), 0.3, np.float32))
-    live = LiveNetwork(trained_detector())(np.full((2, 3, SIDE, SIDE), 0.3, np.float32))
+    answers = ExportedBackend(plain)(np.full((2, 3, SIDE, SIDE), 0.3, np.float32))
+    live = TorchBackend(trained_detector())(np.full((2, 3, SIDE, SIDE), 0.3, np.float32))
     assert answers.shape == live.shape
     assert np.allclose(answers, live, atol=1e-4)
 

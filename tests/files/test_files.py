@@ -74,7 +74,7 @@ def test_an_input_is_not_removed_whatever_its_spelling(tmp_path, spelling):
     there = place(tmp_path)
     make(there, files={"a": "old"})
     (tmp_path / "link").symlink_to(tmp_path / "out" / "a")
-    with pytest.raises(FileExistsError, match="is needed for what is to be made"):
+    with pytest.raises(FileExistsError, match="is an input"):
         make(there, files={"b": "new"}, inputs=[tmp_path / spelling])
     assert held(there) == {"a": "old"}
 

@@ -8,6 +8,7 @@ from full_disk import room_for
 from PIL import Image
 
 from mobilevitv2 import Classification, Detection, Segmentation
+from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.predict.video import predict_video
 
 NOISE = np.random.default_rng(0).integers(0, 255, (400, 400, 3), np.uint8)
@@ -33,6 +34,12 @@ def test_on_a_full_disk_no_half_a_result_stays(name, old, tmp_path):
     )
     WRITERS[name](tmp_path / name)
     assert (tmp_path / name).stat().st_size > 3000
+
+
+def test_a_file_is_written_into_a_new_folder(tmp_path):
+    write_atomic(tmp_path / "new" / "folder" / "a", b"whole")
+    assert [path.name for path in (tmp_path / "new" / "folder").iterdir()] == ["a"]
+    assert (tmp_path / "new" / "folder" / "a").read_bytes() == b"whole"
 
 
 def test_on_a_full_disk_no_half_a_video_stays(tmp_path):

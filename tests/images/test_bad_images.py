@@ -219,7 +219,7 @@ def test_an_ambiguous_array_is_read_as_told():
 
 @pytest.mark.parametrize("thing", [None, 3, {"image": PICTURE}, object()])
 def test_what_is_no_image_at_all_is_refused_by_its_type(thing):
-    with pytest.raises(ImageError, match=f"{type(thing).__name__} is no image"):
+    with pytest.raises(ImageError, match=f"{type(thing).__name__} isn't an image"):
         load_image(thing)
 
 
@@ -249,8 +249,8 @@ def test_only_rgb_is_taken_when_nothing_may_be_converted():
 BAD_MAPS = {
     "colors": (PICTURE, "holds one class number per pixel"),
     "fractions": (np.full((64, 96), 0.5), "fractions"),
-    "NaN": (np.full((64, 96), np.nan), "no class numbers"),
-    "huge": (np.full((64, 96), 2**40), "no class numbers"),
+    "NaN": (np.full((64, 96), np.nan), "can't be class numbers"),
+    "huge": (np.full((64, 96), 2**40), "can't be class numbers"),
     "channels": (np.zeros((64, 96, 3, 1)), "segmentation map is"),
     "another size": (np.zeros((64, 95), int), "95x64 px.*its image has 96x64"),
     "too many": ([np.zeros((64, 96), int)] * 2, "1 images and 2 segmentation maps"),

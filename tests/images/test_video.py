@@ -156,11 +156,11 @@ def test_a_telephone_held_upright(rotation, tmp_path):
     """The picture is turned as the file says, counter-clockwise."""
     path = film(tmp_path / "clip.mp4", 3, rotation=rotation)
     _, results = seen(path)
-    wanted = paint(0).rotate(rotation, expand=True)
-    assert results[0].image.size == wanted.size
-    difference = np.abs(np.asarray(results[0].image, int) - np.asarray(wanted, int)).mean()
+    expected = paint(0).rotate(rotation, expand=True)
+    assert results[0].image.size == expected.size
+    difference = np.abs(np.asarray(results[0].image, int) - np.asarray(expected, int)).mean()
     assert difference < 8
-    assert np.abs(np.asarray(wanted.rotate(180), int) - np.asarray(wanted, int)).mean() > 30
+    assert np.abs(np.asarray(expected.rotate(180), int) - np.asarray(expected, int)).mean() > 30
 
 
 def test_it_stops_when_nobody_wants_more_and_the_file_is_whole(tmp_path):
@@ -263,13 +263,13 @@ def test_what_is_no_video(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     (tmp_path / "empty.mp4").write_bytes(b"")
     for name in ("text.mp4", "empty.mp4"):
-        with pytest.raises(ImageError, match=rf"{name} is no video that can be read"):
+        with pytest.raises(ImageError, match=rf"{name} is not a readable video"):
             predict_video(predictor, tmp_path / name)
-    with pytest.raises(ImageError, match=r"sound\.mkv has no pictures that move"):
+    with pytest.raises(ImageError, match=r"sound\.mkv has no moving pictures"):
         predict_video(predictor, sound(tmp_path / "sound.mkv"))
     with pytest.raises(FileNotFoundError, match=r"absent\.mp4 does not exist"):
         predict_video(predictor, tmp_path / "absent.mp4")
-    with pytest.raises(FileNotFoundError, match=r"is no file"):
+    with pytest.raises(FileNotFoundError, match=r"is not a file"):
         predict_video(predictor, tmp_path)
 
 

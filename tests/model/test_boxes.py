@@ -254,7 +254,7 @@ def test_the_processor_answers_tensors_with_tensors_and_arrays_with_arrays():
 
 def test_answers_that_can_not_be_used():
     logits, given = answers(0)
-    with pytest.raises(ValueError, match=r"are not those of one image: \[anchors, 1 \+ classes\]"):
+    with pytest.raises(ValueError, match=r"don't match: expected \[anchors, 1 \+ classes\]"):
         detect(logits, given[:-1])
     logits[7, 2] = np.nan
     with pytest.raises(ValueError, match="hold NaN or infinity"):

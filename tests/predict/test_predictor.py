@@ -29,6 +29,7 @@ from mobilevitv2 import (
 )
 from mobilevitv2.errors import CheckpointError, ImageError
 from mobilevitv2.images.download import download
+from mobilevitv2.predict.answers import Logits
 from mobilevitv2.predict.predictor import Unreadable
 
 
@@ -170,11 +171,11 @@ def test_reading_happens_while_the_model_runs(predictor, monkeypatch):
     started = threading.Event()
     seen = []
 
-    def logits(pixels):
+    def answer(pixels):
         if not seen:
             assert started.wait(10), "the next batch was not read while the model ran"
         seen.append(len(pixels))
-        return torch.zeros(len(pixels), 3)
+        return Logits(np.zeros((len(pixels), 3), np.float32))
 
     class Slow:
         def __init__(self, index):
@@ -185,7 +186,7 @@ def test_reading_happens_while_the_model_runs(predictor, monkeypatch):
             started.set()
         return Predictor.prepare(predictor, picture("red"))
 
-    monkeypatch.setattr(predictor, "logits", logits)
+    monkeypatch.setattr(predictor, "answer", answer)
     monkeypatch.setattr(predictor, "prepare", prepare)
     assert len(list(predictor.stream(Slow(i) for i in range(8)))) == 8
     assert seen == [4, 4]

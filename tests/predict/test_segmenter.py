@@ -171,7 +171,7 @@ def test_what_is_for_segmenters_only_is_refused_for_classifiers():
 
     options: list[dict[str, Any]] = [{"flip": True}, {"window": 128}, {"image_size": 64}]
     for how in options:
-        with pytest.raises(ConfigError, match="are for models that name every pixel"):
+        with pytest.raises(ConfigError, match="is for segmentation, and this model is for"):
             color_predictor(**how)
 
 
@@ -243,9 +243,7 @@ def test_masks_of_a_classifier_are_refused(tmp_path):
     command = ["predict", str(save_trained(tmp_path / "m")), str(tmp_path / "red.png")]
     result = CliRunner().invoke(app, [*command, "--masks", str(tmp_path / "masks")])
     assert result.exit_code == 1
-    assert (
-        "masks is for models for segmentation, and this one is for classification" in result.stderr
-    )
+    assert "masks is for segmentation, and this model is for classification" in result.stderr
 
 
 # Evaluating
@@ -332,7 +330,7 @@ def test_the_wrong_kind_of_data_or_of_question_is_refused(bundle, data, tmp_path
         evaluate(bundle, open_colors(save_images(tmp_path / "colors")))
     with pytest.raises(DataError, match="the model is for classification"):
         evaluate(save_trained(tmp_path / "m"), open_segmentation(data))
-    with pytest.raises(ConfigError, match="compared for classifiers only"):
+    with pytest.raises(ConfigError, match="channel_orders is for classification"):
         evaluate(bundle, data, channel_orders=["rgb", "bgr"])
 
 

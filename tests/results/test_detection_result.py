@@ -235,7 +235,7 @@ def test_dashed_boxes_have_gaps():
 
 
 def test_boxes_without_a_caption_for_each_are_refused():
-    with pytest.raises(ValueError, match=r"1 boxes need as many captions, .* not 2, 1, 1 and 1"):
+    with pytest.raises(ValueError, match=r"1 boxes need as many captions, .* got 2, 1, 1 and 1"):
         with_boxes(Image.new("RGB", (9, 9)), np.array([[0, 0, 1, 1]]), ["a", "b"], [RED])
 
 
@@ -275,15 +275,15 @@ def test_saving_and_showing_draw_on_the_file_predicted_from(tmp_path, monkeypatc
 
 
 def test_an_image_of_another_size_is_refused_in_one_sentence():
-    with pytest.raises(ValueError, match="300x400 px, but its boxes are of one of 400x300"):
+    with pytest.raises(ValueError, match="300x400 px, but the prediction is for one of 400x300"):
         detection().draw(Image.new("RGB", (300, 400)))
 
 
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"labels": (0, 3)}, "is of class 3, but 3 classes"),
-        ({"labels": (-1,)}, "is of class -1"),
+        ({"labels": (0, 3)}, "no class 3: 3 classes"),
+        ({"labels": (-1,)}, "no class -1"),
         ({"labels": (0,), "scores": (np.nan,)}, "NaN or infinity"),
         ({"labels": (0,), "boxes": [(0, 0, np.inf, 1)]}, "NaN or infinity"),
         ({"labels": (0, 0), "scores": (0.5,)}, r"Scores \(1,\), labels \(2,\) and boxes \(2, 4\)"),

@@ -118,9 +118,9 @@ def test_the_picture_is_tinted_with_the_color_of_each_region_and_stays_visible()
     drawn = np.asarray(segmentation(halves(0, 3)).draw(picture)).astype(int)
     for column, color in ((50, COLORS[0]), (350, COLORS[3])):
         for row, under in ((50, 0), (250, 200)):
-            seen, wanted = drawn[row, column], np.array(color)
-            opacity = (seen - under) / (wanted - under + 1e-9)
-            clear = abs(wanted - under) > 60
+            seen, expected = drawn[row, column], np.array(color)
+            opacity = (seen - under) / (expected - under + 1e-9)
+            clear = abs(expected - under) > 60
             assert (opacity[clear] > 0.3).all()
             assert (opacity[clear] < 0.8).all()
 
@@ -215,8 +215,8 @@ def test_showing_opens_the_drawing(monkeypatch):
         (np.zeros((2, 2)), {}, "class number for each pixel .* float64"),
         (np.zeros((1, 2, 2), int), {}, r"shape \(1, 2, 2\)"),
         (np.zeros((0, 2), int), {}, r"shape \(0, 2\)"),
-        (np.array([[0, 4]]), {}, "holds class 4, but 4 classes"),
-        (np.array([[0, -1]]), {}, "holds class -1, but 4 classes"),
+        (np.array([[0, 4]]), {}, "no class 4: 4 classes"),
+        (np.array([[0, -1]]), {}, "no class -1: 4 classes"),
         (np.zeros((2, 2), int), {"colors": COLORS[:2]}, "4 classes and 2 colors"),
         (np.zeros((2, 2), int), {"certainty": np.ones((3, 2))}, r"certainty has shape \(3, 2\)"),
     ],
@@ -227,7 +227,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(mask, changes, reason):
 
 
 def test_an_image_of_another_size_is_refused_in_one_sentence():
-    with pytest.raises(ValueError, match="300x400 px, but its mask 400x300"):
+    with pytest.raises(ValueError, match="300x400 px, but the prediction is for one of 400x300"):
         segmentation(halves(0, 1)).draw(Image.new("RGB", (300, 400)))
 
 

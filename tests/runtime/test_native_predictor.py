@@ -32,8 +32,8 @@ from mobilevitv2.benchmark.precision_choice import choose_precision
 from mobilevitv2.benchmark.run import benchmark
 from mobilevitv2.cli import app
 from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ImageError, UnsupportedError
-from mobilevitv2.predict.backends.engine import NativeNetwork
-from mobilevitv2.predict.backends.torch import LiveNetwork
+from mobilevitv2.predict.backends.engine import EngineBackend
+from mobilevitv2.predict.backends.torch import TorchBackend
 from mobilevitv2.predict.predictor import Prepared
 from mobilevitv2.runtime.native import PRECISIONS, instructions_for
 
@@ -103,7 +103,7 @@ def test_a_bundle_on_the_cpu_runs_in_the_engine(bundle, tmp_path):
     for source in (bundle, str(bundle), bundle / "model.safetensors", tmp_path / "run"):
         for device in (None, "cpu", torch.device("cpu")):
             predictor = Predictor(source, device=device)
-            assert isinstance(predictor.network, NativeNetwork)
+            assert isinstance(predictor.backend, EngineBackend)
             assert predictor(picture("red")).label == "red"
             assert predictor.classes == CLASSES
             assert predictor.runs_in == "engine, fake, fp32"
@@ -120,19 +120,19 @@ def test_everything_else_runs_in_pytorch(bundle, tmp_path):
     shutil.copy(bundle / "model.safetensors", loose)
     for source in (tmp_path / "timm.pth", timms, loose):
         predictor = Predictor(source, processor(), device="cpu")
-        assert isinstance(predictor.network, LiveNetwork)
+        assert isinstance(predictor.backend, TorchBackend)
         assert predictor.runs_in == "PyTorch, cpu, fp32"
         with pytest.raises(UnsupportedError, match=r"the engine opens folders with config\.json"):
             Predictor(source, runtime="native")
-    assert isinstance(Predictor(color_model(), processor()).network, LiveNetwork)
-    assert isinstance(Predictor(bundle, runtime="torch").network, LiveNetwork)
-    assert isinstance(Predictor(bundle, precision="fp16").network, LiveNetwork)
+    assert isinstance(Predictor(color_model(), processor()).backend, TorchBackend)
+    assert isinstance(Predictor(bundle, runtime="torch").backend, TorchBackend)
+    assert isinstance(Predictor(bundle, precision="fp16").backend, TorchBackend)
 
 
 @pytest.mark.usefixtures("fake")
 def test_what_the_engine_has_no_form_of_runs_in_pytorch(tmp_path):
     source = save_bundle(tmp_path / "error-3")
-    assert isinstance(Predictor(source).network, LiveNetwork)
+    assert isinstance(Predictor(source).backend, TorchBackend)
     with pytest.raises(UnsupportedError, match="an error, as it was wanted"):
         Predictor(source, runtime="native")
     with pytest.raises(CheckpointError, match="an error, as it was wanted"):
@@ -141,7 +141,7 @@ def test_what_the_engine_has_no_form_of_runs_in_pytorch(tmp_path):
 
 def test_without_the_engine_bundles_run_in_pytorch(bundle, monkeypatch):
     monkeypatch.setenv("MOBILEVITV2_NO_ENGINE", "1")
-    assert isinstance(Predictor(bundle, device="cpu").network, LiveNetwork)
+    assert isinstance(Predictor(bundle, device="cpu").backend, TorchBackend)
     for wish in ASKED:
         with pytest.raises(ImportError, match="turned off by MOBILEVITV2_NO_ENGINE"):
             Predictor(bundle, **wish)
@@ -150,10 +150,10 @@ def test_without_the_engine_bundles_run_in_pytorch(bundle, monkeypatch):
 @pytest.mark.usefixtures("fake")
 def test_a_gpu_goes_before_the_engine_unless_the_cpu_is_asked_for(bundle, monkeypatch):
     monkeypatch.setattr("mobilevitv2.predict.backends.choose.gpu_is_here", lambda: True)
-    assert isinstance(Predictor(bundle).network, LiveNetwork)
+    assert isinstance(Predictor(bundle).backend, TorchBackend)
     wishes: tuple[dict[str, Any], ...] = ({"device": "cpu"}, {"runtime": "native"})
     for wish in wishes:
-        assert isinstance(Predictor(bundle, **wish).network, NativeNetwork)
+        assert isinstance(Predictor(bundle, **wish).backend, EngineBackend)
 
 
 def test_a_gpu_is_looked_for_in_torch_only_where_a_driver_is(monkeypatch):
@@ -262,7 +262,7 @@ def test_a_model_whose_answers_are_no_numbers_says_so(tmp_path, head):
 @pytest.mark.parametrize("shape", [(3, 3, 64, 64), (1, 3, 96, 160), (2, 3, 100, 70)])
 def test_its_answers_are_pytorchs(tmp_path, head, shape):
     source = save_random(tmp_path / head, head)
-    live = Predictor(source, runtime="torch", device="cpu").network
+    live = Predictor(source, runtime="torch", device="cpu").backend
     pixels = np.random.default_rng(0).random(shape, np.float32)
     wanted = live(pixels)
     scale = np.abs(wanted).max()
@@ -270,7 +270,7 @@ def test_its_answers_are_pytorchs(tmp_path, head, shape):
         if not instructions_for(precision):
             continue
         tolerance = TOLERANCE[precision]
-        found = Predictor(source, runtime="native", precision=precision, threads=2).network(pixels)
+        found = Predictor(source, runtime="native", precision=precision, threads=2).backend(pixels)
         assert found.dtype == wanted.dtype
         assert found.shape == wanted.shape
         assert np.abs(found - wanted).max() < tolerance * scale
@@ -354,11 +354,11 @@ from mobilevitv2 import Predictor
 warnings.simplefilter("ignore")
 predictor = Predictor({str(bundle)!r}, runtime="native", threads=2)
 pixels = np.random.default_rng(0).random((4, 3, 64, 64), np.float32)
-wanted = predictor.network(pixels)  # its threads are there
+wanted = predictor.backend(pixels)  # its threads are there
 
 def same(i):
-    opened = Predictor({str(bundle)!r}, runtime="native", threads=2).network
-    return all(np.array_equal(network(pixels), wanted) for network in (predictor.network, opened))
+    opened = Predictor({str(bundle)!r}, runtime="native", threads=2).backend
+    return all(np.array_equal(network(pixels), wanted) for network in (predictor.backend, opened))
 
 with multiprocessing.get_context("fork").Pool(2) as pool:
     print(pool.map_async(same, range(6)).get(timeout=60))
@@ -485,7 +485,7 @@ def test_a_benchmark_measures_every_precision_that_is_here_beside_pytorch(bundle
     ],
 )
 def test_the_fastest_precision_that_agrees_is_chosen(bundle, monkeypatch, wrong, delays, chosen):
-    answered, counts = NativeNetwork.__call__, {"fp32": -1, "bf16": -1}  # one call is for warmth
+    answered, counts = EngineBackend.__call__, {"fp32": -1, "bf16": -1}  # one call is for warmth
 
     def spoilt(self, pixels):
         precision, answer = self.runtime.precision, answered(self, pixels)
@@ -493,7 +493,7 @@ def test_the_fastest_precision_that_agrees_is_chosen(bundle, monkeypatch, wrong,
         time.sleep(delays[precision])
         return -answer if precision == "bf16" and 1 <= counts[precision] <= wrong else answer
 
-    monkeypatch.setattr(NativeNetwork, "__call__", spoilt)
+    monkeypatch.setattr(EngineBackend, "__call__", spoilt)
     images = [picture(CLASSES[i % 3], seed=i) for i in range(20)]
     found, rows = choose_precision(bundle, images)
     assert found == chosen

@@ -140,7 +140,7 @@ def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
 
 def test_settings_of_a_head_are_refused_where_the_models_own_is_kept(run, data, tmp_path):
     how: dict[str, Any] = {"model": run.out, "out": tmp_path / "run", "quiet": True}
-    for setting in ({"head_channels": 24}, {"output_stride": 8}, {"segmentation_head": "pspnet"}):
+    for setting in ({"head_channels": 24}, {"output_stride": 16}, {"segmentation_head": "pspnet"}):
         with pytest.raises(ConfigError, match="keeps its own head"):
             train(data, **how, **quick(**setting))
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -412,5 +413,14 @@ def test_a_run_keeps_its_memory_while_it_trains(photos, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_digits_are_learned(tmp_path):
-    assert (train("digits", out=tmp_path / "run", quiet=True).test_score or 0) >= 0.98
+def test_digits_are_learned_and_the_readmes_example_prints_what_it_says(
+    tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert (train("digits", out="runs/digits", quiet=True).test_score or 0) >= 0.98
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    example = re.search(r"```python\n(.*?# (\d) \d+\.\d %\n)```", readme, re.DOTALL)
+    assert example is not None
+    capsys.readouterr()
+    exec(example[1], {})
+    assert re.fullmatch(rf"{example[2]} \d+\.\d %\n", capsys.readouterr().out)

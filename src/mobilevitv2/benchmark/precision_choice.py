@@ -17,13 +17,13 @@ import numpy as np
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.finding import collect_images
 from mobilevitv2.images.reading import ImageSource
-from mobilevitv2.predict.backends.engine import NativeNetwork, open_native
+from mobilevitv2.predict.answers import RawBoxes
+from mobilevitv2.predict.backends.engine import EngineBackend, open_engine
 from mobilevitv2.predict.predictor import Predictor, Prepared
-from mobilevitv2.runtime.native import PRECISIONS, NativePrecision, instructions_for
+from mobilevitv2.runtime.native import instructions_for
+from mobilevitv2.tasks import task_named
 
 LEAST = {"fp32": 1.0, "bf16": 0.99, "int8": 0.98}  # share of first classes that are fp32's
-OF_A_DETECTOR: tuple[NativePrecision, ...] = ("fp32", "bf16")
-BOX = 4  # numbers of a detector's answer that say where a box is
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ def choose_precision(
     DataError where no image can be read, and what opening a bundle in the engine raises.
     """
     predictor = Predictor(source, runtime="native", threads=threads, precision="fp32")
-    assert isinstance(predictor.network, NativeNetwork)
+    assert isinstance(predictor.backend, EngineBackend)
     assert predictor.source is not None
     if isinstance(images, str | Path):
         images = [found.source for found in collect_images([str(images)])]
     sources = list(images)
-    tried = OF_A_DETECTOR if predictor.task == "detection" else PRECISIONS
-    networks = {"fp32": predictor.network} | {
-        name: open_native(predictor.source, threads=threads, precision=name)
+    tried = task_named(predictor.task).engine_precisions
+    networks = {"fp32": predictor.backend} | {
+        name: open_engine(predictor.source, threads=threads, precision=name)
         for name in tried
         if name != "fp32" and instructions_for(name)
     }
@@ -91,31 +91,28 @@ def choose_precision(
 
 
 def _compare(
-    networks: dict[str, NativeNetwork],
+    networks: dict[str, EngineBackend],
     pixels: np.ndarray,
     times: dict[str, list[float]],
     same: dict[str, list[np.ndarray]],
 ) -> None:
     """One image in every precision; the first of all runs once more, to be warm."""
-    wanted: np.ndarray | None = None
+    expected: np.ndarray | None = None
     for name, network in networks.items():
         if not times[name]:
             network(pixels)
         start = time.perf_counter()
-        answer = network(pixels)[0]
+        answer = network(pixels)
         times[name].append(1e3 * (time.perf_counter() - start))
-        classes = _first_classes(answer, network.task)
-        wanted = classes if wanted is None else wanted
-        counts = (wanted > 0) | (classes > 0) if network.task == "detection" else ...
-        same[name].append((classes == wanted)[counts].ravel())
+        classes = answer.first_classes()
+        expected = classes if expected is None else expected
+        counts: Any = ...
+        if isinstance(answer, RawBoxes):  # where either sees something
+            counts = (expected > 0) | (classes > 0)
+        same[name].append((classes == expected)[counts])
 
 
-def _first_classes(answer: np.ndarray, task: str) -> np.ndarray:
-    """Of logits [N] the class, of [N, h, w] each pixel's, of [a, 4 + 1 + N] each anchor's."""
-    return answer[:, BOX:].argmax(1) if task == "detection" else np.atleast_1d(answer.argmax(0))
-
-
-def _figures(network: NativeNetwork, times: Sequence[float], same: np.ndarray) -> PrecisionFigures:
+def _figures(network: EngineBackend, times: Sequence[float], same: np.ndarray) -> PrecisionFigures:
     precision = network.runtime.precision
     agreement = float(same.mean()) if len(same) else 1.0
     return PrecisionFigures(

@@ -23,7 +23,7 @@ from mobilevitv2.bundle import bundle_of
 from mobilevitv2.config import image_sides
 from mobilevitv2.errors import ConfigError, UnsupportedError, require
 from mobilevitv2.predict.backends.choose import RuntimeName
-from mobilevitv2.predict.backends.engine import NativeNetwork, open_native
+from mobilevitv2.predict.backends.engine import EngineBackend, open_engine
 from mobilevitv2.runtime.native import PRECISIONS, available, instructions_for
 from mobilevitv2.runtime.timing import interleaved
 
@@ -101,7 +101,7 @@ def benchmark(
         if peers:
             raise ConfigError("peers run in PyTorch: they want it installed, and runtime auto.")
         if not networks:
-            open_native(source)  # says why not
+            open_engine(source)  # says why not
         live = None
         processor = networks["fp32"].open_processor(source)
     else:
@@ -156,12 +156,12 @@ def machine(threads: int | None = None) -> dict[str, Any]:
 
 def _in_the_engine(
     source: str | Path, threads: int | None, left_out: dict[str, str]
-) -> dict[str, NativeNetwork]:
+) -> dict[str, EngineBackend]:
     """The bundle in each precision that this processor has; none where the engine can't run it."""
     networks = {}
     for precision in PRECISIONS:
         try:
-            networks[precision] = open_native(source, threads=threads, precision=precision)
+            networks[precision] = open_engine(source, threads=threads, precision=precision)
         except (UnsupportedError, ImportError) as error:
             name = ENGINE if precision == "fp32" else f"{ENGINE}, {precision}"
             left_out[name] = str(error)

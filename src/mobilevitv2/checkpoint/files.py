@@ -23,13 +23,8 @@ import torch
 from torch import Tensor
 
 from mobilevitv2.errors import CheckpointError
-from mobilevitv2.files.source import (
-    FOLDER_NAMES,
-    INDEX_SUFFIX,
-    read_json,
-    resolve_file,
-    write_atomic,
-)
+from mobilevitv2.files.source import FOLDER_NAMES, INDEX_SUFFIX, read_json, resolve_file
+from mobilevitv2.files.writing import write_atomic
 
 logger = logging.getLogger(__name__)
 

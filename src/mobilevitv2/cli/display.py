@@ -4,7 +4,7 @@ import csv
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 
 BAR = 24  # letters that a score of 1 fills
 MOST_LABELS = 20
+RESULTS = {
+    "classification": Classification,
+    "segmentation": Segmentation,
+    "detection": Detection,
+}
 METRICS = {"accuracy": "accuracy", "miou": "mean IoU", "map": "mAP"}
 
 
@@ -57,54 +62,33 @@ def csv_writer(task: str, classes: Sequence[str], top_k: int) -> Callable[[Resul
     For segmenters that is the share of each class; for detectors a line for each object.
     """
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    ranks = range(2, min(top_k, len(classes)) + 1)
-    later = [f"{name}_{rank}" for rank in ranks for name in ("label", "score")]
-    columns = {
-        "classification": ["label", "score", *later],
-        "segmentation": classes,
-        "detection": ["label", "score", "x1", "y1", "x2", "y2"],
-    }
-    writer.writerow(["image", *columns[task]])
-
-    def write(result: Result) -> None:
-        if isinstance(result, Detection):
-            for found in result.objects:
-                writer.writerow([result.source, found.label, found.score, *found.box])
-            return
-        if isinstance(result, Segmentation):
-            cells: list[Any] = [result.shares.get(name, 0.0) for name in classes]
-        else:
-            pairs = zip(result.labels, result.scores, strict=True)
-            cells = [cell for pair in pairs for cell in pair]
-        writer.writerow([result.source, *cells])
-
-    return write
+    writer.writerow(RESULTS[task].csv_header(classes, top_k))
+    return lambda result: writer.writerows(result.csv_rows())
 
 
 def one_prediction(result: Result) -> RenderableType:
     """All classes of one image, with bars; or all objects, with their boxes."""
-    if isinstance(result, Detection):
-        return _objects(result)
+    if cells := result.table():
+        return _objects(result, *cells)
     table = Table.grid(padding=(0, 2))
     table.add_column(overflow="fold")
     table.add_column(justify="right")
     table.add_column()
-    for row, (label, score) in enumerate(_pairs_of(result)):
-        style = "dim" if row else "bold"
+    for label, score, strong in result.bars():
+        style = "bold" if strong else "dim"
         bar = "█" * round(BAR * score)
         table.add_row(Text(label, style), Text(percent(score), style), Text(bar, "blue"))
     return Group(Text(str(result.source), "dim"), table)
 
 
-def _objects(result: Detection) -> RenderableType:
+def _objects(result: Result, headings: Sequence[str], *rows: Sequence[str]) -> RenderableType:
     table = new_table()
-    for name in ("object", "score", "left", "top", "right", "bottom"):
-        table.add_column(name, justify="left" if name == "object" else "right")
-    for found in result.objects:
-        sides = (f"{side:,.0f}" for side in found.box)
-        table.add_row(Text(found.label), percent(found.score), *sides)
+    for column, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if column else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
     headline = Text.assemble((str(result.source), "dim"), "  ", (str(result), "bold"))
-    return Group(headline, table) if result.objects else headline
+    return Group(headline, table) if rows else headline
 
 
 Summary = tuple[str, list[tuple[str, float]]]
@@ -112,10 +96,7 @@ Summary = tuple[str, list[tuple[str, float]]]
 
 def summary(result: Result) -> Summary:
     """What `predictions` shows of a result: its source and first classes."""
-    if isinstance(result, Detection):
-        best = [(str(result), result.objects[0].score)] if result.objects else []
-        return str(result.source), best
-    return str(result.source), _pairs_of(result)[:3]
+    return str(result.source), result.pairs()[:3]
 
 
 def predictions(rows: Sequence[Summary]) -> RenderableType:
@@ -133,13 +114,6 @@ def predictions(rows: Sequence[Summary]) -> RenderableType:
         cells = [Text(source), Text(first[0], "bold"), percent(first[1]) if pairs else ""]
         table.add_row(*cells, *([Text(rest)] if others else []))
     return table
-
-
-def _pairs_of(result: Classification | Segmentation) -> list[tuple[str, float]]:
-    """Classes and scores, or classes and their shares of the pixels; most first."""
-    if isinstance(result, Segmentation):
-        return list(result.shares.items())
-    return list(zip(result.labels, result.scores, strict=True))
 
 
 def model_info(info: "ModelInfo | ExportInfo") -> RenderableType:

@@ -107,7 +107,11 @@ def predict(
         flip=flip,
         window=window,
     )
-    write = display.csv_writer(predictor.task, predictor.classes, predictor.top_k) if csv_ else None
+    write = (
+        display.csv_writer(predictor.task, predictor.classes, predictor.options.get("top_k", 0))
+        if csv_
+        else None
+    )
     if moving:
         _predict_frames(predictor, images[0], save, write, json_)
         return

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilevitv2.deploy.agreement import detections_of, has_partner
-from mobilevitv2.predict.backends.exported import ExportedNetwork
+from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.runtime.timing import interleaved
 
 ROUNDS = 20
@@ -60,8 +60,8 @@ class Comparison:
 
 
 def compare(
-    fp32: ExportedNetwork,
-    int8: ExportedNetwork,
+    fp32: ExportedBackend,
+    int8: ExportedBackend,
     sizes: tuple[int, int],
     pixels: Sequence[np.ndarray],
     labels: Sequence[str] | None,

@@ -38,7 +38,7 @@ from mobilevitv2.deploy.verify import Verification, verify
 from mobilevitv2.errors import ConfigError, DataError, ExportError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.images.reading import ImageSource
-from mobilevitv2.predict.backends.exported import ExportedNetwork
+from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.predict.backends.torch import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import open_runtime
@@ -186,7 +186,7 @@ def _write(
 def _compare(
     fp32: Path, int8: Path, processor: MobileViTImageProcessor, images: Sequence[ImageSource]
 ) -> Comparison:
-    files = [ExportedNetwork(path, precision="fp32") for path in (fp32, int8)]
+    files = [ExportedBackend(path, precision="fp32") for path in (fp32, int8)]
     pairs = [(image, prepared([image], processor, files[0].task)) for image in images]
     good = [(image, arrays[0]) for image, arrays in pairs if arrays]
     return compare(
@@ -299,7 +299,7 @@ def _verify(
     """At each size (for any: two), and in each precision that the runtime would choose."""
     checks = []
     for precision in ("fp32", "auto"):
-        exported = ExportedNetwork(path, precision=precision)
+        exported = ExportedBackend(path, precision=precision)
         if precision == "auto" and exported.runtime.precision == "fp32":
             continue
         for size in sizes_to_verify(request.sizes, processor):

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mobilevitv2.deploy.agreement import box_agreement
-from mobilevitv2.predict.backends.exported import ExportedNetwork
-from mobilevitv2.predict.backends.torch import LiveNetwork, TaskModel
+from mobilevitv2.predict.backends.exported import ExportedBackend
+from mobilevitv2.predict.backends.torch import TaskModel, TorchBackend
 
 CLOSE = 1e-4  # largest difference of fp32 files, relative to the largest logit
 HALF = 0.01  # share of images that may get another first class in fp16 and bf16
@@ -86,7 +86,7 @@ class Verification:
 
 
 def verify(
-    exported: ExportedNetwork,
+    exported: ExportedBackend,
     model: TaskModel,
     pixels: Sequence[np.ndarray],
     given: Sequence[np.ndarray] | None = None,
@@ -97,7 +97,7 @@ def verify(
     classes that the model itself holds for equal, to within the allowed difference, do not count
     as different. A detector's answers agree where both show the same class in the same place.
     """
-    live, detects = LiveNetwork(model), exported.task == "detection"
+    live, detects = TorchBackend(model), exported.task == "detection"
     difference = scale = box_difference = 0.0
     agreed = []
     for start in range(0, len(pixels), BATCH):
@@ -127,7 +127,7 @@ def verify(
 
 
 def _compared(
-    exported: ExportedNetwork, logits: Tensor, found: np.ndarray
+    exported: ExportedBackend, logits: Tensor, found: np.ndarray
 ) -> tuple[float, float, np.ndarray]:
     """Largest difference, scale, and which first classes agree, of one batch."""
     wanted, close = logits.numpy(), CLOSE if exported.runtime.precision == "fp32" else 0.0
@@ -152,7 +152,7 @@ def _agrees(wanted: np.ndarray, first: np.ndarray, close: float) -> np.ndarray:
     return behind.ravel() <= close
 
 
-def _precision(exported: ExportedNetwork) -> str:
+def _precision(exported: ExportedBackend) -> str:
     of_file, of_runtime = exported.record.precision, exported.runtime.precision
     return of_file if of_file != "fp32" else of_runtime
 

@@ -13,14 +13,18 @@ from mobilevitv2.bundle import files_of_model
 from mobilevitv2.data.opening import files_of
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.evaluation.chosen import Data, Progress, Split, choose
-from mobilevitv2.evaluation.classification import ClassScore, Evaluation, OrderComparison
+from mobilevitv2.evaluation.classification import (
+    ClassScore,
+    Evaluation,
+    OrderComparison,
+)
 from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation
 from mobilevitv2.evaluation.segmentation import SegmentationEvaluation
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.predict.backends.choose import RuntimeName
 from mobilevitv2.predict.predictor import ChannelOrder, Predictor
 from mobilevitv2.runtime.opening import Precision
-from mobilevitv2.tasks import task_named
+from mobilevitv2.tasks import others_option, task_named
 
 __all__ = [
     "BoxScore",
@@ -96,10 +100,10 @@ def evaluate(
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
     task = task_named(predictor.task)
-    if coco is not None and "coco" not in task.options:
-        raise ConfigError(f"coco is for detectors, and this model is for {predictor.task}.")
-    if channel_orders and "channel_orders" not in task.options:
-        raise ConfigError("channel orders are compared for classifiers only.")
+    only = {"coco": coco, "channel_orders": channel_orders or None}
+    options = {name: value for name, value in only.items() if value is not None}
+    if reasons := [why for name in options if (why := others_option(task, name))]:
+        raise ConfigError(f"{reasons[0]}.")
     inputs = files_of(chosen.data)
     inputs += files_of_model(predictor.source) if predictor.source else []
     with ExitStack() as stack:
@@ -110,13 +114,6 @@ def evaluate(
         if coco is not None:
             place = Place(Path(coco).parent, f"evaluate.{Path(coco).name}")
             new = place.replaced(overwrite=True, names=[Path(coco).name], inputs=inputs)
-            coco = stack.enter_context(new) / Path(coco).name
-        options: dict[str, Any] = {"coco": coco, "channel_orders": channel_orders}
-        return task.part("evaluation").evaluate(
-            predictor,
-            chosen,
-            batch_size=batch_size,
-            report=report,
-            progress=progress,
-            **{name: value for name, value in options.items() if name in task.options},
-        )
+            options["coco"] = stack.enter_context(new) / Path(coco).name
+        options |= {"batch_size": batch_size, "report": report, "progress": progress}
+        return task.part("evaluation").evaluate(predictor, chosen, **options)

@@ -5,29 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mobilevitv2.data import Data, TaskName, kind_of, open_data
+from mobilevitv2.data import Data, kind_of, open_data
 from mobilevitv2.data.opening import check_given, comes_split, says_something
 from mobilevitv2.errors import DataError
+from mobilevitv2.tasks import TASKS
 
 Split = Literal["auto", "train", "val", "test", "all"]
 Progress = Callable[[int, int], None]  # images done, images in all
 
 NAMED = 8  # classes that a message names
-NAMES: dict[str, TaskName] = {
-    "classification": "classify",
-    "segmentation": "segment",
-    "detection": "detect",
-}
-CORRECT = {
-    "classification": "Rename the folders",
-    "segmentation": "Give the classes of the masks with --classes",
-    "detection": "Correct the names in the annotations",
-}
-WANTED = {
-    "classification": "a folder for each class",
-    "segmentation": "images with masks",
-    "detection": "images with boxes",
-}
 
 
 @dataclass(frozen=True)
@@ -44,18 +30,19 @@ def choose(
 ) -> Chosen:
     """The samples to measure the model of `source` on; `how` says what masks and boxes mean."""
     if split not in get_args(Split):
-        raise ValueError(f"split is {split!r}; one of {', '.join(get_args(Split))} is wanted.")
+        raise ValueError(f"split must be one of {', '.join(get_args(Split))}, not {split!r}.")
     check_given(data, "auto", **how)
-    held_out = True
+    held_out, row = True, TASKS[task]
+    verb: Any = row.verb
     if isinstance(data, Data):
         opened = data
     elif (of_run := _data_of_run(source, data, task, how)) is not None:
         opened = of_run
     else:
-        opened = open_data(data, task_name(task), **how)
-        held_out = opened.root is None or comes_split(opened.root, task_name(task))
-    if kind_of(opened) != task_name(task):
-        raise DataError(f"the model is for {task}, and {opened.name} is not. Give {WANTED[task]}.")
+        opened = open_data(data, verb, **how)
+        held_out = opened.root is None or comes_split(opened.root, verb)
+    if kind_of(opened) != verb:
+        raise DataError(f"the model is for {task}, and {opened.name} isn't. Give {row.data}.")
     if split == "auto":
         split = "all" if not held_out else "val" if opened.test is None else "test"
     if split == "all":
@@ -65,11 +52,6 @@ def choose(
         there = ", ".join(opened.splits)
         raise DataError(f"{opened.name} has no {split} split, but {there}. Choose one of them.")
     return Chosen(opened, split, list(opened.splits[split]))
-
-
-def task_name(task: str) -> TaskName:
-    """What the command line calls it."""
-    return NAMES[task]
 
 
 def _data_of_run(
@@ -92,7 +74,8 @@ def _data_of_run(
         return None
     if not says_something(how) and is_data_of(run, data):
         how = stored_annotations(run)
-    opened = open_data(data, task_name(task), seed=Recipe.load(run / RECIPE).seed, **how)
+    verb: Any = TASKS[task].verb
+    opened = open_data(data, verb, seed=Recipe.load(run / RECIPE).seed, **how)
     try:
         check_same_data(run, opened)
     except DataError:
@@ -117,7 +100,7 @@ def match_classes(of_model: list[str], of_data: list[str], task: str) -> list[in
         hint = (
             "The model's classes have no names: save it with id2label."
             if nameless
-            else f"{CORRECT[task]}; `mobilevitv2 info` lists the model's."
+            else f"{TASKS[task].rename}; `mobilevitv2 info` lists the model's."
         )
         raise DataError(f"the classes differ: {' and '.join(said)}. {hint}")
     return [of_model.index(name) for name in of_data]

@@ -10,7 +10,7 @@ import numpy as np
 from mobilevitv2.data.boxes.opening import DetectionData
 from mobilevitv2.evaluation.chosen import Chosen, match_classes
 from mobilevitv2.evaluation.measuring import Pass, without_nan
-from mobilevitv2.files.source import write_atomic
+from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.predict.predictor import Predictor
 from mobilevitv2.report.boxed_panels import BoxedExample
 from mobilevitv2.results.suppression import LEAST_SCORE
@@ -68,7 +68,7 @@ def evaluate(
     data: DetectionData = chosen.data
     samples: list[BoxedSample] = chosen.samples
     to_model = np.array(match_classes(predictor.classes, data.classes, predictor.task), np.int64)
-    scores = DetectionScores(predictor.classes, threshold=predictor.threshold)
+    scores = DetectionScores(predictor.classes, threshold=predictor.options["threshold"])
     category_ids = [data.category_ids[i] for i in np.argsort(to_model)]  # in the model's order
     image_ids = _image_ids(data, samples)
     rows: list[dict[str, Any]] = []

@@ -77,7 +77,7 @@ class Pass:
     def facts(self) -> dict[str, Any]:
         """The fields that the results for all tasks share."""
         return {
-            "model": str(self.predictor.source or type(self.predictor.network).__name__),
+            "model": str(self.predictor.source or type(self.predictor.backend).__name__),
             "data": self.chosen.data.name,
             "split": self.chosen.split,
             "count": self.count,

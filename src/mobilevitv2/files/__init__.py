@@ -1,1 +1,1 @@
-"""Files on disk: who made them, and how new ones take the place of old ones."""
+"""Files: where they are found, how they are written, and how new ones replace old ones."""

@@ -13,18 +13,18 @@ else:
     import fcntl
 
 UNSUPPORTED = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)  # by the file system
-held: set[str] = set()  # by this process, whose own locks don't stop it
+held: set[str] = set()  # locks of this process, which don't block itself
 
 
 @contextmanager
 def claimed(folder: Path, lock: str) -> Iterator[None]:
-    """Make `folder` and hold its file `lock`; a folder that stays empty goes again.
+    """Make `folder` and hold its file `lock`; folders made here that stay empty are removed.
 
-    The lock dies with the process, however that ends. Raises FileExistsError where another one
-    holds it, or where `folder` is a file.
+    The lock dies with the process, however that ends. Raises FileExistsError if it is held already,
+    or if `folder` is a file.
     """
     if folder.exists() and not folder.is_dir():
-        raise FileExistsError(f"{folder} is a file; name a folder.")
+        raise FileExistsError(f"{folder} is a file, not a folder. Name a folder.")
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     path = Path(os.path.realpath(folder)) / lock
@@ -37,7 +37,7 @@ def claimed(folder: Path, lock: str) -> Iterator[None]:
             yield
         finally:
             held.discard(str(path))
-            if sys.platform != "win32":  # where an open file can't be removed
+            if sys.platform != "win32":  # which doesn't remove open files
                 path.unlink(missing_ok=True)
             os.close(descriptor)
     finally:
@@ -61,10 +61,10 @@ def _locked(path: Path, folder: Path) -> int:
         with suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
-        os.close(descriptor)  # its last holder has just removed it
+        os.close(descriptor)  # its last holder has just removed the file
 
 
 def _in_use(folder: Path) -> FileExistsError:
     return FileExistsError(
-        f"another process is writing to {folder} now. Wait until it ends, or name another folder."
+        f"another process is writing to {folder}. Wait until it ends, or name another folder."
     )

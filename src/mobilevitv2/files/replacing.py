@@ -1,12 +1,11 @@
-"""New files in the place of old ones, without harm to anything that others put there.
+"""New files replace old ones, and anything else in the folder stays.
 
-A record in the folder lists what a command made there. Only that is ever removed, as long as it is
-unchanged and the command doesn't read it; and only once the new files stand whole beside it.
+A record in the folder lists what a command made there. Only that is ever removed, if it is
+unchanged and the command doesn't read it, and only once the new files are complete beside it.
 """
 
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -16,18 +15,19 @@ from pathlib import Path
 from typing import Any
 
 from mobilevitv2.files.claim import claimed
-from mobilevitv2.files.source import read_json, write_atomic
+from mobilevitv2.files.source import read_json
+from mobilevitv2.files.writing import remove_debris, write_atomic
 
-Files = dict[str, str | None]  # paths in a folder, with "/", to sha256; None: by name alone
+Files = dict[str, str | None]  # path in a folder, with "/": sha256, or None if it doesn't matter
 
 
 @dataclass(frozen=True)
 class Place:
     """A folder, which others may use too, and what one command makes in it.
 
-    `maker` names the command; where several of its outputs may share a folder, also the output,
-    such as "export.model.onnx". `known` finds by name what it made in a folder where it isn't done,
-    or where it kept no record.
+    `maker` names the command and, if several of its outputs may share a folder, also the output,
+    such as "export.model.onnx". `known` finds by name what it made in a folder if it isn't finished
+    or kept no record.
     """
 
     folder: Path
@@ -36,33 +36,33 @@ class Place:
 
     @property
     def record(self) -> Path:
-        """Lists the files."""
-        return self.folder / f".mobilevitv2.{self.maker}.json"
+        """The list of the files."""
+        return self.folder / f"{self._prefix}json"
 
     @property
     def stage(self) -> Path:
-        """The folder in the folder where the new files are made."""
-        return self.folder / f".mobilevitv2.{self.maker}.new"
+        """A folder inside, where the new files are made."""
+        return self.folder / f"{self._prefix}new"
 
     def is_free(self) -> bool:
-        """Whether the folder holds nothing, or nothing but what this module keeps there."""
+        """Whether the folder is missing or empty, except for what this module keeps there."""
         if not self.folder.is_dir():
             return not os.path.lexists(self.folder)
-        own = f".mobilevitv2.{self.maker}."
-        return all(path.name.startswith((own, f".{own}")) for path in self.folder.iterdir())
+        own = (self._prefix, f".{self._prefix}")
+        return all(path.name.startswith(own) for path in self.folder.iterdir())
 
     def claimed(self) -> AbstractContextManager[None]:
-        """Hold the place; raises FileExistsError where another process does."""
-        return claimed(self.folder, self._lock)
+        """Hold the place; raises FileExistsError if another process does."""
+        return claimed(self.folder, f"{self._prefix}lock")
 
     def made(self) -> list[str]:
-        """Those files of this maker that are still there and unchanged."""
+        """The files of this maker that are still there and unchanged."""
         return self._unchanged(self._recorded())
 
     def check(
         self, names: Iterable[str] = (), *, overwrite: bool, inputs: Iterable[Path] = ()
     ) -> None:
-        """Raise FileExistsError where `names` can't be written, or the old files not removed.
+        """Raise FileExistsError if `names` can't be written or the old files can't be removed.
 
         `inputs` are the files that the command reads. Nothing is touched.
         """
@@ -71,7 +71,7 @@ class Place:
             path = self.folder / name
             for above in list(path.parents)[: name.count("/")]:
                 if os.path.lexists(above) and (above.is_symlink() or not above.is_dir()):
-                    raise FileExistsError(f"{above} is in the way: a folder is to be made there.")
+                    raise FileExistsError(f"{above} is in the way: expected a folder there.")
             if not os.path.lexists(path):
                 continue
             if not overwrite:
@@ -83,36 +83,29 @@ class Place:
                     f"{path} was not made by this command, or has changed since, so it is not "
                     "overwritten. Move it away, or name another place."
                 )
-        if not ours and not self.stage.exists():
+        old = [*(self.folder / name for name in ours), *self.stage.rglob("*")]
+        if not old:
             return
-        read = {_identity(path): path for path in inputs if path.exists()}
-        old = [self.folder / name for name in ours]
-        old += [path for path in self.stage.rglob("*") if path.is_file()]
+        read = {_identity(path) for path in inputs if path.exists()}
         for path in old:
-            if _identity(path) in read:
+            if path.is_file() and _identity(path) in read:
                 raise FileExistsError(
-                    f"{path} is needed for what is to be made, so it is not overwritten. Name "
-                    "another place."
+                    f"{path} is an input, so it is not overwritten. Name another place."
                 )
 
     def note(self, names: Iterable[str], *, finished: bool = True) -> None:
-        """Write the record: these files as they are now; what else is made, if it isn't finished.
-
-        Until then everything `known` counts as made, too.
-        """
-        files: Files = {name: _digest(self.folder / name) for name in names}
-        self._write(files, finished=finished)
+        """Record these files as they are; until finished, all `known` ones count as made too."""
+        self._write({name: _digest(self.folder / name) for name in names}, finished=finished)
 
     def reopen(self, fixed: Iterable[str]) -> None:
-        """Say that what was finished isn't any more; but `fixed` files stay as they were made."""
+        """Record that the work isn't finished any more; `fixed` files stay recorded as made."""
         recorded = self._recorded()
-        files = {name: recorded[name] for name in fixed if name in recorded}
-        self._write(files, finished=False)
+        self._write({name: recorded[name] for name in fixed if name in recorded}, finished=False)
 
     def swap(self, *, overwrite: bool = True, inputs: Iterable[Path] = ()) -> None:
-        """Remove the old files and move the stage's in, after a `check`.
+        """Replace the old files with those in the stage, after a `check`.
 
-        What is interrupted here, `finish` takes to its end.
+        If this is interrupted, `finish` completes it.
         """
         new: Files = {name: _digest(self.stage / name) for name in files_in(self.stage)}
         self.check(new, overwrite=overwrite, inputs=inputs)
@@ -121,14 +114,14 @@ class Place:
         self.finish()
 
     def finish(self) -> None:
-        """Take a `swap` that was interrupted to its end."""
+        """Complete an interrupted `swap`."""
         remove_debris(self.folder, [self.record.name])
-        record = read_json(self.record) if self.record.is_file() else {}
+        record = self._read()
         if "replaced" not in record:
             return
         new = record["files"]
         for name in self._unchanged(record["replaced"]):
-            if name not in new or (self.stage / name).exists():  # else it is the new one
+            if name not in new or (self.stage / name).exists():  # else it is the new file
                 self._remove(name)
         for name in new:
             if (self.stage / name).exists():
@@ -138,7 +131,7 @@ class Place:
         self.discard()
 
     def discard(self) -> None:
-        """Remove the stage with all that is in it."""
+        """Remove the stage with all its files."""
         if self.stage.is_dir():
             shutil.rmtree(self.stage)
 
@@ -146,10 +139,10 @@ class Place:
     def replaced(
         self, *, overwrite: bool, names: Iterable[str] = (), inputs: Iterable[Path] = ()
     ) -> Iterator[Path]:
-        """An empty folder, whose files take the place of the old ones if all goes well.
+        """An empty folder, whose files replace the old ones if all goes well.
 
-        Raises FileExistsError before anything is touched; so for `names` that are known, which
-        are only some, before the work.
+        Raises FileExistsError before anything is touched: for `names`, which may be only some of
+        the files, before the work.
         """
         inputs = list(inputs)
         with self.claimed():
@@ -162,19 +155,19 @@ class Place:
                 yield self.stage
                 self.swap(overwrite=overwrite, inputs=inputs)
             except BaseException:
-                if not self._is_swapping():
+                if "replaced" not in self._read():
                     self.discard()
                 raise
 
     @property
-    def _lock(self) -> str:
-        return f".mobilevitv2.{self.maker}.lock"
+    def _prefix(self) -> str:
+        return f".mobilevitv2.{self.maker}."
 
-    def _is_swapping(self) -> bool:
-        return self.record.is_file() and "replaced" in read_json(self.record)
+    def _read(self) -> dict[str, Any]:
+        return read_json(self.record) if self.record.is_file() else {}
 
     def _recorded(self) -> Files:
-        record = read_json(self.record) if self.record.is_file() else {}
+        record = self._read()
         known = self.known(self.folder) if self.known and not record.get("finished") else ()
         files: Files = record.get("files", {})
         return dict.fromkeys(known) | files
@@ -190,7 +183,7 @@ class Place:
     def _remove(self, name: str) -> None:
         path = self.folder / name
         path.unlink()
-        with suppress(OSError):  # until the first folder that is not empty
+        with suppress(OSError):  # at the first folder that isn't empty
             for folder in list(path.parents)[: name.count("/")]:
                 folder.rmdir()
 
@@ -200,16 +193,8 @@ def files_in(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if not p.is_dir())
 
 
-def remove_debris(folder: Path, names: Iterable[str]) -> None:
-    """Remove what `write_atomic` left of these files where its process was killed."""
-    debris = re.compile(rf"\.({'|'.join(map(re.escape, names))})(\.[0-9a-f]{{8}})?\.tmp")
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if debris.fullmatch(path.name):
-            path.unlink()
-
-
 def _is_ours(root: str, name: str, digest: str | None) -> bool:
-    """Whether it is a plain file in its folder, not behind a link or above, and unchanged."""
+    """Whether it is an unchanged plain file inside the folder, not reached through a link."""
     path = Path(root, name)
     plain = path.is_file() and os.path.realpath(path) == str(path)
     return plain and (digest is None or _digest(path) == digest)
@@ -221,6 +206,6 @@ def _digest(path: Path) -> str:
 
 
 def _identity(path: Path) -> tuple[int, int]:
-    """The same for all spellings of a path, and links to it."""
+    """The same for all spellings of a path and all links to it."""
     stat = path.stat()
     return stat.st_dev, stat.st_ino

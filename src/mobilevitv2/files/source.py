@@ -1,14 +1,11 @@
-"""Where MODEL is: a hub id, a bundle's folder or one weights file; and how files are written.
+"""Where MODEL is: a hub id, a bundle's folder or one weights file.
 
 Files come from the Hugging Face hub through its own client, so HF_HUB_OFFLINE, HF_ENDPOINT, HF_HOME
 and a login count here too.
 """
 
 import json
-import os
 import re
-import secrets
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,24 +30,21 @@ def resolve_file(
 ) -> Path:
     """The local path of `filename` in a folder, beside a file, or in a hub repository.
 
-    `source` is looked for on disk first; what is not there and reads like owner/name is fetched
-    from the hub, or found in its cache. Raises FileNotFoundError with the reason.
+    `source` is looked for on disk first. If it isn't there and reads like owner/name, the file
+    comes from the hub or its cache. Raises FileNotFoundError with the reason.
     """
     path = Path(source).expanduser()
-    if path.is_dir():
-        file = path / subfolder / filename
-        if not file.is_file():
-            held = ", ".join(sorted(p.name for p in file.parent.glob("*"))[:8]) or "nothing"
-            raise FileNotFoundError(f"the folder {file.parent} has no {filename}; it holds {held}.")
-        return file
     if path.exists():
-        file = path.parent / subfolder / filename
-        if not file.is_file():
+        file = (path if path.is_dir() else path.parent) / subfolder / filename
+        if file.is_file():
+            return file
+        if not path.is_dir():
             raise FileNotFoundError(f"there is no {filename} beside {path}.")
-        return file
+        held = ", ".join(sorted(p.name for p in file.parent.glob("*"))[:8]) or "nothing"
+        raise FileNotFoundError(f"the folder {file.parent} has no {filename}; it holds {held}.")
     if not is_hub_id(source):
         raise FileNotFoundError(
-            f"{source} does not exist. Give a folder, a weights file, or a hub id such as "
+            f"{source} does not exist. Name a folder, a weights file, or a hub id such as "
             "apple/mobilevitv2-1.0-imagenet1k-256."
         )
     return _from_hub(
@@ -64,49 +58,25 @@ def resolve_file(
 
 
 def is_hub_id(source: str | Path) -> bool:
-    """Whether this reads like owner/name on the hub; a folder of that name is not looked for."""
+    """Whether this reads like owner/name on the hub, even if there is a folder of that name."""
     return isinstance(source, str) and HUB_ID.fullmatch(source) is not None
 
 
 def is_loose(source: str | Path) -> bool:
-    """Whether this is a weights file of a name of its own: what lies beside it is another's."""
+    """Whether this is a weights file with a name of its own, so that files beside it aren't its."""
     path = Path(source).expanduser()
     return path.is_file() and path.name not in FOLDER_NAMES
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The fields of a JSON file. Raises ConfigError where it holds anything else."""
+    """The fields of a JSON file. Raises ConfigError if it holds anything else."""
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ConfigError(f"{path} is not valid JSON ({error}). Restore the file.") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds a JSON {type(values).__name__}; named fields are wanted.")
+        raise ConfigError(f"{path} holds a JSON {type(values).__name__}; expected named fields.")
     return values
-
-
-def write_atomic(path: str | Path, data: bytes) -> None:
-    """Write a file whole or not at all: on an error the old file stays and no debris is left."""
-    write_together({Path(path): data})
-
-
-def write_together(files: Mapping[Path, bytes]) -> None:
-    """Write several files; none takes its name before all are safely on disk."""
-    written: dict[Path, Path] = {}  # temporary file to its name
-    try:
-        for path, data in files.items():
-            temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-            written[temporary] = path
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        for temporary, path in written.items():
-            os.replace(temporary, path)
-    except BaseException:
-        for temporary in written:
-            temporary.unlink(missing_ok=True)
-        raise
 
 
 def _from_hub(repo_id: str, filename: str, **options: Any) -> Path:
@@ -117,16 +87,16 @@ def _from_hub(repo_id: str, filename: str, **options: Any) -> Path:
         return Path(hub.hf_hub_download(repo_id, filename, **options))
     except known.LocalEntryNotFoundError as error:
         raise FileNotFoundError(
-            f"{repo_id} is no folder or file here, and {filename} of a hub model of that name is "
-            "not in the cache and can't be fetched now (offline, or the hub does not answer). "
-            "Check the name, go online, or give a local folder."
+            f"{repo_id} isn't a local folder or file, and {filename} of the hub model of that name "
+            "is not in the cache and can't be fetched now (offline, or the hub doesn't answer). "
+            "Check the name, go online, or name a local folder."
         ) from error
     except known.RevisionNotFoundError as error:
         raise FileNotFoundError(
             f"the hub model {repo_id} has no revision {options['revision']!r}. "
-            "Give a branch, tag or commit that it has."
+            "Name a branch, tag or commit that it has."
         ) from error
-    except known.RepositoryNotFoundError as error:  # also of a private or gated one
+    except known.RepositoryNotFoundError as error:  # also for a private or gated model
         raise FileNotFoundError(
             f"{where}. Check the name; a private or gated model needs a token (hf auth login)."
         ) from error

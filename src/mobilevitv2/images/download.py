@@ -1,4 +1,4 @@
-"""The bytes of an image file at an http or https address, with limits on time and size."""
+"""Downloads an image file from an http or https address, within limits on time and size."""
 
 import time
 from typing import Any
@@ -11,7 +11,7 @@ SILENCE = 20.0  # s without a byte
 LONGEST = 120.0  # s for the whole file
 CHUNK = 1 << 16
 
-# Without urllib's ftp, file and data handlers, to which an address could redirect.
+# Without urllib's handlers of ftp, file and data, to which a server could redirect.
 HANDLERS = (
     "ProxyHandler",
     "UnknownHandler",
@@ -35,8 +35,8 @@ def download(
     silence: float = SILENCE,
     longest: float = LONGEST,
 ) -> bytes:
-    """What is at the address; ImageError where it can't be had within the limits [bytes, s]."""
-    import http.client  # with urllib 20 ms, which only those pay who download
+    """The bytes at the address. Raises ImageError if they don't come within the limits, in s."""
+    import http.client  # with urllib 20 ms, paid only by those who download
     import urllib.error
     import urllib.request
 
@@ -52,22 +52,19 @@ def download(
         with opener.open(request, timeout=silence) as response:
             while chunk := response.read1(CHUNK):
                 received += chunk
+                wrong = ""
                 if len(received) > most_bytes:
-                    raise ImageError(
-                        f"{address} is larger than {most_bytes >> 20} MiB. "
-                        "Download it yourself and give the file."
-                    )
-                if time.monotonic() > deadline:
-                    raise ImageError(
-                        f"{address} did not arrive within {longest:.0f} s. "
-                        "Download it yourself and give the file."
-                    )
+                    wrong = f"is larger than {most_bytes >> 20} MiB"
+                elif time.monotonic() > deadline:
+                    wrong = f"did not arrive within {longest:.0f} s"
+                if wrong:
+                    raise ImageError(f"{address} {wrong}. Download it yourself, and pass the file.")
+    except ImageError:
+        raise
     except urllib.error.HTTPError as error:
         reason = f"the server says {error.code} {error.reason}"
         raise ImageError(f"{address} can't be downloaded: {reason}. Check the address.") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        if isinstance(error, ImageError):
-            raise
         reason = getattr(error, "reason", None) or error
         raise ImageError(
             f"{address} can't be downloaded ({reason}). Check the address and the connection."

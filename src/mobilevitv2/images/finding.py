@@ -1,4 +1,4 @@
-"""What a command line means by its images: files, folders, patterns, addresses, standard input."""
+"""Images named on the command line: files, folders, patterns, addresses, standard input."""
 
 import glob
 import os
@@ -11,13 +11,13 @@ from mobilevitv2.errors import DataError
 from mobilevitv2.images.download import is_address
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
-DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # formats that a drawing keeps
+DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # formats in which drawings are saved too
 STANDARD_INPUT = "-"
 
 
 @dataclass(frozen=True)
 class Found:
-    """One image to be read, and what a drawing of it would be called."""
+    """One image to read, what to call it, and the file name of a drawing of it."""
 
     source: str | bytes
     shown: str
@@ -25,10 +25,10 @@ class Found:
 
 
 def collect_images(arguments: Iterable[str]) -> list[Found]:
-    """Files as given; of folders all images below, sorted; of patterns all matches; addresses.
+    """Files and addresses as given; all images in folders, sorted; all matches of patterns.
 
-    `-` is the bytes of one image on standard input. What does not exist is left in, for the reader
-    to complain about. Raises DataError for a folder without images.
+    `-` stands for one image on standard input. Files that don't exist are kept, for the reader to
+    report. Raises DataError for a folder without images.
     """
     found: list[Found] = []
     for argument in arguments:
@@ -69,9 +69,9 @@ def output_paths(
     suffixes: tuple[str, ...] = DRAWN_SUFFIXES,
     suffix: str = ".png",
 ) -> list[Path]:
-    """A path in `folder` for what is made of each image: no two the same, and none an original.
+    """A path in `folder` for the output of each image: all different, and none an input.
 
-    A name keeps its suffix if it is one of `suffixes`, and else gets `suffix`.
+    A name keeps its suffix if it is one of `suffixes`; otherwise it gets `suffix`.
     """
     taken = {os.path.realpath(item.shown) for item in found}
     paths = []

@@ -1,4 +1,4 @@
-"""The frames of a video or a camera as pictures, and pictures as the frames of a new video."""
+"""The frames of a video or a camera as pictures, and a new video of pictures."""
 
 import logging
 import os
@@ -21,8 +21,8 @@ CAMERAS = {  # format and name of camera {} for FFmpeg
     "linux": ("v4l2", "/dev/video{}"),
     "darwin": ("avfoundation", "{}"),
 }
-MISSING = 0.5  # seconds that may lack at the end of what a file announces
-USUAL_RATE = Fraction(30)  # frames a second, where a file names none
+MISSING = 0.5  # s by which a file may be shorter than it announces
+USUAL_RATE = Fraction(30)  # frames per second of a file that names none
 
 
 def is_camera(source: str | os.PathLike) -> bool:
@@ -37,21 +37,20 @@ class Reader:
         self.name, self.live = str(source), is_camera(source)
         self.most = most
         self.times: deque[int] = deque()
-        """Of the frames given away, in `time_base`, from 0; whoever is done with one takes it."""
+        """Of the frames yielded, in `time_base`, from 0; the caller removes each when done."""
         self.complaint = ""
-        """After the last frame: what was wrong with the video, in a sentence."""
+        """After the last frame, a sentence that says what was wrong with the video."""
         av: Any = require("av", extra="video")
         self.error = av.error.FFmpegError
         self.container = self._open(av, source)
-        pictures = [s for s in self.container.streams.video if not _is_cover(av, s)]
+        cover = av.stream.Disposition.attached_pic  # the picture of a piece of music
+        pictures = [s for s in self.container.streams.video if not s.disposition & cover]
         if not pictures:
-            nothing = not self.container.streams
+            wrong = "is damaged or cut short. Copy or download it again."
+            if self.container.streams:
+                wrong = "has no moving pictures; expected a video."
             self.close()
-            raise ImageError(
-                f"{self.name} is damaged or cut short. Copy or download it again."
-                if nothing
-                else f"{self.name} has no pictures that move; a video is wanted."
-            )
+            raise ImageError(f"{self.name} {wrong}")
         self.stream = pictures[0]
         self.stream.thread_type = "AUTO"
         self.time_base = _fraction(self.stream.time_base) or 1 / USUAL_RATE
@@ -70,17 +69,16 @@ class Reader:
                 self.name = f"camera {name}"
                 return av.open(place.format(name), format=kind)
             if not Path(source).is_file():
-                what = "is no file" if Path(source).exists() else "does not exist"
-                raise FileNotFoundError(f"{name} {what}. Give a video file, or a camera's number.")
+                what = "is not a file" if Path(source).exists() else "does not exist"
+                raise FileNotFoundError(f"{name} {what}. Name a video file, or a camera's number.")
             return av.open(os.fspath(source))
         except av.error.FFmpegError as error:
             if self.live:
                 raise ImageError(
-                    f"camera {name} can't be opened ({error.strerror}). Is it there, and used by "
-                    "nobody else?"
+                    f"camera {name} can't be opened ({error.strerror}). Is it there and not in use?"
                 ) from error
             raise ImageError(
-                f"{name} is no video that can be read, or it is damaged or cut short "
+                f"{name} is not a readable video, or it is damaged or cut short "
                 f"({error.strerror}). Copy or download it again."
             ) from error
 
@@ -101,7 +99,7 @@ class Reader:
                 return
         seconds = 0.0 if start is None or end is None else float((end - start) * self.time_base)
         if not given:
-            self.complaint = f"{self.name} has no frame that can be read. Copy it again."
+            self.complaint = f"{self.name} has no readable frame. Copy it again."
         elif self.promised is not None and self.promised - seconds > MISSING:
             self.complaint = (
                 f"{self.name} is cut short: it ends after {seconds:.1f} s of {self.promised:.1f}. "
@@ -115,7 +113,7 @@ class Reader:
         while True:
             try:
                 packet = next(packets, None)
-            except self.error:  # where a file is cut; how much lacks is seen from its length
+            except self.error:  # a file is cut here; its length tells how much is missing
                 packet = None
             try:
                 yield from self.stream.decode(packet)
@@ -124,12 +122,12 @@ class Reader:
             if packet is None:
                 break
         if lost:
-            logger.warning("%s: %d damaged packets are left out", self.name, lost)
+            logger.warning("%s: %d damaged packets left out", self.name, lost)
 
     @property
     def promised(self) -> float | None:
-        """How long the file says it is, in seconds; None where it does not, as in MPEG streams."""
-        if self.stream.duration:  # of a cut AVI it is what is left, so its frames count as well
+        """How long the file says it is, in s; None if it doesn't, as in MPEG streams."""
+        if self.stream.duration:  # in a cut AVI only of what is left, so its frames count as well
             lasting = self.stream.duration * self.time_base
             return float(max(lasting, self.stream.frames / self.rate))
         hours, _, rest = self.stream.metadata.get("DURATION", "").partition(":")  # Matroska's
@@ -140,12 +138,12 @@ class Reader:
             return None
 
     def close(self) -> None:
-        """Let go of the file or the camera."""
+        """Release the file or the camera."""
         self.container.close()
 
 
 class Writer:
-    """An H.264 video of pictures at given times; it takes its name once it is whole."""
+    """An H.264 video of pictures at given times; it gets its name once it is whole."""
 
     def __init__(self, path: Path, like: Reader) -> None:
         self.av: Any = require("av", extra="video")
@@ -155,8 +153,9 @@ class Writer:
         self.last = -1
 
     def write(self, picture: Image.Image, time: int) -> None:
-        """The next picture; `time` is in the reader's `time_base`."""
-        pixels = _even(np.asarray(picture.convert("RGB")))
+        """Add a picture; `time` is in the reader's `time_base`."""
+        odd = ((0, picture.height % 2), (0, picture.width % 2), (0, 0))  # H.264 needs even sides
+        pixels = np.pad(np.asarray(picture.convert("RGB")), odd, mode="edge")
         if self.container is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.container = self.av.open(str(self.part), "w")
@@ -164,7 +163,7 @@ class Writer:
                 "libx264", rate=self.like.rate.limit_denominator(65535)
             )
             self.stream.height, self.stream.width = pixels.shape[:2]
-            self.stream.pix_fmt = "yuv420p"  # what every player shows
+            self.stream.pix_fmt = "yuv420p"  # which every player supports
             self.stream.codec_context.time_base = self.like.time_base
         frame = self.av.VideoFrame.from_ndarray(pixels, "rgb24")
         self.last = max(time, self.last + 1)
@@ -172,7 +171,7 @@ class Writer:
         self.container.mux(self.stream.encode(frame))
 
     def close(self) -> None:
-        """Make the file whole; of one that can't be written nothing stays."""
+        """Finish the file; if it can't be written, nothing stays."""
         if self.container is None:
             return
         try:
@@ -185,13 +184,8 @@ class Writer:
 
 
 def _fraction(value: Any) -> Fraction | None:
-    """PyAV's numbers, whichever type of its own they have."""
+    """Of PyAV's own types of numbers."""
     return Fraction(value.numerator, value.denominator) if value else None
-
-
-def _is_cover(av: Any, stream: Any) -> bool:
-    """Whether it is the picture of a piece of music."""
-    return bool(stream.disposition & av.stream.Disposition.attached_pic)
 
 
 def _upright(frame: Any) -> Image.Image:
@@ -199,11 +193,3 @@ def _upright(frame: Any) -> Image.Image:
     turns[-90], turns[-180] = Image.Transpose.ROTATE_270, Image.Transpose.ROTATE_180
     picture, turn = frame.to_image(), turns.get(round(frame.rotation))
     return picture if turn is None else picture.transpose(turn)
-
-
-def _even(pixels: np.ndarray) -> np.ndarray:
-    """With the last row and column twice, where there is an odd number: H.264 wants even sides."""
-    height, width = pixels.shape[:2]
-    if height % 2 or width % 2:
-        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-    return np.ascontiguousarray(pixels)

@@ -17,7 +17,8 @@ from mobilevitv2.checkpoint.layouts import LAYOUTS, check, from_ours, task_of
 from mobilevitv2.checkpoint.opening import Checkpoint, open_checkpoint
 from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config, checked_labels
 from mobilevitv2.errors import CheckpointError, require
-from mobilevitv2.files.source import WEIGHTS_NAME, write_together
+from mobilevitv2.files.source import WEIGHTS_NAME
+from mobilevitv2.files.writing import write_together
 from mobilevitv2.processor_settings import FILE_NAME
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from mobilevitv2.bundle import bundle_of
 from mobilevitv2.devices import gpu_is_here
 from mobilevitv2.errors import UnsupportedError, require
 from mobilevitv2.files.source import INDEX_SUFFIX, read_json
-from mobilevitv2.predict.backends.engine import open_native
-from mobilevitv2.predict.backends.exported import ExportedNetwork
+from mobilevitv2.predict.backends.engine import open_engine
+from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.runtime.opening import exported_file
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def describe(source: str | Path) -> ModelInfo | ExportInfo:
 
 
 def _describe_export(source: str | Path, file: Path) -> ExportInfo:
-    network = ExportedNetwork(source)
+    network = ExportedBackend(source)
     record, processor = network.record, network.open_processor()
     same = ("task", "sizes", "batch", "input", "output", "top_k", "precision", "target", "weights")
     weights = file.with_suffix(".bin")  # beside OpenVINO's .xml
@@ -141,7 +141,7 @@ def _runs_in(source: str | Path) -> str:
     if gpu_is_here():
         return "PyTorch, cuda"
     try:
-        return open_native(source).runs_in
+        return open_engine(source).runs_in
     except (UnsupportedError, ImportError) as error:
         return f"PyTorch, cpu: {error}"
 

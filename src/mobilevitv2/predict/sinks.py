@@ -5,93 +5,142 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from mobilevitv2.class_names import coco_ids
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.files.replacing import Place
-from mobilevitv2.files.source import write_atomic
+from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.images.finding import Found, output_paths
-from mobilevitv2.results import Detection, Result, Segmentation
-
-TASK_OF = {"masks": "segmentation", "yolo": "detection", "coco": "detection"}
+from mobilevitv2.tasks import others_option, task_named
 
 
-class Outputs:
-    """Files for each of the `found` images, in the folders that are given.
+class Sink:
+    """One kind of output, in a folder or a file, for each of the `found` images."""
 
-    `save` gets the images with the result drawn on them. Of segmenters `masks` gets palette PNGs;
-    of detectors `yolo` gets a text file for each image, and the file `coco` becomes COCO's list of
-    results. Raises ConfigError for what a model of this task doesn't give, and FileExistsError
-    where a file of another maker, or one that has changed since, would be overwritten.
-    """
+    suffixes: ClassVar[dict[str, Any]] = {}
+    """Arguments of `output_paths`."""
 
-    def __init__(
-        self,
-        found: Sequence[Found],
-        *,
-        task: str,
-        classes: Sequence[str],
-        save: Path | None = None,
-        masks: Path | None = None,
-        yolo: Path | None = None,
-        coco: Path | None = None,
-    ) -> None:
-        asked = {"masks": masks, "yolo": yolo, "coco": coco}
-        if wrong := [name for name, place in asked.items() if place and TASK_OF[name] != task]:
-            raise ConfigError(
-                f"{wrong[0]} is for models for {TASK_OF[wrong[0]]}, and this one is for {task}."
-            )
+    def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
         self.found = found
-        self.drawn = output_paths(found, save) if save else None
-        self.masks = output_paths(found, masks, suffixes=(".png",)) if masks else None
-        self.yolo = output_paths(found, yolo, suffixes=(), suffix=".txt") if yolo else None
-        self.coco = coco
-        self.category_ids = coco_ids(classes)
-        self.image_ids = _image_ids(found) if coco else []
-        self.rows: list[dict[str, Any]] = []
-        self.places: dict[Place, list[str]] = {}  # and what is written there
-        for folder, paths in ((save, self.drawn), (masks, self.masks), (yolo, self.yolo)):
-            if folder and paths:
-                paths = [*paths, folder / "classes.txt"] if folder == yolo else paths
-                place, name = place_of(folder)
-                self.places[place] = [
-                    f"{name}/{path.relative_to(folder).as_posix()}" for path in paths
-                ]
-        if coco:
-            place, name = place_of(coco)
-            self.places[place] = [name]
-        for place, names in self.places.items():
-            place.check(names, overwrite=True)
-        self.older = {p: sorted({*p.made()} - {*names}) for p, names in self.places.items()}
-        if yolo:
-            yolo.mkdir(parents=True, exist_ok=True)
-            names = "".join(f"{name}\n" for name in classes)
-            write_atomic(yolo / "classes.txt", names.encode())
+        self.place = place
+        self.classes = classes
+        self.files = self._files()
 
-    def add(self, index: int, result: Result) -> None:
+    def _files(self) -> list[Path]:
+        """All that may be written."""
+        return output_paths(self.found, self.place, **self.suffixes)
+
+    def add(self, index: int, result: Any) -> None:
         """Write what belongs to the image of this number."""
-        if self.drawn:
-            result.save(self.drawn[index])
-        if self.masks and isinstance(result, Segmentation):
-            result.save_mask(self.masks[index])
-        if isinstance(result, Detection):
-            if self.yolo:
-                result.save_yolo(self.yolo[index])
-            if self.coco:
-                name = self.found[index].name.as_posix()
-                rows = result.to_coco(self.image_ids[index], self.category_ids)
-                self.rows += [row | {"file_name": name} for row in rows]
+        raise NotImplementedError
+
+    def open(self) -> None:
+        """Write what comes before all images."""
 
     def close(self) -> None:
         """Write what is about all images."""
-        if self.coco:
-            self.coco.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self.coco, json.dumps(self.rows).encode())
+
+
+class Drawings(Sink):
+    """The images with the result drawn on them."""
+
+    def add(self, index: int, result: Any) -> None:
+        result.save(self.files[index])
+
+
+class Masks(Sink):
+    """Palette PNGs."""
+
+    suffixes: ClassVar[dict[str, Any]] = {"suffixes": (".png",)}
+
+    def add(self, index: int, result: Any) -> None:
+        result.save_mask(self.files[index])
+
+
+class YoloFiles(Sink):
+    """A text file for each image, and the names of the classes."""
+
+    suffixes: ClassVar[dict[str, Any]] = {"suffixes": (), "suffix": ".txt"}
+
+    def _files(self) -> list[Path]:
+        return [*super()._files(), self.place / "classes.txt"]
+
+    def open(self) -> None:
+        self.place.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.files[-1], "".join(f"{name}\n" for name in self.classes).encode())
+
+    def add(self, index: int, result: Any) -> None:
+        result.save_yolo(self.files[index])
+
+
+class CocoFile(Sink):
+    """COCO's list of results."""
+
+    def _files(self) -> list[Path]:
+        return [self.place]
+
+    def open(self) -> None:
+        self.category_ids = coco_ids(self.classes)
+        self.image_ids = _image_ids(self.found)
+        self.rows: list[dict[str, Any]] = []
+
+    def add(self, index: int, result: Any) -> None:
+        name = self.found[index].name.as_posix()
+        rows = result.to_coco(self.image_ids[index], self.category_ids)
+        self.rows += [row | {"file_name": name} for row in rows]
+
+    def close(self) -> None:
+        self.place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(self.place, json.dumps(self.rows).encode())
+
+
+SINKS: dict[str, type[Sink]] = {  # by the option that asks for them
+    "save": Drawings,
+    "masks": Masks,
+    "yolo": YoloFiles,
+    "coco": CocoFile,
+}
+
+
+class Outputs:
+    """The sinks that are asked for, by the names in `SINKS`.
+
+    Raises ConfigError for what a model of this task doesn't give, and FileExistsError where a file
+    of another maker, or one that has changed since, would be overwritten.
+    """
+
+    def __init__(
+        self, found: Sequence[Found], *, task: str, classes: Sequence[str], **where: Path | None
+    ) -> None:
+        asked = {name: place for name, place in where.items() if place is not None}
+        if wrong := [why for name in asked if (why := others_option(task_named(task), name))]:
+            raise ConfigError(f"{wrong[0]}.")
+        self.sinks = [SINKS[name](found, place, classes) for name, place in asked.items()]
+        self.written: dict[Place, list[str]] = {}
+        for sink in self.sinks:
+            place, name = place_of(sink.place)
+            within = [file.relative_to(sink.place) for file in sink.files]
+            self.written[place] = [Path(name, file).as_posix() for file in within]
+        for place, names in self.written.items():
+            place.check(names, overwrite=True)
+        self.older = {p: sorted({*p.made()} - {*names}) for p, names in self.written.items()}
+        for sink in self.sinks:
+            sink.open()
+
+    def add(self, index: int, result: Any) -> None:
+        """Write what belongs to the image of this number."""
+        for sink in self.sinks:
+            sink.add(index, result)
+
+    def close(self) -> None:
+        """Write what is about all images."""
+        for sink in self.sinks:
+            sink.close()
 
     def note(self) -> None:
         """List what was written, which may be overwritten another time."""
-        for place, names in self.places.items():
+        for place, names in self.written.items():
             written = [name for name in names if (place.folder / name).exists()]
             if written:
                 place.note([*self.older[place], *written])

@@ -19,10 +19,15 @@ class Views:
     def __init__(self, *, flip: bool = False, window: int | None = None) -> None:
         if window is not None and (window < 2 * STEP or window % STEP):
             raise ConfigError(
-                f"window is {window} px; a multiple of {STEP} of at least {2 * STEP} is wanted."
+                f"window is {window} px; it must be a multiple of {STEP} of at least {2 * STEP}."
             )
         self.flip = flip
         self.window = window
+
+    @property
+    def average(self) -> bool:
+        """Whether there may be more than one way."""
+        return self.flip or self.window is not None
 
     def __call__(self, network: Network, pixels: np.ndarray) -> np.ndarray:
         """float32 [3, H, W] to scores [C, h, w]."""

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.report.masked_panels import WRONG, shrunk
-from mobilevitv2.results.boxed import short_percent, with_boxes
+from mobilevitv2.results import percent
+from mobilevitv2.results.boxed import with_boxes
 from mobilevitv2.results.colors import Color
 from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.detection import above
@@ -63,7 +64,7 @@ def panels(
         found.boxes[matched.places[shown]] * scale,
         _names(labels, classes),
         _colors(labels, right[shown], ~(right | wrong)[shown], colors),
-        percents=[short_percent(score) for score in records["score"][shown].tolist()],
+        percents=[percent(score, 0) for score in records["score"][shown].tolist()],
         dashed=(~right[shown]).tolist(),
     )
     missed = int((~there & ~truth.ignored).sum())

@@ -17,7 +17,7 @@ from PIL import Image
 
 from mobilevitv2.class_names import Color
 from mobilevitv2.errors import require
-from mobilevitv2.files.source import write_atomic
+from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.report import charts
 
 MOST_CELLS = 40  # classes; beyond, a confusion matrix can't be read

@@ -1,31 +1,26 @@
-"""Boxes drawn on a picture, each with its caption, so that they can be told apart in a crowd."""
+"""Boxes drawn on a picture, with captions that stay readable in a crowd."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mobilevitv2.class_names import Color
 from mobilevitv2.results import drawing
+from mobilevitv2.results.colors import linear_light
 
 FONT = 0.022  # of the picture's width
 LINE = 1 / 170  # of the shorter side
 THINNEST = 2  # px
-RIM = 100  # opacity of the pixel about a line that parts it from a background of its color, 0..255
-DASH = 4  # widths of a line; half as long is the gap
+RIM = 100  # opacity, 0..255, of the px around a line: it must show on a background of its color
+DASH = 4  # line widths; gaps are half as long
 WIDEST = 0.4  # of the picture's width: a caption, unless its box is wider, or
 WIDE = 11  # times the height of its letters
-LITTLE, MUCH = 0.2, 0.6  # of a box that a caption may hide, gladly or at most
+LITTLE, MUCH = 0.2, 0.6  # share of a box that a caption may hide: at best, at most
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 
-Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in px, without the last two
-
-
-class _Caption(NamedTuple):
-    text: str
-    place: Rectangle
-    color: Color
+Rectangle = tuple[int, int, int, int]  # left, top, right, bottom in px, the last two exclusive
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def with_boxes(
@@ -37,11 +32,10 @@ def with_boxes(
     percents: Sequence[str] | None = None,
     dashed: Sequence[bool] | None = None,
 ) -> Image.Image:
-    """The RGB picture with boxes [n, 4] of x1, y1, x2, y2 px in it, as a new image.
+    """The RGB picture with boxes [n, 4] of x1, y1, x2, y2 px drawn on it, as a new image.
 
-    A small picture is drawn enlarged. The first boxes come out on top. Captions too long are cut,
-    but not the `percents` after them; where there is no room for all, the first have it, and an
-    empty one is none.
+    A small picture is enlarged. The first boxes are on top, and their captions are placed first;
+    those without room are left out. Long captions are cut, but not the `percents` after them.
     """
     corners = np.asarray(corners, np.float64).reshape(-1, 4)
     count = len(corners)
@@ -49,7 +43,7 @@ def with_boxes(
     dashed = [False] * count if dashed is None else dashed
     if any(len(values) != count for values in (captions, colors, percents, dashed)):
         raise ValueError(
-            f"{count} boxes need as many captions, colors, percents and dashes, not "
+            f"{count} boxes need as many captions, colors, percents and dashes, but got "
             f"{len(captions)}, {len(colors)}, {len(percents)} and {len(dashed)}."
         )
     scale = drawing.enlargement(picture)
@@ -62,24 +56,12 @@ def with_boxes(
             _outline(draw, stroke, color, width)
     font = ImageFont.load_default(size=drawing.font_size_for(drawn, FONT))
     texts = list(zip(captions, percents, strict=True))
-    for caption in _placed(draw, places, texts, colors, drawn.size, font):
-        left, top, right, bottom = caption.place
-        draw.rectangle((left, top, right - 1, bottom - 1), fill=caption.color)
-        at = (left + _pad(font), (top + bottom) / 2)
-        draw.text(at, caption.text, _contrast(caption.color), font, anchor="lm")
+    _draw_captions(draw, places, texts, colors, drawn.size, font)
     return drawn
 
 
-def short_percent(score: float) -> str:
-    """For little room: `93 %`; never rounded to a certainty that it is not."""
-    rounded = round(100 * score)
-    if rounded == 100 and score < 1:
-        return "> 99 %"
-    return "< 1 %" if rounded == 0 and score > 0 else f"{rounded} %"
-
-
 def _outer(box: np.ndarray, size: tuple[int, int], line: int) -> Rectangle:
-    """The rim of a line whose middle is the box's edge; within the picture, and never closed."""
+    """The outer edge of a line along the box's sides; in the picture, and never filled."""
     middle = np.rint(box).clip(0, [*size, *size])
     low = np.minimum(middle[:2] - line // 2, np.array(size) - 3 * line).clip(0)
     high = np.maximum(middle[2:] + line - line // 2, low + 3 * line).clip(max=size)
@@ -108,17 +90,17 @@ def _outline(draw: ImageDraw.ImageDraw, place: Rectangle, color: Color, line: in
         draw.rectangle(inner, outline=rim)
 
 
-def _placed(
+def _draw_captions(
     draw: ImageDraw.ImageDraw,
     places: Sequence[Rectangle],
     texts: Sequence[tuple[str, str]],
     colors: Sequence[Color],
     size: tuple[int, int],
-    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
-) -> list[_Caption]:
-    """Each at the best free place about its box, if there is one."""
+    font: Font,
+) -> None:
+    """Each caption at the best free place around its box, if there is one."""
     boxes = np.array(places).reshape(-1, 4)
-    placed: list[_Caption] = []
+    taken = np.zeros((0, 4), int)
     for box, (caption, percent), color in zip(places, texts, colors, strict=True):
         text = " ".join(f"{caption} {percent}".split())
         if not text:
@@ -130,24 +112,25 @@ def _placed(
             text = f"{drawing.shortened(caption, room, draw, font)} {percent}".strip()
         width = min(size[0], round(draw.textlength(text, font=font)) + 2 * _pad(font))
         tried = _around(box, (width, 6 * _pad(font)), size)
-        taken = np.array([other.place for other in placed]).reshape(-1, 4)
-        hidden = (_shared(tried, boxes) / _area(boxes)).max(axis=1)
+        hidden = (_shared(tried, boxes) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)).max(axis=1)
         hidden[_shared(tried, taken).any(axis=1)] = np.inf
         best = int(np.argmax(hidden <= LITTLE) if hidden.min() <= LITTLE else hidden.argmin())
         if hidden[best] <= MUCH:
             left, top, right, bottom = tried[best].tolist()
-            placed.append(_Caption(text, (left, top, right, bottom), color))
-    return placed
+            taken = np.append(taken, tried[[best]], axis=0)
+            draw.rectangle((left, top, right - 1, bottom - 1), fill=color)
+            at = (left + _pad(font), (top + bottom) / 2)
+            draw.text(at, text, _contrast(color), font, anchor="lm")
 
 
 def _around(box: Rectangle, caption: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
-    """Where a caption of (width, height) px can stand, best first; int [6, 4] in the picture."""
+    """Where a caption of (width, height) px can go in the picture, best first; int [6, 4]."""
     (left, top, right, bottom), (width, height) = box, caption
     corners = [
-        (left, top - height),  # on the box
+        (left, top - height),  # above the box
         (left, top),  # in it
         (right - width, top - height),
-        (left, bottom),  # beneath it
+        (left, bottom),  # below it
         (right - width, bottom),
         (left, bottom - height),
     ]
@@ -156,27 +139,21 @@ def _around(box: Rectangle, caption: tuple[int, int], size: tuple[int, int]) -> 
 
 
 def _shared(some: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """px that rectangles [k, 4] and [m, 4] have in common, [k, m]"""
+    """px in both of rectangles [k, 4] and [m, 4], [k, m]"""
     low = np.maximum(some[:, None, :2], others[:, :2])
     high = np.minimum(some[:, None, 2:], others[:, 2:])
     return (high - low).clip(0).prod(axis=-1)
 
 
-def _area(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-
-
-def _pad(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> int:
-    """px beside the text of a caption, which is six times as high"""
+def _pad(font: Font) -> int:
+    """px beside the text of a caption; its height is six times that"""
     return max(2, round(0.22 * _height(font)))
 
 
-def _height(font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> float:
+def _height(font: Font) -> float:
     return getattr(font, "size", drawing.SMALLEST_FONT)
 
 
 def _contrast(color: Color) -> Color:
-    """Black or white, whichever can be read on it; W3C's relative luminance."""
-    values = np.array(color) / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-    return BLACK if linear @ [0.2126, 0.7152, 0.0722] > 0.18 else WHITE
+    """Black or white, whichever is readable on this color, by W3C's relative luminance."""
+    return BLACK if linear_light(np.array(color)) @ [0.2126, 0.7152, 0.0722] > 0.18 else WHITE

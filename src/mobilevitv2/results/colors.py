@@ -1,4 +1,4 @@
-"""A color for each class that the eye can tell from the others, and masks painted with them."""
+"""A distinct color for each class, and masks painted with them."""
 
 from collections.abc import Sequence
 
@@ -10,15 +10,15 @@ from mobilevitv2.class_names import Color
 STEP = 15  # between the values of a channel that are tried
 LIGHTNESS = 0.5, 0.9  # OKLab, in [0, 1]: darker and lighter ones look like shadow and glare
 GLARING = 0.23  # OKLab chroma; brighter colors outshine the picture
-TAKEN = (0, 0, 0), (128, 128, 128), (255, 255, 255)  # no class is to look like these
+TAKEN = (0, 0, 0), (128, 128, 128), (255, 255, 255)  # no class should look like these
 FILL, LINE = 140, 255  # opacity of a painted region and of its outline, 0..255
 
 
 def distinct_colors(count: int) -> list[Color]:
-    """So many RGB colors, each as far as can be from those before it.
+    """This many RGB colors, each as far as possible from those before it.
 
-    The first ones are the same for every `count`. Far is in OKLab (B. Ottosson, 2020), where
-    distances are about those that people see.
+    The first ones are the same for every `count`. Distances are those of OKLab (B. Ottosson,
+    2020), which are about those that people see.
     """
     levels = np.arange(0, 256, STEP)
     tried = np.stack(np.meshgrid(levels, levels, levels, indexing="ij"), axis=-1).reshape(-1, 3)
@@ -28,7 +28,7 @@ def distinct_colors(count: int) -> list[Color]:
     pleasant = (lightness >= low) & (lightness <= high) & (chroma <= GLARING)
     tried, places = tried[pleasant], places[pleasant]
     if not 0 <= count <= len(tried):
-        raise ValueError(f"{count} colors can't be told apart; 0 to {len(tried):,} can be had.")
+        raise ValueError(f"{count} colors can't be told apart; ask for 0 to {len(tried):,}.")
     taken = _oklab(np.array(TAKEN))
     distance = np.linalg.norm(places[:, None] - taken, axis=-1).min(axis=1)
     chosen = []
@@ -40,20 +40,28 @@ def distinct_colors(count: int) -> list[Color]:
     return [(int(red), int(green), int(blue)) for red, green, blue in tried[chosen]]
 
 
+def class_colors(given: Sequence[Color], count: int) -> list[Color]:
+    """The given colors, or distinct ones; raises ValueError unless there is one for each class."""
+    colors = list(given) or distinct_colors(count)
+    if len(colors) != count:
+        raise ValueError(f"There are {count} classes and {len(colors)} colors.")
+    return colors
+
+
 def painted(mask: np.ndarray, colors: Sequence[Color]) -> Image.Image:
     """An RGB image of the mask [H, W], each pixel in the color of its class."""
     return Image.fromarray(np.array(colors, dtype=np.uint8)[mask])
 
 
 def overlay(picture: Image.Image, mask: np.ndarray, colors: Sequence[Color]) -> Image.Image:
-    """The RGB picture under the colors of the mask [H, W] of its size, regions outlined."""
+    """The RGB picture under the colors of its mask [H, W], with regions outlined."""
     opacity = np.full(mask.shape, FILL, dtype=np.uint8)
     opacity[outlines(mask, width=max(1, round(min(mask.shape) / 360)))] = LINE
     return Image.composite(painted(mask, colors), picture, Image.fromarray(opacity))
 
 
 def outlines(mask: np.ndarray, width: int) -> np.ndarray:
-    """bool [H, W]: pixels whose class another one meets within `width` px above or to the left."""
+    """bool [H, W]: pixels with another class within `width` px above or to the left."""
     found = np.zeros(mask.shape, dtype=bool)
     found[width:] = mask[width:] != mask[:-width]
     found[:, width:] |= mask[:, width:] != mask[:, :-width]
@@ -62,8 +70,6 @@ def outlines(mask: np.ndarray, width: int) -> np.ndarray:
 
 def _oklab(rgb: np.ndarray) -> np.ndarray:
     """sRGB [..., 3] in 0..255 to OKLab: lightness, green to red, blue to yellow."""
-    values = rgb / 255
-    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     to_cones = [
         [0.4122214708, 0.5363325363, 0.0514459929],
         [0.2119034982, 0.6806995451, 0.1073969566],
@@ -74,4 +80,10 @@ def _oklab(rgb: np.ndarray) -> np.ndarray:
         [1.9779984951, -2.4285922050, 0.4505937099],
         [0.0259040371, 0.7827717662, -0.8086757660],
     ]
-    return np.cbrt(linear @ np.transpose(to_cones)) @ np.transpose(to_lab)
+    return np.cbrt(linear_light(rgb) @ np.transpose(to_cones)) @ np.transpose(to_lab)
+
+
+def linear_light(rgb: np.ndarray) -> np.ndarray:
+    """sRGB [..., 3] in 0..255 to linear light in [0, 1]."""
+    values = rgb / 255
+    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)

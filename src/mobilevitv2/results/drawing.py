@@ -1,4 +1,4 @@
-"""How results are drawn: on which picture, how large, in which letters, and where it is written."""
+"""How results are drawn: how large, in which letters, and how the picture is written."""
 
 import math
 import os
@@ -8,53 +8,44 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from mobilevitv2.files.source import write_atomic
-from mobilevitv2.images.reading import load_image
+from mobilevitv2.files.writing import write_atomic
 
 SHORTEST_PICTURE = 320  # px; smaller ones are drawn enlarged, so that there is something to see
 SMALLEST_FONT = 14  # px
 PAPER, INK = "#16181d", "#ffffff"
 
 
-def percent(score: float) -> str:
-    """A probability for people: `93.1 %`; never rounded to a certainty that it is not."""
-    rounded = f"{100 * score:.1f}"
-    if rounded == "100.0" and score < 1:
-        return "> 99.9 %"
-    return "< 0.1 %" if rounded == "0.0" and score > 0 else f"{rounded} %"
-
-
-def picture_for(given: Any, kept: Image.Image | None, source: str | None) -> Image.Image:
-    """The RGB picture to draw on: the one given, else the one predicted from, else its file."""
-    chosen = next((image for image in (given, kept, source) if image is not None), None)
-    if chosen is None:
-        raise ValueError("This prediction came without its image. Give it: draw(image).")
-    return load_image(chosen)
+def percent(score: float, digits: int = 1) -> str:
+    """A probability for people: `93.1 %`; never rounded to a certainty that it isn't."""
+    rounded, step = f"{100 * score:.{digits}f}", 10**-digits
+    if score < 1 and float(rounded) == 100:
+        return f"> {100 - step:g} %"
+    return f"< {step:g} %" if score > 0 and float(rounded) == 0 else f"{rounded} %"
 
 
 def enlargement(picture: Image.Image) -> int:
-    """How many pixels wide each pixel of the picture is drawn."""
+    """How many times as large the picture is drawn."""
     return math.ceil(SHORTEST_PICTURE / max(picture.size))
 
 
 def enlarged(picture: Image.Image) -> Image.Image:
-    """The picture, as large as it is drawn."""
+    """The picture at the size at which it is drawn."""
     scale = enlargement(picture)
     if scale == 1:
         return picture
-    tiny = max(picture.size) < 64  # its pixels are what there is to see
+    tiny = max(picture.size) < 64  # single pixels should stay visible
     smooth = Image.Resampling.NEAREST if tiny else Image.Resampling.BICUBIC
     return picture.resize((picture.width * scale, picture.height * scale), smooth)
 
 
 def font_size_for(picture: Image.Image, share: float) -> int:
-    """Letters of this share of the width, in px, but not of a strip that is long and low."""
+    """px: this share of the width, less for a long and low picture."""
     width = max(picture.width, SHORTEST_PICTURE)
     return max(SMALLEST_FONT, round(share * min(width, 1.5 * picture.height)))
 
 
 def stacked(picture: Image.Image, rows: Image.Image) -> Image.Image:
-    """The picture, centered, with rows of text beneath it that are as wide or wider."""
+    """The picture, centered above rows of text that are at least as wide."""
     sheet = Image.new("RGB", (rows.width, picture.height + rows.height), PAPER)
     sheet.paste(picture, ((rows.width - picture.width) // 2, 0))
     sheet.paste(rows, (0, picture.height))
@@ -72,10 +63,9 @@ def shortened(text: str, width: float, draw: ImageDraw.ImageDraw, font: Any) -> 
 
 
 def written(picture: Image.Image, path: str | os.PathLike) -> Path:
-    """The path, where the picture now is, whole; its folder is made."""
+    """The path, after the picture was written there, whole; makes its folder."""
     path, data = Path(path), BytesIO()
-    data.name = path.name  # whose suffix says the format
+    data.name = path.name  # its suffix sets the format
     picture.save(data)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, data.getvalue())
     return path

@@ -1,7 +1,7 @@
-"""Class scores on a coarse grid to the class of every pixel, without an array of all scores.
+"""From class scores on a coarse grid to the class of every pixel.
 
-The scores of 150 classes for a photo of 4,000x3,000 px would fill 7 GB; here they are resized a
-few rows at a time.
+The scores of 150 classes for a photo of 4,000x3,000 px would take 7 GB, so they are resized a few
+rows at a time.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ def label_map(
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """float32 [N, h, w] to class numbers uint8 [H, W] of `size` (height, width).
 
-    uint16 beyond 256 classes. Bilinear, align_corners=False, then the largest: what
-    `post_process_semantic_segmentation` gives. With `certainty` also the softmax probability of
-    the chosen class, float16 [H, W].
+    uint16 beyond 256 classes. Bilinear, align_corners=False, then argmax, as in
+    `post_process_semantic_segmentation`. `certainty` adds the softmax probability of the chosen
+    class, float16 [H, W].
     """
     height, width = size
     if min(size) < 1 or logits.ndim != 3 or not logits.size:
@@ -34,7 +34,7 @@ def label_map(
         scores = columns[:, above - above[0]] * (1 - w) + columns[:, below - above[0]] * w
         best = scores[0].copy()
         chosen = np.zeros(best.shape, kind)
-        for number in range(1, classes):  # argmax over the first axis, several times as fast
+        for number in range(1, classes):  # argmax(0), but several times as fast
             higher = scores[number] > best
             chosen[higher] = number
             np.maximum(best, scores[number], out=best)
@@ -46,22 +46,22 @@ def label_map(
 
 def nearest(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Class numbers [h, w] to [H, W] of `size` (height, width), each from the nearest pixel."""
-    for axis, wanted in enumerate(size):
-        centers = (np.arange(wanted) + 0.5) * (mask.shape[axis] / wanted)
+    for axis, length in enumerate(size):
+        centers = (np.arange(length) + 0.5) * (mask.shape[axis] / length)
         mask = mask.take(centers.astype(int), axis)
     return mask
 
 
-def _between(given: int, wanted: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each of `wanted` samples, the two of `given` that it lies between, and how far along."""
-    centers = ((np.arange(wanted) + 0.5) * (given / wanted) - 0.5).clip(0)
+def _between(given: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each of `length` new samples, the two given ones around it, and the second's weight."""
+    centers = ((np.arange(length) + 0.5) * (given / length) - 0.5).clip(0)
     before = centers.astype(int)
     after = (before + 1).clip(max=given - 1)
     return before, after, (centers - before)
 
 
 def resize_axis(scores: np.ndarray, axis: int, length: int) -> np.ndarray:
-    """Bilinear along one axis of [N, h, w]: align_corners=False and no antialiasing."""
+    """Linear along one axis of [N, h, w], with align_corners=False and no antialiasing."""
     before, after, weight = _between(scores.shape[axis], length)
     weight = weight.astype(scores.dtype).reshape(-1, *[1] * (scores.ndim - 1 - axis))
     return scores.take(before, axis) * (1 - weight) + scores.take(after, axis) * weight

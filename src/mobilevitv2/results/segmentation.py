@@ -1,6 +1,5 @@
-"""The class of every pixel of an image, drawn over it, and written as a mask without loss."""
+"""The class of every pixel of an image, drawn over it or written as a lossless mask."""
 
-import json
 import math
 import os
 from collections.abc import Sequence
@@ -13,23 +12,24 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from mobilevitv2.results import drawing
-from mobilevitv2.results.colors import Color, distinct_colors, overlay
+from mobilevitv2.results.colors import Color, class_colors, overlay
 from mobilevitv2.results.drawing import INK, PAPER, percent
+from mobilevitv2.results.result import ImageResult, check_numbers
 
 FONT = 0.025  # of the picture's width
-MOST_ROWS = 40  # classes that a legend lists
-SPOKEN = 3  # classes that the result is called by
+MOST_ROWS = 40  # classes in a legend
+NAMED = 3  # classes in the result's name
 LOSSLESS = (".png", ".tif", ".tiff")
 FAINT = "#98a2b1"
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
+class Segmentation(ImageResult):
     """The class of every pixel of one image.
 
     `mask` [H, W], at the image's own size, holds numbers into `classes`: uint8, or uint16 beyond
-    255 classes. Without `colors`, RGB, they are `distinct_colors`. `certainty` [H, W] in [0, 1]
-    is the probability of the chosen class. Raises ValueError where they don't fit each other.
+    255 classes. `colors` are RGB, by default `distinct_colors`. `certainty` [H, W] in [0, 1] is
+    the probability of the chosen class. Raises ValueError if they don't match each other.
     """
 
     mask: np.ndarray = field(repr=False)
@@ -42,58 +42,63 @@ class Segmentation:
 
     def __post_init__(self, colours: Sequence[Color]) -> None:
         count = len(self.classes)
-        _check_mask(self.mask, count)
-        small = np.uint8 if count <= 255 else np.uint16  # 255 is left to mean no class
+        if self.mask.ndim != 2 or self.mask.size == 0 or self.mask.dtype.kind not in "iu":
+            raise ValueError(
+                f"A mask must hold a class number for each pixel [H, W], but this is "
+                f"{self.mask.dtype} of shape {self.mask.shape}."
+            )
+        check_numbers(self.mask, count)
+        small = np.uint8 if count <= 255 else np.uint16  # 255 stays free to mean no class
         object.__setattr__(self, "mask", self.mask.astype(small, copy=False))
-        object.__setattr__(self, "colors", list(self.colors or colours) or distinct_colors(count))
-        if len(self.colors) != count:
-            raise ValueError(f"There are {count} classes and {len(self.colors)} colors.")
+        object.__setattr__(self, "colors", class_colors(self.colors or colours, count))
         if self.certainty is not None and self.certainty.shape != self.mask.shape:
             raise ValueError(
-                f"The certainty has shape {self.certainty.shape}, its mask {self.mask.shape}."
+                f"The certainty has shape {self.certainty.shape}, but the mask {self.mask.shape}."
             )
 
     @cached_property
     def shares(self) -> dict[str, float]:
-        """The classes in the image, most first, and the share of its pixels that each has."""
+        """The share of the pixels that each class in the image has, largest first."""
         counts = np.bincount(self.mask.ravel(), minlength=len(self.classes))
         found: dict[str, float] = {}
         for number in np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]:
-            name = self.classes[number]  # two classes of one name are one here
+            name = self.classes[number]  # classes of the same name count as one here
             found[name] = found.get(name, 0) + float(counts[number] / self.mask.size)
         return dict(sorted(found.items(), key=lambda item: -item[1]))
 
     @property
     def label(self) -> str:
-        """The class of most pixels."""
+        """The class with the most pixels."""
         return next(iter(self.shares))
 
     def __str__(self) -> str:
-        spoken = [f"{name} {percent(share)}" for name, share in self.shares.items()]
-        more = len(spoken) - SPOKEN
-        return ", ".join(spoken[:SPOKEN]) + (f" and {more} more" if more > 0 else "")
+        named = [f"{name} {percent(share)}" for name, share in self.shares.items()]
+        more = len(named) - NAMED
+        return ", ".join(named[:NAMED]) + (f" and {more} more" if more > 0 else "")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values: source, width, height in px, shares."""
         height, width = self.mask.shape
-        shares = dict(self.shares)
-        return {"source": self.source, "width": width, "height": height, "shares": shares}
+        size = {"width": width, "height": height}
+        return {"source": self.source, **size, "shares": dict(self.shares)}
 
-    def to_json(self) -> str:
-        """`to_dict` as one line of JSON."""
-        return json.dumps(self.to_dict(), ensure_ascii=False)
+    def pairs(self) -> list[tuple[str, float]]:
+        return list(self.shares.items())
+
+    @classmethod
+    def csv_header(cls, classes: Sequence[str], top_k: int) -> list[str]:
+        return ["image", *classes]
+
+    def csv_rows(self) -> list[list[Any]]:
+        return [[self.source, *(self.shares.get(name, 0.0) for name in self.classes)]]
 
     def draw(self, image: Any = None) -> Image.Image:
         """The picture under the classes' colors, with a legend beneath, as a new RGB image.
 
         Without `image` (whatever `load_image` takes) it is the one predicted from, or its file.
         """
-        picture = drawing.picture_for(image, self.image, self.source)
         height, width = self.mask.shape
-        if picture.size != (width, height):
-            raise ValueError(
-                f"The image has {picture.width}x{picture.height} px, but its mask {width}x{height}."
-            )
+        picture = self._picture(image, (height, width))
         scale = drawing.enlargement(picture)
         mask = self.mask.repeat(scale, axis=0).repeat(scale, axis=1) if scale > 1 else self.mask
         painted = overlay(drawing.enlarged(picture), mask, self.colors)
@@ -103,78 +108,56 @@ class Segmentation:
         return drawing.stacked(painted, rows)
 
     def index_image(self) -> Image.Image:
-        """The mask as a palette image: the index is the class, the palette holds the colors.
+        """The mask as a palette image: indices are classes, and the palette holds their colors.
 
-        Beyond 255 classes it is gray, of 16 bits (I;16).
+        Beyond 255 classes it is 16-bit gray (I;16).
         """
         image = Image.fromarray(self.mask)
         if self.mask.dtype == np.uint8:
             image.putpalette([channel for color in self.colors for channel in color])
         return image
 
-    def save(self, path: str | os.PathLike, image: Any = None) -> Path:
-        """Draw, and write the picture; the suffix says the format, as .png. Returns the path."""
-        return drawing.written(self.draw(image), path)
-
     def save_mask(self, path: str | os.PathLike) -> Path:
         """Write `index_image`, as .png or .tif. Returns the path."""
         if Path(path).suffix.lower() not in LOSSLESS:
-            raise ValueError(f"{path} would not keep class numbers whole. Name it .png or .tif.")
+            raise ValueError(f"{path} would change the class numbers. Name it .png or .tif.")
         return drawing.written(self.index_image(), path)
-
-    def show(self, image: Any = None) -> None:
-        """Draw, and open the picture in the desktop's viewer or the notebook."""
-        self.draw(image).show(title=str(self))
 
 
 setattr(Segmentation, "colours", property(lambda self: self.colors))  # noqa: B010
 
 
-def _check_mask(mask: np.ndarray, count: int) -> None:
-    if mask.ndim != 2 or mask.size == 0 or mask.dtype.kind not in "iu":
-        raise ValueError(
-            f"A mask holds a class number for each pixel [H, W], but this is {mask.dtype} of "
-            f"shape {mask.shape}."
-        )
-    low, high = int(mask.min()), int(mask.max())
-    if low < 0 or high >= count:
-        raise ValueError(
-            f"The mask holds class {low if low < 0 else high}, but {count} classes have names: "
-            f"numbers 0 to {count - 1} are wanted."
-        )
-
-
 def _legend(
     shares: dict[str, float], colors: dict[str, Color], width: int, font_size: int
 ) -> Image.Image:
-    """The classes' colors, shares and names, in as many columns as there is room for."""
+    """The classes' colors, shares and names, in as many columns as fit."""
     font = ImageFont.load_default(size=font_size)
     gap = font_size // 2
-    listed = list(shares.items())[:MOST_ROWS]
-    more = f"and {len(shares) - len(listed)} more" if len(shares) > len(listed) else ""
+    rows: list[tuple[Color | str, str, str, str]] = [
+        (colors[name], percent(share), name, INK) for name, share in shares.items()
+    ]
+    if len(rows) > MOST_ROWS:
+        rows[MOST_ROWS:] = [(PAPER, "", f"and {len(rows) - MOST_ROWS} more", FAINT)]
 
     measure = ImageDraw.Draw(Image.new("RGB", (1, 1)))
-    number = math.ceil(max(measure.textlength(percent(s), font=font) for _, s in listed))
+    number = math.ceil(max(measure.textlength(share, font=font) for _, share, _, _ in rows))
     before_name = 3 * gap + font_size + number
-    names = [drawing.shortened(name, width, measure, font) for name, _ in listed]
-    longest = math.ceil(max(measure.textlength(name, font=font) for name in [*names, more]))
-    columns = max(1, min(len(listed), (width - gap) // (before_name + longest + 2 * gap)))
+    names = [drawing.shortened(name, width, measure, font) for _, _, name, _ in rows]
+    longest = math.ceil(max(measure.textlength(name, font=font) for name in names))
+    columns = max(1, min(len(rows), (width - gap) // (before_name + longest + 2 * gap)))
     cell = (width - gap) // columns
-    lines = math.ceil((len(listed) + bool(more)) / columns)
+    lines = math.ceil(len(rows) / columns)
     line = round(1.6 * font_size)
 
     sheet = Image.new("RGB", (width, lines * line + 2 * gap), PAPER)
     draw = ImageDraw.Draw(sheet)
-    for index, (name, share) in enumerate(listed):
+    for index, (color, share, name, ink) in enumerate(rows):
         left, top = gap + index // lines * cell, gap + index % lines * line
         middle = top + line / 2
         swatch = (left, middle - font_size / 2, left + font_size - 1, middle + font_size / 2 - 1)
-        draw.rounded_rectangle(swatch, font_size // 5, fill=colors[name])
+        draw.rounded_rectangle(swatch, font_size // 5, fill=color)
         right = left + before_name - gap
-        draw.text((right, middle), percent(share), FAINT, font, anchor="rm")
+        draw.text((right, middle), share, FAINT, font, anchor="rm")
         text = drawing.shortened(name, cell - before_name - gap, draw, font)
-        draw.text((right + gap, middle), text, INK, font, anchor="lm")
-    if more:
-        left, top = gap + len(listed) // lines * cell, gap + len(listed) % lines * line
-        draw.text((left + before_name, top + line / 2), more, FAINT, font, anchor="lm")
+        draw.text((right + gap, middle), text, ink, font, anchor="lm")
     return sheet

@@ -1,7 +1,7 @@
-"""Scores and boxes of all anchors to the few detections that are worth showing.
+"""Non-maximum suppression (NMS): from a box for each anchor to the few worth showing.
 
-In numpy, so that exported models need no PyTorch for it. Most anchors show background, and those
-that do not mostly show something that a neighbor shows better.
+In numpy, so that exported models need no PyTorch for it. Most anchors show background, and most
+others show something that a neighbor shows better.
 """
 
 # a anchors, N classes without the background, n candidates or detections, B batch
@@ -12,23 +12,24 @@ import numpy as np
 
 from mobilevitv2.errors import DIVERGED
 
-LEAST_SCORE = 0.01  # below it, ml-cvnets counts nothing in an evaluation
+LEAST_SCORE = 0.01  # ml-cvnets drops lower ones before it evaluates
 OVERLAP = 0.5  # of two boxes of one class that overlap by more, the better one is kept
-CANDIDATES = 400  # of each class, whose overlaps are looked at
+CANDIDATES = 400  # of each class that are compared
 DETECTIONS = 200  # of an image
-FIRST_LOOK = 4  # times as many candidates mostly suffice
+FIRST_LOOK = 4  # times `top_k` candidates are mostly enough
 
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """What is in one image, best first."""
+    """The objects in one image, best first.
+
+    `scores`, float32 [n], are probabilities in [0, 1], `labels`, int64 [n], class numbers that
+    don't count the background, and `boxes`, float32 [n, 4], hold x1, y1, x2, y2.
+    """
 
     scores: np.ndarray
-    """float32 [n], probabilities in [0, 1]"""
     labels: np.ndarray
-    """int64 [n], class numbers without the background"""
     boxes: np.ndarray
-    """float32 [n, 4] of x1, y1, x2, y2"""
 
 
 def detect(
@@ -40,37 +41,62 @@ def detect(
     nms_threshold: float = OVERLAP,
     top_k: int = DETECTIONS,
 ) -> Detections:
-    """The detections of one image of `size` (height, width), cut off at its edges.
+    """The detections in one image of `size` (height, width), clipped to it.
 
     `logits` [a, 1 + N] have the background first; `boxes` [a, 4] are center x, center y, width and
-    height in parts of the image. Kept are scores above `threshold`, the best of each class, of
-    those the ones that no better one of their class overlaps by more than `nms_threshold`, and of
-    these the `top_k` best. Raises ValueError for what is no number.
+    height as parts of the image. Of the best scores above `threshold` in each class, those are
+    kept that no better one of the class overlaps by more than `nms_threshold`, and of these the
+    `top_k` best. Raises ValueError for NaN.
     """
     _check(logits, boxes)
     logits, boxes = (values.astype(np.float32, copy=False) for values in (logits, boxes))
     anchors, labels, scores = _candidates(logits, threshold)
-    order = np.argsort(-scores, kind="stable")
-    anchors, labels, scores = anchors[order], labels[order], scores[order]
     corners = _corners(boxes[anchors])
-    first = slice(FIRST_LOOK * top_k)  # what comes after can't change what is kept of these
+    return _best(scores, labels, corners, size, nms_threshold=nms_threshold, top_k=top_k)
+
+
+def detect_scored(
+    scores: np.ndarray,
+    corners: np.ndarray,
+    size: tuple[float, float] = (1, 1),
+    *,
+    threshold: float = LEAST_SCORE,
+) -> Detections:
+    """`detect` for probabilities [a, N] and `corners` [a, 4] in parts of the image."""
+    anchors, labels = np.nonzero(scores > np.float32(threshold))
+    return _best(scores[anchors, labels], labels, corners[anchors], size)
+
+
+def in_pixels(corners: np.ndarray, size: tuple[float, float]) -> np.ndarray:
+    """Boxes [n, 4] in parts of the image to px, cut off at its edges."""
+    height, width = size
+    return corners.clip(0, 1) * np.array([width, height, width, height], np.float32)
+
+
+def _best(
+    scores: np.ndarray,
+    labels: np.ndarray,
+    corners: np.ndarray,
+    size: tuple[float, float],
+    *,
+    nms_threshold: float = OVERLAP,
+    top_k: int = DETECTIONS,
+) -> Detections:
+    order = np.argsort(-scores, kind="stable")
+    scores, labels, corners = scores[order], labels[order], corners[order]
+    first = slice(FIRST_LOOK * top_k)  # later ones don't change which of these are kept
     kept = suppress(corners[first], labels[first], nms_threshold)
     if len(kept) < top_k and len(order) > FIRST_LOOK * top_k:
         kept = suppress(corners, labels, nms_threshold)
     kept = kept[:top_k]
-    height, width = size
-    scale = np.array([width, height, width, height], np.float32)
-    return Detections(
-        scores=scores[kept],
-        labels=labels[kept],
-        boxes=corners[kept].clip(0, 1) * scale,
-    )
+    return Detections(scores[kept], labels[kept], in_pixels(corners[kept], size))
 
 
 def suppress(corners: np.ndarray, labels: np.ndarray, nms_threshold: float = OVERLAP) -> np.ndarray:
-    """Places of the boxes to keep, best first: non-maximum suppression within each class.
+    """Indices of the boxes to keep, best first: non-maximum suppression within each class.
 
-    `corners` [n, 4] and `labels` [n] come best first. Of a class the first `CANDIDATES` count.
+    `corners` [n, 4] and `labels` [n] must be sorted, best first. Of each class the first
+    `CANDIDATES` count.
     """
     kept = []
     by_class = np.argsort(labels, kind="stable")
@@ -81,10 +107,10 @@ def suppress(corners: np.ndarray, labels: np.ndarray, nms_threshold: float = OVE
 
 
 def _survivors(corners: np.ndarray, nms_threshold: float) -> np.ndarray:
-    """Which boxes [n, 4] of one class, best first, no better survivor overlaps; bool [n].
+    """bool [n]: which boxes [n, 4] of one class, best first, survive.
 
-    A box survives if no survivor before it covers it. Starting with all, that is applied until
-    nothing changes: after each round at least one more box is settled, in practice nearly all.
+    A box survives if no survivor before it covers it. This is applied to all boxes until nothing
+    changes: each round settles at least one more box, in practice nearly all.
     """
     survives = np.ones(len(corners), bool)
     if len(corners) < 2:
@@ -98,10 +124,7 @@ def _survivors(corners: np.ndarray, nms_threshold: float) -> np.ndarray:
 
 
 def overlaps(corners: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes [n, 4] among each other, [n, n].
-
-    NaN where that is nothing of nothing, or the endless of the endless.
-    """
+    """Intersection over union of all pairs of boxes [n, 4], [n, n]; NaN for 0 / 0 and inf / inf."""
     x1, y1, x2, y2 = corners.T
     with np.errstate(invalid="ignore"):
         width = np.minimum(x2[:, None], x2) - np.maximum(x1[:, None], x1)
@@ -112,9 +135,9 @@ def overlaps(corners: np.ndarray) -> np.ndarray:
 
 
 def _candidates(logits: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Anchors, labels and scores [n] of all that is above the threshold.
+    """Anchors, labels and scores [n] of all scores above the threshold.
 
-    Only these few are divided; most of the time goes to memory.
+    Only these few are divided, since memory takes most of the time.
     """
     weights = logits - logits.max(-1, keepdims=True)
     np.exp(weights, out=weights)
@@ -133,8 +156,8 @@ def _corners(boxes: np.ndarray) -> np.ndarray:
 def _check(logits: np.ndarray, boxes: np.ndarray) -> None:
     if logits.ndim != 2 or logits.shape[1] < 2 or boxes.shape != (len(logits), 4):
         raise ValueError(
-            f"logits {logits.shape} and boxes {boxes.shape} are not those of one image: "
-            "[anchors, 1 + classes] and [anchors, 4] are wanted."
+            f"logits {logits.shape} and boxes {boxes.shape} don't match: expected "
+            "[anchors, 1 + classes] and [anchors, 4], for one image."
         )
     if not np.isfinite(logits).all() or np.isnan(boxes).any():
         raise ValueError(f"The logits or boxes {DIVERGED}")

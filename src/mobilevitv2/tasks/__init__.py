@@ -37,6 +37,8 @@ class Task:
     """What an exported file can give, the default first."""
     layouts: tuple[str, ...]
     """Whose libraries have such a model."""
+    engine_precisions: tuple[Literal["fp32", "bf16", "int8"], ...] = ("fp32", "bf16", "int8")
+    """Those of the engine whose answers are good enough to be chosen."""
     options: frozenset[str] = frozenset()
     """Options of prediction and evaluation that only some tasks have."""
     recipe: str = "default"
@@ -95,6 +97,7 @@ TASKS = {
             fit="stretch",
             outputs=("logits", "boxes", "detections"),
             layouts=("cvnets",),
+            engine_precisions=("fp32", "bf16"),
             options=frozenset({"threshold", "yolo", "coco"}),
             recipe="detection",
             metric="mAP",

@@ -12,8 +12,9 @@ import numpy as np
 
 from mobilevitv2.data import Data, DetectionData, SegmentationData
 from mobilevitv2.errors import ConfigError, DataError
-from mobilevitv2.files.replacing import Place, remove_debris
-from mobilevitv2.files.source import read_json, write_atomic
+from mobilevitv2.files.replacing import Place
+from mobilevitv2.files.source import read_json
+from mobilevitv2.files.writing import remove_debris, write_atomic
 from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training.recipe import Recipe
 

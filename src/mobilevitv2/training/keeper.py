@@ -14,7 +14,7 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
-from mobilevitv2.files.source import write_atomic
+from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.training.checkpoints import FOLDER, LAST
 
 MINUTES = 10  # between checkpoints in the middle of a long epoch

@@ -1,1 +1,47 @@
 """Where a model computes: PyTorch, the engine, or an exported file's own runtime."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+from PIL import Image
+
+from mobilevitv2.bundle import check_names
+from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.predict.answers import Answer
+from mobilevitv2.processor import MobileViTImageProcessor
+
+
+class Backend(ABC):
+    """A model that is ready to run on arrays."""
+
+    output = "logits"
+    """What it gives: logits, or what an exported file was made for; see `Record.output`."""
+    task: str
+    """The name of its task."""
+    classes: list[str]
+    """Their names, in the order of the logits."""
+    colors: list[tuple[int, int, int]]
+    """RGB of each class; empty unless somebody chose them."""
+
+    def take_names(self, config: MobileViTV2Config) -> None:
+        """Set classes and colors. Raises CheckpointError for a model of no classes or images."""
+        check_names(config)
+        self.classes = list((config.id2label or {}).values())
+        self.colors = [(r, g, b) for r, g, b in config.class_colors or []]
+
+    @property
+    @abstractmethod
+    def runs_in(self) -> str:
+        """The runtime, the device or instructions, and the precision, for people."""
+
+    def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
+        """Whether `prepare` makes what this processor makes."""
+        return False
+
+    def prepare(self, picture: Image.Image) -> np.ndarray:
+        """float32 [3, H, W] of an RGB picture."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def __call__(self, pixels: np.ndarray) -> Answer:
+        """The answer to float32 [B, 3, H, W]."""

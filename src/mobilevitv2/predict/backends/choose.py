@@ -1,17 +1,16 @@
-"""Where a model computes: in the package's engine, in PyTorch, or in its file's own runtime."""
+"""Where a model computes: in its file's own runtime, in the package's engine, or in PyTorch."""
 
 import logging
-from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-import numpy as np
-
-from mobilevitv2.bundle import bundle_of
+from mobilevitv2.bundle import bundle_folder, bundle_of
 from mobilevitv2.devices import gpu_is_here
-from mobilevitv2.errors import ConfigError, UnsupportedError, require
-from mobilevitv2.predict.backends.engine import open_native
-from mobilevitv2.predict.backends.exported import ExportedNetwork
+from mobilevitv2.errors import ConfigError, UnsupportedError
+from mobilevitv2.predict.backends import Backend
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import is_exported
 from mobilevitv2.runtime.opening import WEB_MODEL, Precision
@@ -19,141 +18,101 @@ from mobilevitv2.runtime.opening import WEB_MODEL, Precision
 if TYPE_CHECKING:
     import torch
 
-    from mobilevitv2.predict.backends.torch import LiveNetwork, TaskModel
+    from mobilevitv2.predict.backends.torch import TaskModel
 
 logger = logging.getLogger(__name__)
 
 RuntimeName = Literal["auto", "native", "torch"]
 
-
-class Network(Protocol):
-    """What a predictor asks: a bundle in the engine, a live model, or an exported file."""
-
-    @property
-    def task(self) -> str: ...
-
-    @property
-    def classes(self) -> list[str]: ...
-
-    @property
-    def colors(self) -> list[tuple[int, int, int]]: ...
-
-    @property
-    def runs_in(self) -> str: ...
-
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [B, 3, H, W] to logits [B, classes], or [B, classes, h, w] of a segmenter.
-
-        Of a detector to [B, anchors, 4 + 1 + classes]: boxes, then logits with the background.
-        """
-        ...
+# Modules of this folder, in the order in which they are asked. Each has
+# `refuses(request) -> Exception | None` and `open(request) -> Opened`.
+BACKENDS = ("exported", "engine", "torch")
 
 
 class Opened(NamedTuple):
-    """A network, how its images are prepared, and where it was found: None for one in memory."""
+    """A backend, how its images are prepared, and where it was found: None for one in memory."""
 
-    network: Network
+    backend: Backend
     processor: MobileViTImageProcessor
     source: str | Path | None
 
 
-def open_network(
-    model: "TaskModel | str | Path",
-    processor: MobileViTImageProcessor | None = None,
-    *,
-    device: "str | torch.device | None" = None,
-    runtime: RuntimeName = "auto",
-    threads: int | None = None,
-    precision: Precision = "auto",
-) -> Opened:
-    """What `Predictor` asks, and the given processor or else the model's own; see there."""
-    if runtime not in get_args(RuntimeName):
-        known = ", ".join(get_args(RuntimeName))
-        raise ConfigError(f"runtime is {runtime!r}; one of {known} is wanted.")
-    if not isinstance(model, str | Path):
-        return _open_in_memory(model, processor, device, runtime, threads, precision)
-    if is_exported(model):
-        if device is not None and str(device) != "cpu":
-            raise ConfigError(f"{model} runs on the CPU; device {device} is for PyTorch.")
-        if runtime != "auto":
-            raise ConfigError(f"{model} runs in its own runtime, and so can't run in {runtime}.")
-        exported = ExportedNetwork(model, threads=threads, precision=precision)
-        return Opened(exported, processor or exported.open_processor(), model)
-    source = bundle_of(model)
-    if beside := [p for p in (model, source) if (Path(p).expanduser() / WEB_MODEL).is_file()]:
-        logger.warning(
-            "%s also holds %s, which isn't used; name that file itself to run it",
-            beside[-1],
-            WEB_MODEL,
-        )
-    asked = runtime == "native" or precision == "int8"  # which only the engine has
-    if asked:
-        _check_asked(runtime, device, precision)
-    if asked or (runtime == "auto" and _is_for_cpu(device)):
-        try:
-            native = open_native(source, threads=threads, precision=precision)
-            return Opened(native, processor or native.open_processor(source), source)
-        except (UnsupportedError, ImportError) as error:
-            if asked:
-                raise
-            logger.debug("%s runs in PyTorch: %s", source, error)
-    torch = require("torch", extra="torch")
-    from mobilevitv2.predict.backends.torch import open_model, open_processor
+@dataclass(frozen=True)
+class Request:
+    """What `Predictor` is asked to open; see there."""
 
-    opened = open_model(source)
-    processor = processor or open_processor(source, opened)
-    live = opened.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    return Opened(_live(live, threads, precision), processor, source)
+    model: "TaskModel | str | Path"
+    processor: MobileViTImageProcessor | None = None
+    device: "str | torch.device | None" = None
+    runtime: RuntimeName = "auto"
+    threads: int | None = None
+    precision: Precision = "auto"
 
+    def __post_init__(self) -> None:
+        if self.runtime not in get_args(RuntimeName):
+            known = ", ".join(get_args(RuntimeName))
+            raise ConfigError(f"runtime must be one of {known}, not {self.runtime!r}.")
 
-def _open_in_memory(
-    model: "TaskModel",
-    processor: MobileViTImageProcessor | None,
-    device: "str | torch.device | None",
-    runtime: RuntimeName,
-    threads: int | None,
-    precision: Precision,
-) -> Opened:
-    if processor is None:
-        raise ValueError("a model in memory comes with its image processor: pass both.")
-    if runtime == "native" or precision == "int8":
-        raise ConfigError(
-            "a model in memory runs in PyTorch; the engine opens bundles. Save it with "
-            "save_pretrained, and its processor too, and give the folder."
-        )
-    here = next(model.parameters())
-    there = here.new_empty(0).to(device).to(_dtype(precision) or here.dtype)
-    if model.training or (here.device, here.dtype) != (there.device, there.dtype):
-        model = deepcopy(model).to(there.device)  # the caller's stays as it is
-    return Opened(_live(model, threads, precision), processor, None)
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is a live model."""
+        return not isinstance(self.model, str | Path)
+
+    @cached_property
+    def exported(self) -> bool:
+        """Whether it is an exported file."""
+        return not self.in_memory and is_exported(self.source)
+
+    @cached_property
+    def source(self) -> str | Path:
+        """Where the model is; of a run's folder, the bundle of its best epoch."""
+        assert isinstance(self.model, str | Path)
+        return self.model if is_exported(self.model) else bundle_of(self.model)
+
+    @cached_property
+    def bundle(self) -> Path | None:
+        """The folder of a bundle; None for every other checkpoint."""
+        return bundle_folder(self.source)
+
+    @cached_property
+    def on_gpu(self) -> bool:
+        """Whether a GPU is to compute: one was asked for, or there is one."""
+        return gpu_is_here() if self.device is None else str(self.device).split(":")[0] != "cpu"
+
+    @property
+    def wants_engine(self) -> bool:
+        """Whether nothing but the engine will do; only it has int8."""
+        return self.runtime == "native" or self.precision == "int8"
 
 
-def _live(model: "TaskModel", threads: int | None, precision: Precision) -> "LiveNetwork":
-    torch = require("torch", extra="torch")
-    from mobilevitv2.predict.backends.torch import LiveNetwork
+def open_backend(request: Request) -> Opened:
+    """The first backend of the list that doesn't refuse.
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return LiveNetwork(model.to(_dtype(precision)))
-
-
-def _dtype(precision: Precision) -> "torch.dtype | None":
-    torch = require("torch", extra="torch")
-    types = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-    return types.get(precision)
-
-
-def _check_asked(
-    runtime: RuntimeName, device: "str | torch.device | None", precision: Precision
-) -> None:
-    if runtime == "torch":
-        raise ConfigError(
-            f"precision {precision} is the engine's; PyTorch computes in fp32, bf16 or fp16. Leave "
-            "the runtime to be native, or export the model: mobilevitv2 export --int8."
-        )
-    if device is not None and not _is_for_cpu(device):
-        raise ConfigError(f"the engine runs on the CPU; device {device} is for PyTorch.")
+    Raises the reason of the one that was asked for where all do.
+    """
+    _warn_of_export_beside(request)
+    reasons: dict[str, Exception] = {}
+    for name in BACKENDS:
+        backend = import_module(f"mobilevitv2.predict.backends.{name}")
+        reason = backend.refuses(request)
+        if reason is None:
+            try:
+                return backend.open(request)
+            except UnsupportedError as error:  # which only the network shows
+                reason = error
+        logger.debug("%s refuses %s: %s", name, request.model, reason)
+        reasons[name] = reason
+    asked = "exported" if request.exported else "engine" if request.wants_engine else "torch"
+    raise reasons[asked]
 
 
-def _is_for_cpu(device: "str | torch.device | None") -> bool:
-    return not gpu_is_here() if device is None else str(device).split(":")[0] == "cpu"
+def _warn_of_export_beside(request: Request) -> None:
+    if request.in_memory or request.exported:
+        return
+    for folder in dict.fromkeys(map(Path, (request.model, request.source))):  # pyright: ignore
+        if (folder.expanduser() / WEB_MODEL).is_file():
+            logger.warning(
+                "%s also holds %s, which isn't used; name that file itself to run it",
+                folder,
+                WEB_MODEL,
+            )

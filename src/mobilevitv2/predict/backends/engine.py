@@ -1,49 +1,37 @@
-"""A bundle in the package's own engine as `Predictor` uses it: prepared pixels in, logits out."""
+"""A bundle in the package's own engine."""
 
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.bundle import bundle_folder, check_names, check_task, processor_of
+from mobilevitv2.bundle import processor_of
 from mobilevitv2.config import MobileViTV2Config
-from mobilevitv2.errors import UnsupportedError
+from mobilevitv2.errors import ConfigError, UnsupportedError
+from mobilevitv2.predict.answers import Answer, of_model
+from mobilevitv2.predict.backends import Backend
+from mobilevitv2.predict.backends.choose import Opened, Request
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, missing
 from mobilevitv2.runtime.opening import Precision
+from mobilevitv2.tasks import task_named
 
 
-class NativeNetwork:
-    """A bundle in the engine; it answers as `LiveNetwork` does."""
+class EngineBackend(Backend):
+    """A bundle in the engine; it answers as it does in PyTorch."""
 
     def __init__(
         self, folder: Path, *, threads: int | None = None, precision: Precision = "auto"
     ) -> None:
         if precision == "fp16":
             raise UnsupportedError(f"the engine computes in {', '.join(PRECISIONS)}, not fp16.")
-        self.folder = folder
         self.config = MobileViTV2Config.from_pretrained(folder)
         self.runtime = NativeRuntime(
             folder, threads=threads, precision="fp32" if precision == "auto" else precision
         )
-        check_task(folder, self.task)
-        check_names(self.config)
+        self.task = task_named(self.runtime.task, folder).name
+        self.take_names(self.config)
         self._stored = MobileViTImageProcessor.from_dict(self.runtime.description["processor"])
-
-    @property
-    def task(self) -> str:
-        """classification, segmentation or detection"""
-        return self.runtime.task
-
-    @property
-    def classes(self) -> list[str]:
-        """The names of the classes, in the order of the logits."""
-        return list((self.config.id2label or {}).values())
-
-    @property
-    def colors(self) -> list[tuple[int, int, int]]:
-        """RGB of each class; empty where nobody chose them."""
-        return [(r, g, b) for r, g, b in self.config.class_colors or []]
 
     @property
     def runs_in(self) -> str:
@@ -63,32 +51,58 @@ class NativeNetwork:
         """float32 [3, H, W] of an RGB picture: the processor's to the bit, and quicker."""
         return self.runtime.prepare(np.asarray(picture))
 
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [B, 3, H, W] to [B, classes], or [B, classes, h, w] of a segmenter.
-
-        Of a detector [B, anchors, 4 + 1 + classes]: boxes, then logits with the background first.
-        """
+    def __call__(self, pixels: np.ndarray) -> Answer:
+        """The answer to float32 [B, 3, H, W]."""
         found = self.runtime(pixels)
-        if self.task == "detection":
-            return np.concatenate([found["boxes"], found["logits"]], -1)
-        return found["logits"]
+        return of_model(found["logits"], found.get("boxes"))
 
 
-def open_native(
+def refuses(request: Request) -> Exception | None:
+    """Why the engine isn't for this; what it can't do with a network shows when it is opened."""
+    if request.in_memory:
+        return ConfigError(
+            "a model in memory runs in PyTorch; the engine opens bundles. Save it with "
+            "save_pretrained, and its processor too, and give the folder."
+        )
+    if request.exported:
+        return ConfigError(f"{request.source} is an exported file, with a runtime of its own.")
+    if request.runtime == "torch":
+        return ConfigError(
+            f"precision {request.precision} is the engine's; PyTorch computes in fp32, bf16 or "
+            "fp16. Leave out the runtime, or export the model: mobilevitv2 export --int8."
+        )
+    if request.on_gpu and not (request.wants_engine and request.device is None):
+        return ConfigError(f"the engine runs on the CPU; device {request.device} is for PyTorch.")
+    if (reason := missing()) is not None:
+        return ImportError(reason)
+    if request.bundle is None:
+        return UnsupportedError(
+            f"the engine opens folders with config.json and model.safetensors as transformers and "
+            f"this package write them, and {request.source} isn't one. Run it in PyTorch, or "
+            "convert it: mobilevitv2 convert MODEL --to transformers."
+        )
+    return None
+
+
+def open(request: Request) -> Opened:
+    """Raises UnsupportedError for what the engine can't compute."""
+    assert request.bundle is not None  # or it was refused
+    how = {"threads": request.threads, "precision": request.precision}
+    backend = EngineBackend(request.bundle, **how)
+    processor = request.processor or backend.open_processor(request.source)
+    return Opened(backend, processor, request.source)
+
+
+def open_engine(
     source: str | Path, *, threads: int | None = None, precision: Precision = "auto"
-) -> NativeNetwork:
+) -> EngineBackend:
     """A bundle's folder, or a hub id, in the engine.
 
-    Raises UnsupportedError for every other checkpoint and for what the engine has no form of,
+    Raises UnsupportedError for every other checkpoint and for what the engine can't compute,
     ImportError where there is no engine, CheckpointError, ConfigError or FileNotFoundError.
     """
-    if (reason := missing()) is not None:
-        raise ImportError(reason)
-    folder = bundle_folder(source)
-    if folder is None:
-        raise UnsupportedError(
-            f"the engine opens folders with config.json and model.safetensors as transformers and "
-            f"this package write them, and {source} is none. Run it in PyTorch, or convert it: "
-            "mobilevitv2 convert MODEL --to transformers."
-        )
-    return NativeNetwork(folder, threads=threads, precision=precision)
+    request = Request(source, runtime="native")
+    if (reason := refuses(request)) is not None:
+        raise reason
+    assert request.bundle is not None  # or it was refused
+    return EngineBackend(request.bundle, threads=threads, precision=precision)

@@ -1,15 +1,20 @@
 """Models in PyTorch, opened with all that belongs to them, and run on arrays."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from mobilevitv2.bundle import check_names, check_task, processor_of
+from mobilevitv2.bundle import check_task, processor_of
 from mobilevitv2.checkpoint.opening import open_checkpoint
+from mobilevitv2.errors import ConfigError
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
+from mobilevitv2.predict.answers import Answer, of_model
+from mobilevitv2.predict.backends import Backend
+from mobilevitv2.predict.backends.choose import Opened, Request
 from mobilevitv2.processor import MobileViTImageProcessor
 
 TaskModel = (
@@ -24,30 +29,17 @@ MODELS: dict[str, type[TaskModel]] = {
     "detection": MobileViTV2ForObjectDetection,
 }
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
-class LiveNetwork:
-    """A live model as `Predictor` uses it: float32 [B, 3, H, W] to logits, both arrays."""
+class TorchBackend(Backend):
+    """A live model; it is put into eval mode."""
 
     def __init__(self, model: TaskModel) -> None:
-        check_names(model.config)
+        self.take_names(model.config)
         self.model = model.eval()
-
-    @property
-    def task(self) -> str:
-        """classification, segmentation or detection"""
-        return task_of_model(self.model)
-
-    @property
-    def classes(self) -> list[str]:
-        """The names of the classes, in the order of the logits."""
-        return list((self.model.config.id2label or {}).values())
-
-    @property
-    def colors(self) -> list[tuple[int, int, int]]:
-        """RGB of each class; empty where nobody chose them."""
-        return [(r, g, b) for r, g, b in self.model.config.class_colors or []]
+        self.task = task_of_model(model)
 
     @property
     def runs_in(self) -> str:
@@ -56,17 +48,49 @@ class LiveNetwork:
         return f"PyTorch, {self.model.device}, {SHORT.get(dtype, dtype)}"
 
     @torch.inference_mode()
-    def __call__(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [B, classes], or [B, classes, h, w] of a segmenter.
-
-        Of a detector [B, anchors, 4 + 1 + classes]: its `pred_boxes`, then its `logits`.
-        """
+    def __call__(self, pixels: np.ndarray) -> Answer:
+        """The answer to float32 [B, 3, H, W]."""
         batch = torch.from_numpy(pixels).to(self.model.device, self.model.dtype)
         output = self.model(batch, return_dict=True)
-        answers = output.logits.float()
-        if self.task == "detection":
-            answers = torch.cat([output.pred_boxes.float(), answers], -1)
-        return answers.cpu().numpy()
+        boxes = getattr(output, "pred_boxes", None)
+        arrays = (output.logits, boxes) if boxes is not None else (output.logits,)
+        return of_model(*(values.float().cpu().numpy() for values in arrays))
+
+
+def refuses(request: Request) -> Exception | None:
+    """Why this isn't for PyTorch."""
+    if request.exported or request.wants_engine:
+        return ConfigError(f"{request.model} was not to run in PyTorch.")
+    if request.in_memory and request.processor is None:
+        return ValueError("a model in memory comes with its image processor: pass both.")
+    return None
+
+
+def open(request: Request) -> Opened:
+    """A checkpoint on the device that was asked for; a model in memory as it is, or a copy."""
+    if request.threads is not None:
+        torch.set_num_threads(request.threads)
+    dtype = DTYPES.get(request.precision)
+    if not isinstance(request.model, str | Path):
+        assert request.processor is not None  # or it was refused
+        return Opened(
+            TorchBackend(_moved(request.model, request.device, dtype)), request.processor, None
+        )
+    model = open_model(request.source)
+    processor = request.processor or open_processor(request.source, model)
+    model = model.to(request.device or ("cuda" if request.on_gpu else "cpu")).to(dtype)
+    return Opened(TorchBackend(model), processor, request.source)
+
+
+def _moved(
+    model: TaskModel, device: "str | torch.device | None", dtype: torch.dtype | None
+) -> TaskModel:
+    """The model, or a copy where something about it has to change: the caller's stays as it is."""
+    here = next(model.parameters())
+    there = here.new_empty(0).to(device).to(dtype or here.dtype)
+    if model.training or (here.device, here.dtype) != (there.device, there.dtype):
+        return deepcopy(model).to(there.device, there.dtype)
+    return model
 
 
 def task_of_model(model: TaskModel) -> str:

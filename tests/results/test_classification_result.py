@@ -49,8 +49,8 @@ def test_top_k_keeps_as_many_as_there_are(top_k, kept):
         (np.zeros((1, 2)), {0: "a", 1: "b"}, 5, r"shape \[classes\], not \(1, 2\)"),
         (np.zeros(0), {}, 5, r"not \(0,\)"),
         (np.zeros(3), {0: "a", 1: "b"}, 5, "3 logits, but id2label names 2"),
-        (np.zeros(2), {1: "a", 2: "b"}, 5, r"numbers 0\.\.1"),
-        (np.zeros(2), {0: "a", 1: "b"}, 0, "top_k is at least 1"),
+        (np.zeros(2), {1: "a", 2: "b"}, 5, "number from 0 to 1"),
+        (np.zeros(2), {0: "a", 1: "b"}, 0, "top_k must be at least 1"),
     ],
 )
 def test_what_gives_no_prediction_is_refused(logits, names, top_k, reason):
@@ -108,8 +108,8 @@ def test_the_drawing_keeps_the_picture_whole_and_readable(size):
 def bar_lengths(drawn: Image.Image, colors: tuple[str, ...]) -> list[int]:
     """For each color, how many columns of the drawing hold it."""
     pixels = np.asarray(drawn)
-    wanted = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in colors]
-    return [int((pixels == rgb).all(-1).any(axis=0).sum()) for rgb in wanted]
+    expected = [tuple(int(c[i : i + 2], 16) for i in (1, 3, 5)) for c in colors]
+    return [int((pixels == rgb).all(-1).any(axis=0).sum()) for rgb in expected]
 
 
 def test_bars_are_as_long_as_their_scores():

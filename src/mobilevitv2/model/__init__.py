@@ -1,0 +1,1 @@
+"""The networks: the paper, from layers to heads."""

@@ -1,0 +1,190 @@
+"""What a backend answers to a batch of images: a value that says by its type what it is.
+
+Nothing is dressed up as something else: probabilities stay probabilities, and boxes that a file has
+suppressed already are not suppressed again.
+"""
+
+# B batch, C classes, k best classes, A anchors, D detections, H W image, h w coarser scores
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Self
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """Arrays about a batch; indexed like them, by the image."""
+
+    def __getitem__(self, images: Any) -> Self:
+        return type(self)(*(array[images] for array in self.arrays))
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """All of them."""
+        return [getattr(self, field.name) for field in fields(self)]
+
+    @classmethod
+    def joined(cls, answers: Sequence[Self]) -> Self:
+        """Several batches as one."""
+        return cls(*map(np.concatenate, zip(*(a.arrays for a in answers), strict=True)))
+
+    def is_finite(self) -> bool:
+        """Whether every number is one; a diverged model gives NaN."""
+        return all(np.isfinite(array).all() for array in self.arrays)
+
+    def fits(self, classes: int) -> bool:
+        """Whether its shapes are those of a model for so many classes."""
+        raise NotImplementedError
+
+    def first_classes(self) -> np.ndarray:
+        """The class of each image, pixel or anchor, int [n]; an anchor's may be background, 0."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class Logits(Answer):
+    """Scores of whole images."""
+
+    logits: np.ndarray
+    """float32 [B, C]"""
+
+    def fits(self, classes: int) -> bool:
+        return self.logits.ndim == 2 and self.logits.shape[1] == classes
+
+    def first_classes(self) -> np.ndarray:
+        return self.logits.argmax(1)
+
+
+@dataclass(frozen=True, eq=False)
+class TopK(Answer):
+    """The best classes of whole images."""
+
+    scores: np.ndarray
+    """Probabilities, float32 [B, k], best first."""
+    classes: np.ndarray
+    """int64 [B, k]"""
+
+    def fits(self, classes: int) -> bool:
+        return self.scores.ndim == 2 and self.classes.max(initial=0) < classes
+
+    def first_classes(self) -> np.ndarray:
+        return self.classes[:, 0]
+
+    def logits(self, classes: int) -> np.ndarray:
+        """Log probabilities [B, C] for counts over all classes; the others share the rest evenly.
+
+        Before this floor a probability of 0 has no logarithm.
+        """
+        rest = np.maximum(1 - self.scores.sum(1, keepdims=True), 1e-30)
+        all_scores = np.repeat(rest / max(classes - self.scores.shape[1], 1), classes, axis=1)
+        np.put_along_axis(all_scores, self.classes, np.maximum(self.scores, 1e-30), axis=1)
+        return np.log(all_scores, dtype=np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Scores(Answer):
+    """The probability of each class by itself, of whole images."""
+
+    scores: np.ndarray
+    """float32 [B, C] in [0, 1]"""
+
+    def fits(self, classes: int) -> bool:
+        return self.scores.ndim == 2 and self.scores.shape[1] == classes
+
+
+@dataclass(frozen=True, eq=False)
+class PixelLogits(Answer):
+    """Scores on a grid coarser than the image."""
+
+    logits: np.ndarray
+    """float32 [B, C, h, w]"""
+
+    def fits(self, classes: int) -> bool:
+        return self.logits.ndim == 4 and self.logits.shape[1] == classes
+
+    def first_classes(self) -> np.ndarray:
+        return self.logits.argmax(1).ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class PixelClasses(Answer):
+    """The class of every pixel that went in."""
+
+    classes: np.ndarray
+    """[B, H, W]"""
+
+    def fits(self, classes: int) -> bool:
+        return self.classes.ndim == 3
+
+    def first_classes(self) -> np.ndarray:
+        return self.classes.ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class RawBoxes(Answer):
+    """A box for each anchor, before the softmax and before suppression."""
+
+    logits: np.ndarray
+    """float32 [B, A, 1 + C], the background first."""
+    boxes: np.ndarray
+    """float32 [B, A, 4]: center x, center y, width, height in parts of the image."""
+
+    def is_finite(self) -> bool:
+        """A box of infinite size may be, if its scores are numbers."""
+        return bool(np.isfinite(self.logits).all() and not np.isnan(self.boxes).any())
+
+    def fits(self, classes: int) -> bool:
+        return self.logits.shape[-1] == 1 + classes
+
+    def first_classes(self) -> np.ndarray:
+        return self.logits.argmax(-1).ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredBoxes(Answer):
+    """A box for each anchor, before suppression."""
+
+    scores: np.ndarray
+    """Probabilities, float32 [B, A, C]."""
+    corners: np.ndarray
+    """float32 [B, A, 4]: x1, y1, x2, y2 in parts of the image."""
+
+    def fits(self, classes: int) -> bool:
+        return self.scores.shape[-1] == classes
+
+
+@dataclass(frozen=True, eq=False)
+class FinalBoxes(Answer):
+    """What is left after suppression, best first; a score of 0 where there are fewer."""
+
+    scores: np.ndarray
+    """float32 [B, D]"""
+    labels: np.ndarray
+    """int64 [B, D]"""
+    corners: np.ndarray
+    """float32 [B, D, 4]: x1, y1, x2, y2 in parts of the image."""
+
+    def fits(self, classes: int) -> bool:
+        return self.scores.ndim == 2 and self.labels.max(initial=0) < classes
+
+
+def of_model(logits: np.ndarray, boxes: np.ndarray | None = None) -> Answer:
+    """What a model's own outputs are: whole images', pixels', or, with boxes, a detector's."""
+    if boxes is not None:
+        return RawBoxes(logits, boxes)
+    return PixelLogits(logits) if logits.ndim == 4 else Logits(logits)
+
+
+OF_OUTPUT = {  # of an exported file, by `Record.output`
+    "logits": of_model,
+    "top_k": TopK,
+    "scores": Scores,
+    "mask": PixelClasses,
+    "boxes": ScoredBoxes,
+    "detections": FinalBoxes,
+}

@@ -1,0 +1,50 @@
+"""Boxes, and what is in each."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilevitv2.images.reading import ImageSource, load_image
+from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes
+from mobilevitv2.predict.classification import answers
+from mobilevitv2.results import Detection
+from mobilevitv2.results.suppression import Detections, detect, detect_scored, in_pixels
+
+if TYPE_CHECKING:
+    from mobilevitv2.predict.predictor import Predictor, Prepared
+
+__all__ = ["DEFAULTS", "answers", "detections", "pixels_of", "result"]
+
+DEFAULTS = {"threshold": 0.3}  # the least score worth showing, as in ml-cvnets's demos
+
+
+def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
+    """The image, stretched; its own height and width."""
+    picture = load_image(image)
+    return predictor.processor(picture).pixel_values[0], (picture.height, picture.width)
+
+
+def result(
+    predictor: "Predictor", answer: Answer, item: "Prepared", *, threshold: float
+) -> Detection:
+    """The objects of one image."""
+    return Detection.of(
+        detections(answer, item.size, threshold=threshold),
+        classes=predictor.classes,
+        size=item.size,
+        colors=predictor.colors,
+        source=item.source,
+        image=item.picture,
+    )
+
+
+def detections(answer: Answer, size: tuple[int, int], *, threshold: float) -> Detections:
+    """What is in one image of `size` (height, width), with scores above `threshold`."""
+    if isinstance(answer, FinalBoxes):
+        kept = answer.scores > threshold
+        corners = in_pixels(answer.corners[kept], size)
+        return Detections(answer.scores[kept], answer.labels[kept], corners)
+    if isinstance(answer, ScoredBoxes):
+        return detect_scored(answer.scores, answer.corners, size, threshold=threshold)
+    assert isinstance(answer, RawBoxes)
+    return detect(answer.logits, answer.boxes, size, threshold=threshold)
