@@ -117,16 +117,16 @@ def add_loose_images(folder: Path) -> None:
 
 
 MISTAKES = {
-    "does not exist": shutil.rmtree,
+    "doesn't exist": shutil.rmtree,
     "is empty": lambda folder: [shutil.rmtree(path) for path in folder.iterdir()],
-    "is not a folder": lambda folder: (shutil.rmtree(folder), folder.touch()),
+    "isn't a folder": lambda folder: (shutil.rmtree(folder), folder.touch()),
     "3 images, but no folders of classes": add_loose_images,
     "no train folder": remove_train,
-    "one class only, 'a'": lambda folder: [shutil.rmtree(path) for path in folder.glob("*/b")],
+    "only one class, 'a'": lambda folder: [shutil.rmtree(path) for path in folder.glob("*/b")],
     "the class 'c' has no images": lambda folder: (folder / "train" / "c").mkdir(),
     "different classes: 'c' only in val": lambda folder: fill(folder / "val", {"c": 1}),
     "different classes: 'b' only in train": lambda folder: shutil.rmtree(folder / "val" / "b"),
-    "which one is to validate": lambda folder: fill(folder / "valid", {"a": 1}),
+    "which one is for validation": lambda folder: fill(folder / "valid", {"a": 1}),
     "the class 'a' has no readable image": lambda folder: [
         path.write_text("") for path in folder.glob("train/a/*")
     ],

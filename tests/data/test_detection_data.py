@@ -11,7 +11,7 @@ from mask_files import fill, flat
 from pycocotools.coco import COCO
 from torchvision.datasets import VOCDetection
 
-from mobilevitv2.data.boxes.opening import comes_split, is_detection, open_detection
+from mobilevitv2.data.boxes.opening import is_detection, open_detection
 from mobilevitv2.errors import DataError
 
 TRAIN, VAL = (0, 1, 2), (3, 4)
@@ -154,7 +154,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
 def test_every_layout_is_recognized_and_its_boxes_found(tmp_path, layout):
     LAYOUTS[layout](tmp_path)
     assert is_detection(tmp_path)
-    assert comes_split(tmp_path)
+    assert open_detection(tmp_path).comes_split
     data = open_detection(tmp_path)
     assert [names(data.train), names(data.val), data.test] == [["0", "1", "2"], ["3", "4"], None]
     assert data.classes == CLASSES
@@ -218,7 +218,7 @@ def test_what_is_not_split_is_split_by_share_and_seed(tmp_path, layout):
     made = UNSPLIT[layout](tmp_path)
     source = made if isinstance(made, Path) and layout == "coco one file" else tmp_path
     assert is_detection(source)
-    assert not comes_split(source)
+    assert not open_detection(source).comes_split
     data = open_detection(source, seed=1, val_share=0.25)
     assert (len(data.train), len(data.val)) == (15, 5)
     assert sorted(names(data.train) + names(data.val), key=int) == [str(i) for i in range(20)]

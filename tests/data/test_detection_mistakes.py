@@ -68,7 +68,7 @@ def test_boxes_are_cut_off_at_the_edge_and_what_is_no_box_is_dropped_and_named(t
         "coco": (tmp_path / "annotations" / "train.json", "annotation"),
         "yolo": (tmp_path / "labels" / "2.txt", "line"),
     }[kind]
-    reasons = ["has coordinates that are no numbers"] * 2 + ["is empty"] * 2
+    reasons = ["has coordinates that aren't numbers"] * 2 + ["is empty"] * 2
     reasons.append("is wholly outside its image")
     numbers = [6, 7, 3, 4, 5]
     for said, why, number in zip(data.dropped, reasons, numbers, strict=True):
@@ -241,9 +241,9 @@ LAUGHS = "".join(f'<!ENTITY l{i} "{f"&l{i - 1};" * 10}">' for i in range(1, 10))
         (
             "<annotation><object><name>cat</name></object><object><name> </name></object>"
             "</annotation>",
-            "is no whole annotation: its object 2 has no name of a class",
+            "isn't complete: its object 2 has no class name",
         ),
-        ("<svg><annotation/></svg>", "is no annotation: its root is not <annotation>"),
+        ("<svg><annotation/></svg>", "isn't an annotation: its root isn't <annotation>"),
         (
             '<?xml version="1.0" encoding="klingon"?><annotation/>',
             "is not readable (unknown encoding: klingon)",

@@ -51,12 +51,12 @@ def more(content: dict[str, Any], table: str, **values: Any) -> None:
 
 MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
     "voc": [
-        ("data does not exist. Give a folder with boxes in Pascal VOC's form", shutil.rmtree),
-        ("is no folder and no .json. Wanted", lambda f: (shutil.rmtree(f), f.touch())),
+        ("data doesn't exist. Expected Pascal VOC's format", shutil.rmtree),
+        ("isn't a folder. Expected", lambda f: (shutil.rmtree(f), f.touch())),
         ("data is empty", lambda f: [shutil.rmtree(path) for path in f.iterdir()]),
-        ("holds no images with boxes. Wanted is", lambda f: shutil.rmtree(f / "Annotations")),
+        ("holds no images with boxes. Expected", lambda f: shutil.rmtree(f / "Annotations")),
         (
-            r"has XML files without an image: 2 \(.*0.xml, .*5.xml\). Give each an image of",
+            r"has XML files without an image: 2 \(.*0.xml, .*5.xml\). Give each its other half",
             lambda f: remove(f, "JPEGImages/[05].jpg"),
         ),
         (
@@ -77,11 +77,11 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
         ),
         ("has one usable image, so none is left", lambda f: remove(f, "*/[1-5].*")),
         (
-            "1.jpg and .*1.png have one name, by which",
+            "1.jpg and .*1.png have the same name, by which",
             lambda f: picture(f / "JPEGImages" / "1.png"),
         ),
         (
-            r"JPEGImages lacks images that the list of its split names: 1 \(77\)",
+            r"JPEGImages lacks images that are on the list of its split: 1 \(77\)",
             lambda f: write(f / "ImageSets" / "Main" / "train.txt", "0\n77\n"),
         ),
         (
@@ -107,7 +107,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             ),
         ),
         (
-            "has boxes in the form of Pascal VOC and of COCO. Give the .json",
+            "has boxes in the format of Pascal VOC and of COCO. Give the .json",
             lambda f: put_coco(f / "train.json", f / "JPEGImages", range(6)),
         ),
     ],
@@ -127,13 +127,13 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             ),
         ),
         (
-            "is not valid JSON at character 34: ',' or ']' is wanted",
+            "is not valid JSON at character 34: expected ',' or ']'",
             lambda f: write(
                 f / "annotations" / "train.json", '{"info": [], "others": [{"id": 1} {}]}'
             ),
         ),
         (
-            "train.json has no images and no annotations. Wanted is COCO's form",
+            "train.json has no images and no annotations. Expected COCO's format",
             lambda f: change_json(f, lambda c: (c.pop("images"), c.pop("annotations"))),
         ),
         (
@@ -141,13 +141,13 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: remove(f, "images/[14].jpg"),
         ),
         (
-            "has 2 annotations of image ids that it does not list: annotation 2000 of image 9 is",
+            "has 2 annotations with image ids that it doesn.t list; .* annotation 2000 of image 9",
             lambda f: change_json(
                 f, lambda c: [c["annotations"][i].update(image_id=9) for i in (4, 5)]
             ),
         ),
         (
-            "has 6 annotations of category ids .* annotation 0 of category 7 is the first",
+            "has 6 annotations with category ids .* the first is annotation 0 of category 7",
             lambda f: change_json(f, lambda c: c["categories"].pop(0)),
         ),
         (
@@ -164,7 +164,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: change_json(f, lambda c: more(c, "categories", id=9)),
         ),
         (
-            "an annotation without image_id or category_id, the 13. one",
+            "an annotation without image_id or category_id, number 13",
             lambda f: change_json(f, lambda c: c["annotations"].append({"bbox": [1, 2, 3, 4]})),
         ),
         (
@@ -202,7 +202,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
     ],
     "yolo": [
         (
-            "no image of train can be used: .*0.txt has the line 1 'cat 1 2 3 4'; class cx",
+            "no image of train can be used: .*0.txt has the line 1 'cat 1 2 3 4'; expected cl",
             lambda f: (
                 yaml(f, "train: images\nnames: [cat, dog]"),
                 rewrite(f, "labels/*", "cat 1 2 3 4"),
@@ -226,11 +226,11 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: remove(f, "images/3.jpg"),
         ),
         (
-            "0.txt has a box of class 2, but .*classes.txt has 2 names, so 0 to 1 .* are 6 of them",
+            "0.txt has a box of class 2, .*classes.txt has 2 names, so expected 0 to 1; .* 6 of",
             lambda f: rewrite(f, "labels/*", "2 .5 .5 .1 .1"),
         ),
         (
-            "1.jpg and .*1.png have one name, so one label",
+            "1.jpg and .*1.png have the same name, so one label",
             lambda f: picture(f / "images" / "1.png"),
         ),
         ("classes.txt has 'cat' twice", lambda f: write(f / "classes.txt", "cat\ncat")),
@@ -239,15 +239,18 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             "says that train is gone, but there is no .*gone. Correct `path` or `train`",
             lambda f: yaml(f, "train: gone\nnames: [cat, dog]"),
         ),
-        ("says nothing of train", lambda f: yaml(f, "val: images\nnames: [cat, dog]")),
-        ("names is None; a list", lambda f: yaml(f, "train: images\nnames:")),
         (
-            "names has the numbers 1, 2; all from 0 on",
+            "doesn't say where the train images are",
+            lambda f: yaml(f, "val: images\nnames: [cat, dog]"),
+        ),
+        ("names is None; expected a list", lambda f: yaml(f, "train: images\nnames:")),
+        (
+            "names has the numbers 1, 2; expected all from 0 on",
             lambda f: yaml(f, "train: images\nnames: {1: cat, 2: dog}"),
         ),
         ("can't be read as YAML", lambda f: yaml(f, "train: images\nnames: [cat")),
         (
-            r"data.yaml has 1 names, so 0 to 0 are wanted; there are 6",
+            r"data.yaml has 1 names, so expected 0 to 0; there are 6",
             lambda f: yaml(f, "train: images\nnames: [cat]"),
         ),
         (

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 
 from mobilevitv2.class_names import palette
-from mobilevitv2.data.known_classes import KNOWN
+from mobilevitv2.data.masks.known_classes import KNOWN
 from mobilevitv2.data.masks.opening import IGNORED, is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError
 
@@ -344,10 +344,10 @@ def only_val(folder: Path) -> None:
 
 
 MISTAKES: dict[str, Callable[[Path], object]] = {
-    "does not exist. Give a folder with images and masks": shutil.rmtree,
-    "is not a folder": lambda f: (shutil.rmtree(f), f.touch()),
+    "doesn't exist. Expected images and masks": shutil.rmtree,
+    "isn't a folder": lambda f: (shutil.rmtree(f), f.touch()),
     "data is empty": lambda f: [shutil.rmtree(path) for path in f.iterdir()],
-    "holds no images with masks. Wanted is": lambda f: shutil.rmtree(f / "masks"),
+    "holds no images with masks. Expected": lambda f: shutil.rmtree(f / "masks"),
     r"images holds no images \(.bmp": lambda f: empty(f, "images"),
     r"masks holds no masks \(.bmp": lambda f: empty(f, "masks"),
     "has val, but no train": only_val,
@@ -358,10 +358,10 @@ MISTAKES: dict[str, Callable[[Path], object]] = {
     r"images without a mask: 1 .*masks without an image: 1 ": lambda f: (
         f / "masks" / "2.png"
     ).rename(f / "masks" / "2_mask.png"),
-    "have one name, by which": lambda f: shutil.copy(
+    "have the same name, by which": lambda f: shutil.copy(
         f / "images" / "0.jpg", f / "images" / "0.jpeg"
     ),
-    r"lacks images that the list of its split names: 1 \(77\)": list_more_than_there_is,
+    r"lacks images that are on the list of its split: 1 \(77\)": list_more_than_there_is,
     r"1.png is 20x30 px, but .*1.jpg is 40x30 px. Make": lambda f: Image.fromarray(
         mask_of(0, 1, size=(20, 30))
     ).save(f / "masks" / "1.png"),
@@ -373,13 +373,13 @@ MISTAKES: dict[str, Callable[[Path], object]] = {
     ),
     "1.png is an RGBA image": lambda f: save_colors(f, "RGBA"),
     "1.tif holds fractions .*Save the masks as": save_fractions,
-    "1.png holds 300; class numbers are of 0 to 254": lambda f: Image.fromarray(
+    "1.png holds 300; class numbers go from 0 to 254": lambda f: Image.fromarray(
         mask_of(0, 1).astype(np.uint16) * 300
     ).save(f / "masks" / "1.png"),
     "hold 4 of the numbers up to 128 .0, 1, 2, 128.. Save the classes as 0, 1": lambda f: (
         Image.fromarray(mask_of(0, 128)).save(f / "masks" / "1.png")
     ),
-    "one class only, number 0 beside 255, which is not counted": lambda f: flat(f, values=(0, 255)),
+    "only one class, number 0 beside 255, which doesn't count": lambda f: flat(f, values=(0, 255)),
     r"no pair of the folder can be used: .*0.png is void throughout": lambda f: (
         flat(f, values=(255,)),
         (f / "classes.txt").write_text("a\nb"),
@@ -391,28 +391,28 @@ MISTAKES: dict[str, Callable[[Path], object]] = {
     "one usable image, so none is left to validate": lambda f: [
         path.unlink() for path in f.glob("*/[1-9].*")
     ],
-    r"0.png holds 2 \(as 4 other masks do\), but .*classes.txt has 2 classes, so 0 to 1": (
+    r"0.png holds 2 \(as 4 other masks do\), but .*classes.txt has 2 classes; expected 0 to 1": (
         lambda f: (f / "classes.txt").write_text("a\nb")
     ),
     "classes.txt has 'a' twice": lambda f: (f / "classes.txt").write_text("a\nb\na"),
-    "classes.txt has 1 classes; two are needed": lambda f: (f / "classes.txt").write_text("a"),
+    "classes.txt has 1 classes; expected two": lambda f: (f / "classes.txt").write_text("a"),
     "has 256 classes; masks of 8 bits tell 255 apart": lambda f: (f / "classes.txt").write_text(
         "\n".join(f"class {i}" for i in range(256))
     ),
-    "line 2 is 'b 256 0 0'; a line of": lambda f: (f / "classes.txt").write_text(
+    "line 2 is 'b 256 0 0'; expected a line of": lambda f: (f / "classes.txt").write_text(
         "a 1 2 3\nb 256 0 0"
     ),
     "line 1 is 'a -1 0 0'": lambda f: (f / "classes.txt").write_text("a -1 0 0\nb 1 1 1"),
     "line 1 is 'a 1 2'": lambda f: (f / "classes.txt").write_text("a 1 2\nb 1 1 1"),
     "line 2 is 'b,1,x,1'": lambda f: (f / "classes.txt").write_text("a,1,2,3\nb,1,x,1"),
     "line 1 is 'a, or b'": lambda f: (f / "classes.txt").write_text("a, or b\nc"),
-    "classes.json: entry 1 is 7; a list of names": lambda f: (f / "classes.json").write_text(
+    "classes.json: entry 1 is 7; expected a name": lambda f: (f / "classes.json").write_text(
         '["a", 7]'
     ),
     r"entry 0 is .*\[1, 2, 3.5\]": lambda f: (f / "classes.json").write_text(
         '[{"name": "a", "color": [1, 2, 3.5]}, "b"]'
     ),
-    "the file is 'dict'": lambda f: (f / "classes.json").write_text('{"a": 1}'),
+    "holds a dict; expected a list": lambda f: (f / "classes.json").write_text('{"a": 1}'),
     "is not valid JSON": lambda f: (f / "classes.json").write_text("["),
     "classes.txt can't be read": lambda f: (f / "classes.txt").write_bytes(b"\xff\xfe\xff"),
     "so which one counts": lambda f: [
@@ -438,11 +438,11 @@ def test_a_folder_that_is_no_data_set_says_why_in_one_line(tmp_path, sentence):
     ("arguments", "sentence"),
     [
         ({"val_share": 1.0}, "val_share is 1.0"),
-        ({"ignore": 256}, "ignore has 256; values of masks, 0 to 255"),
+        ({"ignore": 256}, "ignore has 256; expected values of masks, 0 to 255"),
         ({"ignore": [1, "void"]}, "ignore has 'void'"),
         ({"classes": "none.txt"}, "no class list none.txt. .*one of voc, camvid, ade20k"),
         ({"classes": ["a", "a", "b"]}, "the list of classes has 'a' twice"),
-        ({"classes": ["a", "b"], "reduce_labels": True}, "holds 3 .*so 1 to 2 are wanted"),
+        ({"classes": ["a", "b"], "reduce_labels": True}, "holds 3 .*; expected 1 to 2"),
     ],
 )
 def test_arguments_that_cannot_be_used_say_why(tmp_path, arguments, sentence):

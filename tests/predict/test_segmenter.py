@@ -319,7 +319,7 @@ def test_a_predictor_that_is_made_already_has_its_way_to_look(predictor, data):
         evaluate(predictor, data, flip=True)
     with pytest.raises(ConfigError, match="said when the Predictor is made"):
         evaluate(predictor, data, threshold=0.5)
-    with pytest.raises(DataError, match=r"ignore, .* said when .* is opened"):
+    with pytest.raises(DataError, match=r"ignore, .* given when .* is opened"):
         evaluate(predictor, open_segmentation(data), ignore=0)
 
 

@@ -193,7 +193,7 @@ def test_what_a_detector_can_not_be_trained_with(data, tmp_path):
         train(data, out=tmp_path / "run", quiet=True, **quick(mixup=0.2))
     with pytest.raises(ConfigError, match="a step has one image of 96 px"):
         train(data, out=tmp_path / "run", quiet=True, **quick(batch_size=1))
-    with pytest.raises(DataError, match="are about masks"):
+    with pytest.raises(DataError, match="can't be given for"):
         train(data, out=tmp_path / "run", quiet=True, ignore=3, **quick())
     empty = save_yolo_scenes(tmp_path / "data", train_count=3, val_count=2)
     for path in (empty / "labels" / "val").iterdir():

@@ -130,9 +130,9 @@ def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
         train(data, out=tmp_path / "run", quiet=True, **quick(mixup=0.2))
     with pytest.raises(ConfigError, match=r"blur is 0\.5, but it is a setting for segmentation"):
         train("digits", out=tmp_path / "run", quiet=True, blur=0.5)
-    with pytest.raises(DataError, match="are about masks"):
+    with pytest.raises(DataError, match="can't be given for"):
         train("digits", out=tmp_path / "run", quiet=True, ignore=3)
-    with pytest.raises(DataError, match=r"ignore, .* said when .* is opened"):
+    with pytest.raises(DataError, match=r"ignore, .* given when .* is opened"):
         train(open_segmentation(data), out=tmp_path / "run", quiet=True, ignore=3)
     with pytest.raises(DataError, match=r"task is classify, but .* opened to segment"):
         train(open_segmentation(data), out=tmp_path / "run", quiet=True, task="classify")

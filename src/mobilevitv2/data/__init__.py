@@ -1,14 +1,17 @@
-"""Data sets: folders of images, with masks, boxes or neither, and the built-in digits."""
+"""Data sets: images with classes, labels, masks or boxes, and the built-in digits."""
 
 from mobilevitv2.data.boxes.opening import DetectionData, open_detection
 from mobilevitv2.data.classes.opening import ClassificationData, Sample, open_classification
+from mobilevitv2.data.data_set import Data
+from mobilevitv2.data.labels.opening import MultiLabelData, open_multi_label
 from mobilevitv2.data.masks.opening import SegmentationData, open_segmentation
-from mobilevitv2.data.opening import Data, TaskName, kind_of, open_data
+from mobilevitv2.data.opening import TaskName, kind_of, open_data
 
 __all__ = [
     "ClassificationData",
     "Data",
     "DetectionData",
+    "MultiLabelData",
     "Sample",
     "SegmentationData",
     "TaskName",
@@ -16,5 +19,6 @@ __all__ = [
     "open_classification",
     "open_data",
     "open_detection",
+    "open_multi_label",
     "open_segmentation",
 ]

@@ -1,144 +1,62 @@
-"""Names of classes, and their colors if given: from a file, from a list, or by a set's name."""
+"""Names of classes that a person gives: a list, a file of them, or a published set's name."""
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilevitv2.class_names import Color
-from mobilevitv2.data.known_classes import KNOWN
-from mobilevitv2.data.masks.reading import MOST_CLASSES
+from mobilevitv2.class_names import COCO, VOC
 from mobilevitv2.errors import DataError
 
-FILES = ("classes.txt", "classes.csv", "classes.json")
-HEADER = ["name", "r", "g", "b"]  # of a CSV file
-
-
-@dataclass(frozen=True)
-class ClassList:
-    """The classes in the order of their numbers; `origin` is what a message calls the list."""
-
-    names: list[str]
-    colors: list[Color | None]
-    origin: str
-    void: int | None = None
-
+PUBLISHED = {"voc": VOC[1:], "coco": COCO}  # without the background
 
 GivenClasses = Path | str | Sequence[str] | Mapping[str, Sequence[int]]
 
 
-def given_classes(classes: GivenClasses) -> ClassList:
-    """The list of a file, of a published set's name (voc, camvid, ade20k), or of names."""
-    if isinstance(classes, str | Path) and str(classes) in KNOWN and not Path(classes).is_file():
-        known = KNOWN[str(classes)]
-        return ClassList(list(known.classes), [*known.colors], str(classes), known.void)
-    if isinstance(classes, Mapping):
-        colors: list[Color | None] = [(r, g, b) for r, g, b in classes.values()]
-        return _checked(list(classes), colors, "the list of classes")
-    if isinstance(classes, str | Path):
-        return read_class_list(Path(classes).expanduser())
-    names = list(classes)
-    return _checked(names, [None] * len(names), "the list of classes")
+def given_names(classes: GivenClasses) -> tuple[list[str], str]:
+    """Names, and what a message calls them: a file's, a published set's, or a list's."""
+    if not isinstance(classes, str | Path):
+        return checked_names(list(classes), "the list of classes")
+    known = PUBLISHED.get(str(classes), ())
+    if known and not Path(classes).is_file():
+        return list(known), str(classes)
+    return names_of(Path(classes).expanduser())
 
 
-def class_file_in(folders: Sequence[Path]) -> Path | None:
-    """The class list that lies in one of the folders; DataError where there are several."""
-    found = [f / name for f in dict.fromkeys(folders) for name in FILES if (f / name).is_file()]
-    if len(found) > 1:
-        names = " and ".join(map(str, found))
-        raise DataError(f"there are {names}, so which one counts? Say which, or remove the others.")
-    return found[0] if found else None
+def names_of(path: Path) -> tuple[list[str], str]:
+    """The names in a file: one per line, or JSON of names, or of objects with a name."""
+    named = [entry.get("name") if isinstance(entry, Mapping) else entry for entry in listed(path)]
+    if path.suffix.lower() != ".json":
+        named = [line.strip() for line in named if line.strip()]
+    return checked_names(named, str(path))
 
 
-def read_class_list(path: Path) -> ClassList:
-    """A line a class (`name`, `name r g b` or `name,r,g,b`), or JSON: names, or name and color."""
+def listed(path: Path, sets: Iterable[str] = PUBLISHED) -> list[Any]:
+    """What a JSON file lists, or the lines of any other. Raises DataError for one it can't read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
+        content = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
     except FileNotFoundError:
-        sets = ", ".join(KNOWN)
         raise DataError(
-            f"there is no class list {path}. Give a file of a name a line, or one of {sets}."
+            f"there is no class list {path}. Give a file with a name per line, or one of "
+            f"{', '.join(sets)}."
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read ({error}). Save it as UTF-8 text.") from error
-    entries = _of_json(path, text) if path.suffix.lower() == ".json" else _of_lines(path, text)
-    return _checked([name for name, _ in entries], [color for _, color in entries], str(path))
-
-
-def _of_lines(path: Path, text: str) -> list[tuple[str, Color | None]]:
-    entries = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        fields = [field.strip() for field in line.split(",")]
-        if not line.strip() or line.startswith("#") or [f.lower() for f in fields] == HEADER:
-            continue
-        if len(fields) == 1:
-            words = line.split()
-            numbers = len(words) - len(_without_numbers(words))
-            # one number may belong to the name, as in "lane 2"
-            fields = [" ".join(words[:-3]), *words[-3:]] if numbers >= 3 else [" ".join(words)]
-            if numbers == 2:
-                fields = words
-        if len(fields) not in (1, 4) or not fields[0]:
-            raise _bad(path, f"line {number}", line.strip())
-        entries.append((fields[0], _color(path, f"line {number}", line.strip(), fields[1:])))
-    return entries
-
-
-def _without_numbers(words: list[str]) -> list[str]:
-    """The words without the numbers at the end."""
-    rest = list(words)
-    while rest and rest[-1].lstrip("+-").replace(".", "", 1).isdecimal():
-        rest.pop()
-    return rest
-
-
-def _of_json(path: Path, text: str) -> list[tuple[str, Color | None]]:
-    try:
-        listed = json.loads(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON ({error}).") from error
-    if not isinstance(listed, list):
-        raise _bad(path, "the file", type(listed).__name__)
-    entries = []
-    for number, entry in enumerate(listed):
-        name, color = entry, []
-        if isinstance(entry, dict):
-            name = entry.get("name")
-            color = entry.get("color", entry.get("color")) or []
-        if not isinstance(name, str) or not name.strip() or not isinstance(color, list):
-            raise _bad(path, f"entry {number}", entry)
-        entries.append((name.strip(), _color(path, f"entry {number}", entry, color)))
-    return entries
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} can't be read ({error}). Save it as UTF-8 text.") from error
+    if not isinstance(content, list):
+        raise DataError(f"{path} holds a {type(content).__name__}; expected a list of names.")
+    return content
 
 
-def _color(path: Path, where: str, entry: Any, numbers: list[Any]) -> Color | None:
-    if not numbers:
-        return None
-    whole = [int(n) if str(n).isdecimal() else -1 for n in numbers]
-    if len(whole) != 3 or not all(0 <= n <= 255 for n in whole):
-        raise _bad(path, where, entry)
-    return whole[0], whole[1], whole[2]
-
-
-def _bad(path: Path, where: str, entry: Any) -> DataError:
-    wanted = "a line of `name`, `name r g b` or `name,r,g,b`"
-    if path.suffix.lower() == ".json":
-        wanted = 'a list of names, or of {"name": "road", "color": [128, 64, 128]}'
-    return DataError(f"{path}: {where} is {entry!r}; {wanted} is wanted, with numbers of 0 to 255.")
-
-
-def _checked(names: list[str], colors: list[Color | None], origin: str) -> ClassList:
+def checked_names(names: list[Any], origin: str) -> tuple[list[str], str]:
+    """Both as they came. Raises DataError for no names, no proper name, or one that is repeated."""
+    if wrong := [name for name in names if not isinstance(name, str) or not name.strip()]:
+        raise DataError(f"{origin} has {wrong[0]!r}, which is no name for a class.")
     if twice := [name for name, count in Counter(names).items() if count > 1]:
         raise DataError(f"{origin} has {twice[0]!r} twice. Give each class a name of its own.")
-    if len(names) > MOST_CLASSES:
-        raise DataError(
-            f"{origin} has {len(names)} classes; masks of 8 bits tell {MOST_CLASSES} apart."
-        )
-    if len(names) < 2:
-        raise DataError(
-            f"{origin} has {len(names)} classes; two are needed to tell apart, and background is "
-            "a class too. Add it."
-        )
-    return ClassList(names, colors, origin)
+    if not names:
+        raise DataError(f"{origin} has no classes. Name what the images show.")
+    return names, origin

@@ -1,7 +1,6 @@
 """Samples decoded when asked for, kept in memory while there is room, replaced where broken."""
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -9,19 +8,28 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.errors import DataError, ImageError
+from mobilevitv2.images.reading import load_image
 
 CACHE_BYTES = 1 << 30
 
 
-class DecodedSamples(ABC):
+class DecodedSamples:
     """`samples[index]`, or `samples[epoch, index]`, is (pixels, target, broken).
 
-    What a sample consists of and becomes is the subclass's matter. A sample that can't be decoded
-    is replaced by another one, always the same, and `broken` is its index; else it is -1.
+    A sample is an image, whatever `load_image` takes, and its label. `prepare` makes pixels, and
+    of some labels targets, of what was decoded; subclasses say how. Images whose short side is
+    longer than `short_side` are reduced to it first, so that large photos are scaled down only
+    once.
+
+    A sample that can't be decoded is replaced by another one, always the same, and `broken` is its
+    index; else it is -1. With `replace_broken=False` the target says that it doesn't count.
 
     What is kept in memory, up to `cache_bytes`, are the decoded pictures; with `keep_pixels`, where
     preparing gives the same in each epoch, the prepared items.
     """
+
+    lost_target: Any = None
+    """The target of a sample that doesn't count."""
 
     def __init__(
         self,
@@ -42,15 +50,20 @@ class DecodedSamples(ABC):
         self.reasons: dict[int, str] = {}  # of samples that this process could not decode
         self._kept: dict[int, Any] = {}  # tuples of uint8 arrays, or items
 
-    @abstractmethod
     def _decode(self, index: int) -> tuple[Image.Image, ...]:
         """The sample's pictures, the image first; a ValueError or OSError says why not."""
+        return (reduce_to(load_image(self.samples[index][0]), self.short_side),)
 
-    @abstractmethod
     def _prepare(
         self, pictures: tuple[Image.Image, ...], index: int, key: tuple[int, int], *, lost: bool
     ) -> tuple[Any, Any]:
-        """Pixels and target of the sample `index`; of a `lost` one the target may not count."""
+        """Pixels and target of the sample `index`; a `lost` one's target must not count."""
+        target = self.lost_target if lost else self.samples[index][1]
+        return self.prepare(pictures[0], key), target
+
+    def _kind(self, index: int) -> Hashable:
+        """Samples of one kind may replace each other; others do where there is none."""
+        return None
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -110,9 +123,11 @@ class DecodedSamples(ABC):
             self._kept[index] = what
 
     def _candidates(self, index: int) -> Iterator[int]:
-        """The index itself, then the others that may replace it, from the index onward."""
-        yield from range(index, len(self))
-        yield from range(index)
+        """The index itself, then those that may replace it: of its kind first, from it onward."""
+        yield index
+        others = [*range(index + 1, len(self)), *range(index)]
+        kind = self._kind(index)
+        yield from sorted(others, key=lambda i: self._kind(i) != kind)
 
 
 def reduce_to(image: Image.Image, short_side: int | None) -> Image.Image:

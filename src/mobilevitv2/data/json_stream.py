@@ -59,13 +59,13 @@ class _Reader:
         """What stands behind a value, a comma or the closing bracket, and pass it."""
         character = self._peek()
         if character not in (",", closing):
-            raise self._wrong(f"',' or {closing!r} is wanted")
+            raise self._wrong(f"expected ',' or {closing!r}")
         self.at += 1
         return character
 
     def _expect(self, character: str) -> None:
         if self._peek() != character:
-            raise self._wrong(f"{character!r} is wanted")
+            raise self._wrong(f"expected {character!r}")
         self.at += 1
 
     def _peek(self) -> str:

@@ -2,15 +2,32 @@
 
 import os
 import random
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
-from mobilevitv2.data.classes.folders import TEST, TRAIN, VAL_NAMES
 from mobilevitv2.errors import DataError
 
+Place = TypeVar("Place")
 Sample = TypeVar("Sample")
+# (source, samples, share, seed) to the samples in two
+Draw = Callable[[Path, list[Any], float, int], tuple[list[Any], list[Any]]]
 
+TRAIN, TEST = "train", "test"
+VAL_NAMES = ("val", "valid", "validation")
 SPLIT_NAMES = {"train": (TRAIN, "training"), "val": VAL_NAMES, "test": (TEST, "testing")}
+HELD_OUT = frozenset({"val", "test"})
+
+
+@dataclass(frozen=True)
+class Layout(Generic[Place]):
+    """What was recognized: where `train`, `val` and `test` are, or `all` where nothing is split."""
+
+    root: Path
+    splits: dict[str, Place]
+    kind: str = ""
 
 
 def folders_in(folder: Path) -> dict[str, Path]:
@@ -33,6 +50,52 @@ def by_split(named: dict[str, Path]) -> dict[str, Path]:
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
+def splits_among(named: dict[str, Path]) -> dict[str, Path]:
+    """As `by_split`, but {} where two claim to be one split, of whatever kind of data."""
+    try:
+        return by_split(named)
+    except DataError:
+        return {}
+
+
+def splits_in(folder: Path) -> dict[str, Path]:
+    """The folders of splits in a folder, as far as they can be told."""
+    return splits_among(folders_in(folder))
+
+
+def split_of(name: str) -> str:
+    """The split in the name of a file or folder (instances_train2017), or an empty string."""
+    for word in re.findall("[a-z]+", name.lower()):
+        for split, names in SPLIT_NAMES.items():
+            if word in names:
+                return split
+    return ""
+
+
+def one_per_split(found: Iterable[tuple[str, Path]], hint: str) -> dict[str, Path]:
+    """The file of each split, or of `all`. Raises DataError where two could be the same one."""
+    splits: dict[str, Path] = {}
+    for split, path in found:
+        if split in splits:
+            what = "the whole" if split == "all" else split
+            raise DataError(
+                f"{splits[split]} and {path} could both be {what}. Name them by their split "
+                f"({hint}), give one of them, or move one away."
+            )
+        splits[split] = path
+    return splits
+
+
+def nothing_found(source: Path, what: str, layout: str) -> DataError:
+    """Why there is nothing to open at a place."""
+    held = f"holds no {what}"
+    if not source.is_dir():
+        held = "isn't a folder" if source.exists() else "doesn't exist"
+    elif not any(source.iterdir()):
+        held = "is empty"
+    return DataError(f"{source} {held}. Expected {layout}.")
+
+
 def names_in(path: Path) -> tuple[str, ...]:
     """The lines of a list of images, each once. Raises DataError where there are none."""
     try:
@@ -43,6 +106,12 @@ def names_in(path: Path) -> tuple[str, ...]:
     if not names:
         raise DataError(f"{path} names no images. Write a name a line, or remove the file.")
     return names
+
+
+def check_share(val_share: float) -> None:
+    """Raises DataError for a share that leaves nothing to train or to validate on."""
+    if not 0 < val_share < 1:
+        raise DataError(f"val_share is {val_share}; expected a share between 0 and 1.")
 
 
 def divide(

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from mobilevitv2.bundle import files_of_model
-from mobilevitv2.data.opening import files_of
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.evaluation.chosen import Data, Progress, Split, choose
 from mobilevitv2.evaluation.classification import (
@@ -104,7 +103,7 @@ def evaluate(
     options = {name: value for name, value in only.items() if value is not None}
     if reasons := [why for name in options if (why := others_option(task, name))]:
         raise ConfigError(f"{reasons[0]}.")
-    inputs = files_of(chosen.data)
+    inputs = chosen.data.files()
     inputs += files_of_model(predictor.source) if predictor.source else []
     with ExitStack() as stack:
         if report is not None:

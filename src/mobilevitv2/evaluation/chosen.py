@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from mobilevitv2.data import Data, kind_of, open_data
-from mobilevitv2.data.opening import check_given, comes_split, says_something
+from mobilevitv2.data.opening import check_given, says_something
 from mobilevitv2.errors import DataError
 from mobilevitv2.tasks import TASKS
 
@@ -40,7 +40,7 @@ def choose(
         opened = of_run
     else:
         opened = open_data(data, verb, **how)
-        held_out = opened.root is None or comes_split(opened.root, verb)
+        held_out = opened.comes_split
     if kind_of(opened) != verb:
         raise DataError(f"the model is for {task}, and {opened.name} isn't. Give {row.data}.")
     if split == "auto":

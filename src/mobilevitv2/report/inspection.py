@@ -10,7 +10,6 @@ from PIL import Image
 from mobilevitv2.class_names import Color
 from mobilevitv2.data import Data
 from mobilevitv2.data.findings import Finding, find_all
-from mobilevitv2.data.opening import files_of
 from mobilevitv2.errors import DataError, ImageError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.images.reading import load_image
@@ -75,7 +74,7 @@ def _write(data: Data, out: Path, odd: dict[Path, list[str]], count: int, seed: 
         named["odd"] = title, [(by_image[image], ", ".join(odd[image])) for image in worst]
     sheets = [f"{name}.png" for name in named]
     place = Place(out, "inspect")
-    with place.replaced(overwrite=True, names=sheets, inputs=files_of(data)) as stage:
+    with place.replaced(overwrite=True, names=sheets, inputs=data.files()) as stage:
         for sheet, (title, shown) in zip(sheets, named.values(), strict=True):
             tiles = [_tile(data, colors, sample, words) for sample, words in shown]
             write_sheet(stage / sheet, title, tiles, legend[:LEGEND])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilevitv2.data import Data, TaskName, kind_of, open_data
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.opening import check_given, files_of, says_something
+from mobilevitv2.data.opening import check_given, says_something
 from mobilevitv2.errors import require
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.tasks import BY_VERB
@@ -135,7 +135,7 @@ def train(
                 named = model if isinstance(model, str | Path) else "The given model"
                 said += f"\n{named}, at {size} px, with {head}."
                 given += files_of_model(model) if isinstance(model, str | Path) else []
-            inputs = [*given, *files_of(data)]
+            inputs = [*given, *data.files()]
             folder.check_room(place, overwrite=overwrite, inputs=inputs)
         return _fit(network, data, settings, place, run, processor, quiet, said)
 
@@ -163,7 +163,7 @@ def fit(
     with place.claimed():
         run = folder.room_of_run(place) if resume else None
         if not run:
-            place.check(folder.FILES, overwrite=True, inputs=files_of(data))
+            place.check(folder.FILES, overwrite=True, inputs=data.files())
         return _fit(network, data, recipe, place, run, processor, quiet, introduction)
 
 

@@ -1,4 +1,4 @@
-"""Boxes of COCO's form (Lin et al., 2014): one JSON file for all images of a split."""
+"""Boxes in COCO's format (Lin et al., 2014): one JSON file for all images of a split."""
 
 # n annotations of a file
 
@@ -10,10 +10,11 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from mobilevitv2.data.boxes.coco_images import ImageTable, find_images
-from mobilevitv2.data.boxes.coco_layout import CocoLayout, image_folders
+from mobilevitv2.data.boxes.coco_layout import find_images, image_folders
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
+from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.json_stream import items_of
+from mobilevitv2.data.split_names import Layout
 from mobilevitv2.errors import DataError
 
 NO_BOX = [float("nan")] * 4
@@ -21,10 +22,11 @@ NO_BOX = [float("nan")] * 4
 
 @dataclass
 class _CocoFile:
-    """A file's tables in arrays, as everything of an annotation but its box is dropped."""
+    """A file's tables in arrays: everything but an annotation's box is dropped."""
 
     path: Path
-    images: ImageTable = field(default_factory=ImageTable)
+    images: dict[Hashable, str] = field(default_factory=dict)  # the file names
+    sizes: list[tuple[int, int] | None] = field(default_factory=list)  # of the images [px]
     categories: dict[Hashable, dict] = field(default_factory=dict)
     image_places: dict[Hashable, int] = field(default_factory=dict)
     category_places: dict[Hashable, int] = field(default_factory=dict)
@@ -36,11 +38,11 @@ class _CocoFile:
     crowd: array = field(default_factory=lambda: array("b"))  # [n]
 
 
-def read_coco(layout: CocoLayout) -> FoundBoxes:
+def read_coco(layout: Layout[Path], _: GivenClasses | None = None) -> FoundBoxes:
     """All that the JSON files of the splits say; the classes are the categories by their ids.
 
-    Crowds are ignored boxes; outlines are dropped, but for the areas that the file gives. Raises
-    DataError for a file that contradicts itself, and where images are missing.
+    Crowds are ignored boxes; outlines are dropped, except for the areas that the file gives.
+    Raises DataError for a file that contradicts itself, and where images are missing.
     """
     files = {split: _read(path) for split, path in layout.splits.items()}
     categories = _categories(list(files.values()))
@@ -58,7 +60,7 @@ def read_coco(layout: CocoLayout) -> FoundBoxes:
         paths = find_images(file.path, file.images, image_folders(layout.root, split, file.path))
         found.splits[split] = _by_image(file, paths, numbers)
         found.image_ids |= {
-            paths[i]: key for i, key in enumerate(file.images.rows) if isinstance(key, int)
+            paths[i]: key for i, key in enumerate(file.images) if isinstance(key, int)
         }
         if repeated := len(file.number) - len(np.unique(file.number)):
             found.notes.append(
@@ -72,25 +74,41 @@ def _read(path: Path) -> _CocoFile:
     file, seen = _CocoFile(path), set[str]()
     for key, item in items_of(path, seen):
         if key == "images":
-            file.images.add(path, item)
+            _add_image(file, item)
         elif key == "categories":
             _add_category(file, item)
         elif key == "annotations":
             _add_annotation(file, item)
     if absent := [key for key in ("images", "annotations", "categories") if key not in seen]:
         raise DataError(
-            f"{path} has no {' and no '.join(absent)}. Wanted is COCO's form: lists of images, "
+            f"{path} has no {' and no '.join(absent)}. Expected COCO's format: lists of images, "
             "annotations (image_id, category_id, bbox) and categories (id, name)."
         )
     _check_references(file)
     return file
 
 
+def _add_image(file: _CocoFile, item: Any) -> None:
+    key = item.get("id") if isinstance(item, dict) else None
+    name = item.get("file_name") if isinstance(item, dict) else None
+    if not isinstance(key, int | str) or not isinstance(name, str) or not name.strip():
+        raise DataError(f"{file.path} has the image {item!r}; expected an id and a file_name.")
+    if key in file.images:
+        raise DataError(
+            f"{file.path} has two images of id {key!r}, {file.images[key]} and {name}, so whose "
+            "boxes are whose? Give each an id of its own."
+        )
+    file.images[key] = name
+    sides = [item.get(side) for side in ("width", "height")]
+    whole = [int(side) for side in sides if isinstance(side, int | float) and 0 < side < 1e9]
+    file.sizes.append((whole[0], whole[1]) if len(whole) == 2 else None)
+
+
 def _add_category(file: _CocoFile, item: Any) -> None:
     key = item.get("id") if isinstance(item, dict) else None
     name = item.get("name") if isinstance(item, dict) else None
     if not isinstance(key, int | str) or not isinstance(name, str) or not name.strip():
-        raise DataError(f"{file.path} has the category {item!r}; an id and a name are wanted.")
+        raise DataError(f"{file.path} has the category {item!r}; expected an id and a name.")
     if key in file.categories:
         raise DataError(f"{file.path} has two categories of id {key!r}. Give each its own.")
     file.categories[key] = {"name": name.strip(), "supercategory": item.get("supercategory")}
@@ -101,8 +119,8 @@ def _add_annotation(file: _CocoFile, item: Any) -> None:
     category = item.get("category_id") if isinstance(item, dict) else None
     if not isinstance(image, int | str) or not isinstance(category, int | str):
         raise DataError(
-            f"{file.path} has an annotation without image_id or category_id, the "
-            f"{len(file.image) + 1:,}. one. Export it again."
+            f"{file.path} has an annotation without image_id or category_id, number "
+            f"{len(file.image) + 1:,}. Export it again."
         )
     number, box, area = item.get("id"), item.get("bbox"), item.get("area")
     if not (isinstance(box, list) and len(box) == 4 and all(map(_is_number, box))):
@@ -123,7 +141,7 @@ def _is_number(value: Any) -> TypeGuard[float]:
 def _check_references(file: _CocoFile) -> None:
     """Raises DataError for annotations of images or categories that the file does not list."""
     for what, places, known, column in (
-        ("image", file.image_places, file.images.rows, file.image),
+        ("image", file.image_places, file.images, file.image),
         ("category", file.category_places, file.categories, file.category),
     ):
         unknown = {place: key for key, place in places.items() if key not in known}
@@ -132,8 +150,8 @@ def _check_references(file: _CocoFile) -> None:
         wrong = np.flatnonzero(np.isin(np.frombuffer(column, np.int64), list(unknown)))
         first = int(wrong[0])
         raise DataError(
-            f"{file.path} has {len(wrong):,} annotations of {what} ids that it does not list: "
-            f"annotation {file.number[first]} of {what} {unknown[column[first]]!r} is the first. "
+            f"{file.path} has {len(wrong):,} annotations with {what} ids that it doesn't list; the "
+            f"first is annotation {file.number[first]} of {what} {unknown[column[first]]!r}. "
             f"Add the {'images' if what == 'image' else 'categories'}, or remove the annotations."
         )
 
@@ -169,7 +187,7 @@ def _categories(files: list[_CocoFile]) -> dict[Hashable, str]:
 
 
 def _by_image(file: _CocoFile, paths: list[Path], numbers: dict[Hashable, int]) -> list[Annotated]:
-    row = {key: i for i, key in enumerate(file.images.rows)}
+    row = {key: i for i, key in enumerate(file.images)}
     rows = np.array([row[key] for key in file.image_places], np.int64)
     labels = np.array([numbers[key] for key in file.category_places], np.int64)
     image, category = (np.frombuffer(a, np.int64) for a in (file.image, file.category))
@@ -183,7 +201,7 @@ def _by_image(file: _CocoFile, paths: list[Path], numbers: dict[Hashable, int]) 
     number = np.frombuffer(file.number, np.int64)[order]
     ends = np.searchsorted(of_row[order], np.arange(len(paths) + 1)).tolist()
     found = []
-    for i, (path, size) in enumerate(zip(paths, file.images.sizes, strict=True)):
+    for i, (path, size) in enumerate(zip(paths, file.sizes, strict=True)):
         own = slice(ends[i], ends[i + 1])
         found.append(
             Annotated(

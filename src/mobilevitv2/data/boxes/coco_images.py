@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from mobilevitv2.data.masks.pairs import some_of
+from mobilevitv2.data.sentences import some_of
 from mobilevitv2.errors import DataError
 
 TRIED = 50  # images by which a folder is chosen
@@ -25,7 +25,7 @@ class ImageTable:
         key = item.get("id") if isinstance(item, dict) else None
         name = item.get("file_name") if isinstance(item, dict) else None
         if not isinstance(key, int | str) or not isinstance(name, str) or not name.strip():
-            raise DataError(f"{path} has the image {item!r}; an id and a file_name are wanted.")
+            raise DataError(f"{path} has the image {item!r}; expected an id and a file_name.")
         if key in self.rows:
             raise DataError(
                 f"{path} has two images of id {key!r}, {self.rows[key]} and {name}, so whose boxes "

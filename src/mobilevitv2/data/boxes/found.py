@@ -1,12 +1,15 @@
-"""What the annotations of a data set say, whatever their format, before it is checked."""
+"""What the annotations of a data set say, whatever their format, before they are checked."""
 
 # n boxes
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
+
+from mobilevitv2.data.visible import LeftOut
 
 
 class Annotated(NamedTuple):
@@ -28,9 +31,25 @@ class Annotated(NamedTuple):
     size: tuple[int, int] | None = None
     """Width and height that the image is said to have."""
 
+    @classmethod
+    def of(
+        cls, image: Path, source: Path, boxes: Sequence[tuple[int, int, Sequence[float]]]
+    ) -> Self:
+        """From the number, label and corners of each box, of which none is ignored."""
+        count = len(boxes)
+        return cls(
+            image,
+            source,
+            np.array([label for _, label, _ in boxes], np.int64),
+            np.array([corners for _, _, corners in boxes], np.float64).reshape(-1, 4),
+            np.zeros(count, bool),
+            np.full(count, np.nan),
+            np.array([number for number, _, _ in boxes], np.int64),
+        )
+
 
 @dataclass
-class FoundBoxes:
+class FoundBoxes(LeftOut):
     """The images of each split (`all` where there are none) with what is said of them."""
 
     format: str
@@ -43,9 +62,7 @@ class FoundBoxes:
     category_ids: list[int] = field(default_factory=list)
     image_ids: dict[Path, int] = field(default_factory=dict)
     unannotated: list[str] = field(default_factory=list)
-    """Images that no annotation speaks of, and that are left out for it."""
+    """Images without an annotation, which are left out."""
     unreadable: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """What else a person should know, a sentence each."""
-    strays: int = 0
-    hidden: int = 0

@@ -1,60 +1,84 @@
 """In which format a folder, or a file, keeps boxes."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from mobilevitv2.data.boxes.coco import read_coco
-from mobilevitv2.data.boxes.coco_layout import CocoLayout, find_coco, looks_like_coco
+from mobilevitv2.data.boxes.coco_layout import JSON, find_coco, looks_like_coco
 from mobilevitv2.data.boxes.found import FoundBoxes
-from mobilevitv2.data.boxes.voc import read_voc
-from mobilevitv2.data.boxes.voc_layout import VocLayout, find_voc, looks_like_voc
+from mobilevitv2.data.boxes.voc import find_voc, looks_like_voc, read_voc
 from mobilevitv2.data.boxes.yolo import read_yolo
 from mobilevitv2.data.boxes.yolo_layout import find_yolo, looks_like_yolo
-from mobilevitv2.data.boxes.yolo_yaml import YAML, YoloLayout
+from mobilevitv2.data.boxes.yolo_yaml import YAML
 from mobilevitv2.data.class_lists import GivenClasses
+from mobilevitv2.data.split_names import nothing_found
 from mobilevitv2.errors import DataError
 
-BoxLayout = VocLayout | CocoLayout | YoloLayout
 
-FORMATS = {
-    "Pascal VOC": (looks_like_voc, find_voc),
-    "COCO": (looks_like_coco, find_coco),
-    "YOLO": (looks_like_yolo, find_yolo),
-}
-LAYOUT = (
-    "Pascal VOC's form (JPEGImages and Annotations, or a .xml for each image), COCO's (a .json, or "
-    "annotations/instances_train.json beside train), or YOLO's (a data.yaml, or images and labels)"
+class BoxFormat(NamedTuple):
+    """A format of boxes."""
+
+    name: str
+    looks_like: Callable[[Path], bool]
+    """Is the folder or file of this format? Hardly a file is opened."""
+    find: Callable[[Path], Any]
+    """The layout of what looks like it."""
+    read: Callable[[Any, GivenClasses | None], FoundBoxes]
+    """What the annotations of a layout say; the classes are those that a person gave."""
+    description: str
+    suffixes: tuple[str, ...] = ()
+    """Of a file that stands for the whole."""
+
+
+FORMATS = (
+    BoxFormat(
+        "Pascal VOC",
+        looks_like_voc,
+        find_voc,
+        read_voc,
+        "Pascal VOC's format (JPEGImages and Annotations, or a .xml for each image)",
+    ),
+    BoxFormat(
+        "COCO",
+        looks_like_coco,
+        find_coco,
+        read_coco,
+        "COCO's (a .json, or annotations/instances_train.json beside train)",
+        suffixes=(JSON,),
+    ),
+    BoxFormat(
+        "YOLO",
+        looks_like_yolo,
+        find_yolo,
+        read_yolo,
+        "YOLO's (a data.yaml, or images and labels)",
+        suffixes=YAML,
+    ),
 )
+LAYOUT = ", or ".join(form.description for form in FORMATS)
 
 
-def formats_of(source: Path) -> list[str]:
-    """The formats of boxes that the folder or the file looks like; hardly a file is opened."""
-    return [name for name, (looks_like, _) in FORMATS.items() if looks_like(source)]
+def formats_of(source: Path) -> list[BoxFormat]:
+    """The formats that the folder or the file looks like."""
+    return [form for form in FORMATS if form.looks_like(source)]
 
 
-def find_box_layout(source: Path) -> BoxLayout:
-    """The layout of a folder, a .json or a data.yaml. Raises DataError where it has none."""
-    if not source.exists():
-        raise DataError(f"{source} does not exist. Give a folder with boxes in {LAYOUT}.")
-    found = formats_of(source)
-    if source.suffix.lower() == ".json" and source.is_file():
-        found = ["COCO"]
-    elif source.suffix.lower() in YAML and source.is_file():
-        found = ["YOLO"]
+def read_boxes(source: Path, classes: GivenClasses | None) -> FoundBoxes:
+    """What the annotations say of a folder, a .json or a data.yaml.
+
+    `classes` name the numbers of YOLO's where nothing else does. Raises DataError where the format
+    can't be told, or something contradicts itself.
+    """
+    found = formats_of(source) if source.exists() else []
+    if source.is_file():
+        found = [f for f in FORMATS if source.suffix.lower() in f.suffixes] or found
     if not found:
-        held = "holds no images with boxes" if source.is_dir() else "is no folder and no .json"
-        if source.is_dir() and not any(source.iterdir()):
-            held = "is empty"
-        raise DataError(f"{source} {held}. Wanted is {LAYOUT}.")
+        raise nothing_found(source, "images with boxes", LAYOUT)
     if len(found) > 1:
+        names = " and of ".join(form.name for form in found)
         raise DataError(
-            f"{source} has boxes in the form of {' and of '.join(found)}. Give the .json or the "
-            "data.yaml that counts, or move the others away."
+            f"{source} has boxes in the format of {names}. Give the .json or the data.yaml that "
+            "counts, or move the others away."
         )
-    return FORMATS[found[0]][1](source)
-
-
-def read_boxes(layout: BoxLayout, classes: GivenClasses | None) -> FoundBoxes:
-    """What the annotations say; `classes` name the numbers of YOLO's where nothing else does."""
-    if isinstance(layout, VocLayout):
-        return read_voc(layout)
-    return read_coco(layout) if isinstance(layout, CocoLayout) else read_yolo(layout, classes)
+    return found[0].read(found[0].find(source), classes)

@@ -1,6 +1,5 @@
 """The images of one split, with their boxes."""
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,29 +7,21 @@ from PIL import Image
 
 from mobilevitv2.data.decoded import DecodedSamples, reduce_to
 from mobilevitv2.images.reading import load_image
-from mobilevitv2.scores.truth import BoxedSample, Boxes
+from mobilevitv2.scores.truth import Boxes
 
 
 class BoxedImages(DecodedSamples):
-    """Samples to tensors: `items[index]`, or `items[epoch, index]`, is (pixels, target, broken).
+    """`items[index]`, or `items[epoch, index]`, is (pixels, target, broken).
 
     `prepare(image, boxes, (epoch, index))` makes both of the upright RGB image and its boxes, in px
-    of that image. Images whose short side is longer than `short_side` are reduced to it first, and
-    boxes and areas with them.
+    of that image. Boxes and areas are reduced with their images.
 
     An image that can't be decoded is replaced by the next one and its boxes; with
     `replace_broken=False` its target is None. For the rest see `DecodedSamples`.
     """
 
-    samples: Sequence[BoxedSample]
-
-    def __init__(
-        self,
-        samples: Sequence[BoxedSample],
-        prepare: Callable[[Image.Image, Boxes, tuple[int, int]], tuple[Any, Any]],
-        **how: Any,
-    ) -> None:
-        super().__init__(samples, prepare, **how)
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
         self._scales: dict[int, tuple[float, float]] = {}  # across and down, of reduced images
 
     def _decode(self, index: int) -> tuple[Image.Image, ...]:

@@ -1,12 +1,17 @@
 """Where a folder keeps images and an XML file for each: Pascal VOC's layout, and simpler ones."""
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
-from mobilevitv2.data.masks.layouts import VOC_IMAGES
-from mobilevitv2.data.split_names import by_split, folders_in, names_in
-from mobilevitv2.errors import DataError
+from mobilevitv2.data.paired import (
+    VOC_IMAGES,
+    PairFolders,
+    PairLayout,
+    only_root,
+    voc_roots,
+    voc_splits,
+)
+from mobilevitv2.data.split_names import by_split, folders_in, splits_in
 
 VOC_BOXES, VOC_LISTS = "Annotations", "ImageSets/Main"
 XML = ".xml"
@@ -14,63 +19,28 @@ IMAGE_FOLDERS = ("jpegimages", "images", "imgs")
 XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")
 
 
-@dataclass(frozen=True)
-class XmlFolders:
-    """Where the images and the XML files of a split are; `names` are those that count, or all."""
-
-    images: Path
-    annotations: Path
-    names: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True)
-class VocLayout:
-    """The splits are `train`, `val`, `test`, or `all` where there are none."""
-
-    root: Path
-    splits: dict[str, XmlFolders]
-
-
 def looks_like_voc(source: Path) -> bool:
     """Are there XML files where such a data set has them?"""
-    return source.is_dir() and bool(_voc_roots(source) or any(map(_xml_folder, _halves(source))))
+    return source.is_dir() and bool(
+        _voc_roots(source) or any(map(_xml_folder, [source, *splits_in(source).values()]))
+    )
 
 
-def find_voc(source: Path) -> VocLayout:
-    """The layout of a folder that looks like it. Raises DataError where it is not to be told."""
+def find_voc(source: Path) -> PairLayout:
+    """The layout of a folder that looks like it. Raises DataError where it can't be told."""
     if roots := _voc_roots(source):
-        if len(roots) > 1:
-            names = " and ".join(map(str, roots))
-            raise DataError(f"{source} holds several data sets: {names}. Give one of them.")
-        return VocLayout(roots[0], _listed_splits(roots[0]))
+        root = only_root(source, roots)
+        whole = PairFolders(root / VOC_IMAGES, root / VOC_BOXES)
+        return PairLayout(root, voc_splits(whole, root / VOC_LISTS) or _splits_inside(whole))
     if whole := _folders_of(source):
-        return VocLayout(source, _splits_inside(whole))
+        return PairLayout(source, _splits_inside(whole))
     halves = by_split(folders_in(source))
     found = {split: _folders_of(folder) for split, folder in halves.items()}
-    return VocLayout(source, {split: place for split, place in found.items() if place})
+    return PairLayout(source, {split: place for split, place in found.items() if place})
 
 
 def _voc_roots(source: Path) -> list[Path]:
-    beside = [source, *sorted(source.glob("VOC2*")), *sorted(source.glob("VOCdevkit/VOC2*"))]
-    return [p for p in beside if (p / VOC_IMAGES).is_dir() and has_files(p / VOC_BOXES, XML)]
-
-
-def _listed_splits(root: Path) -> dict[str, XmlFolders]:
-    images, annotations, lists = root / VOC_IMAGES, root / VOC_BOXES, root / VOC_LISTS
-    named = {p.stem.lower(): p for p in sorted(lists.glob("*.txt"))}
-    listed = by_split(named)
-    if not listed and "trainval" in named:
-        listed = {"all": named["trainval"]}
-    if not listed:
-        return _splits_inside(XmlFolders(images, annotations))
-    return {split: XmlFolders(images, annotations, names_in(p)) for split, p in listed.items()}
-
-
-def _halves(source: Path) -> list[Path]:
-    try:
-        return [source, *by_split(folders_in(source)).values()]
-    except DataError:  # two folders claim to be one split, of whatever kind of data
-        return [source]
+    return voc_roots(source, lambda root: has_files(root / VOC_BOXES, XML))
 
 
 def _xml_folder(folder: Path) -> Path | None:
@@ -82,21 +52,21 @@ def _xml_folder(folder: Path) -> Path | None:
     return folder if has_files(folder, XML, deep=False) else None
 
 
-def _folders_of(folder: Path) -> XmlFolders | None:
-    annotations = _xml_folder(folder)
+def _folders_of(folder: Path) -> PairFolders | None:
+    labels = _xml_folder(folder)
     below = folders_in(folder)
     images = next((below[name] for name in IMAGE_FOLDERS if name in below), folder)
-    return XmlFolders(images, annotations) if annotations else None
+    return PairFolders(images, labels) if labels else None
 
 
-def _splits_inside(whole: XmlFolders) -> dict[str, XmlFolders]:
+def _splits_inside(whole: PairFolders) -> dict[str, PairFolders]:
     """By the folders in the folder of the images; the XML files may lie together or like them."""
     images = by_split(folders_in(whole.images))
-    if whole.images == whole.annotations or not images:
+    if whole.images == whole.labels or not images:
         return {"all": whole}
-    annotations = by_split(folders_in(whole.annotations))
+    labels = by_split(folders_in(whole.labels))
     return {
-        split: XmlFolders(folder, annotations.get(split, whole.annotations))
+        split: PairFolders(folder, labels.get(split, whole.labels))
         for split, folder in images.items()
     }
 

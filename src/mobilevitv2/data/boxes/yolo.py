@@ -1,34 +1,30 @@
-"""Boxes of YOLO's form: a text file for each image, a line for each box."""
+"""Boxes in YOLO's format: a text file for each image, a line for each box."""
 
 # n boxes of an image
 
 import os
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-
-from mobilevitv2.data.boxes.classes import checked_names, given_names, read_names
+from mobilevitv2.data.boxes.classes import check_labels
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
 from mobilevitv2.data.boxes.yolo_layout import LABELS, NAME_FILES, holds_boxes, label_folder
-from mobilevitv2.data.boxes.yolo_yaml import YoloLayout
-from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.classes.folders import is_hidden
-from mobilevitv2.data.masks.pairs import some_of
+from mobilevitv2.data.boxes.yolo_yaml import YAML, YoloLayout
+from mobilevitv2.data.class_lists import GivenClasses, checked_names, given_names, names_of
+from mobilevitv2.data.sentences import some_of
 from mobilevitv2.data.split_names import names_in
+from mobilevitv2.data.visible import visible_files
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
-LARGEST = 1 << 31  # number of a class that can be meant
-SCORED = 6  # numbers of a line that is a prediction: its score is the last one
+LARGEST = 1 << 31  # no class has a larger number
+SCORED = 6  # numbers in a line of a prediction, the last one its score
 
 
 def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundBoxes:
     """All that the label files of the splits say; `classes` names their numbers if nothing else.
 
     An image without a label file, or with an empty one, has no boxes. Raises DataError where
-    labels have no image, or a number of a class has no name.
+    labels have no image, or a class number has no name.
     """
     names, origin = _names(layout, classes)
     found = FoundBoxes("YOLO", names, origin, {}, box="line", fractions=True)
@@ -48,7 +44,7 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
             except DataError as error:
                 found.unreadable[str(path)] = str(error)
                 continue
-            found.splits[split].append(_annotated(image, path or image, lines))
+            found.splits[split].append(Annotated.of(image, path or image, lines))
     if without_image:
         raise DataError(
             f"{layout.root} has labels without an image: {some_of(without_image)}. Give each an "
@@ -56,12 +52,19 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
         )
     if unlabeled:
         found.notes.append(f"{unlabeled:,} images have no label file, so no boxes")
-    _check_numbers(found)
+    check_labels(
+        found,
+        lambda label: label < len(names),
+        lambda label: (
+            f"{label}, but {origin} has {len(names)} names, so expected 0 to {len(names) - 1}"
+        ),
+        "Add the names, or correct the labels.",
+    )
     return found
 
 
 def read_lines(path: Path, *, keypoints: bool = False) -> list[tuple[int, int, list[float]]]:
-    """Of each box the line's number, the class, and x1, y1, x2, y2 as fractions of the image.
+    """Each box's line number, class, and x1, y1, x2, y2 as fractions of the image.
 
     A line is `class cx cy width height`, perhaps with a score behind, or with `keypoints` points;
     or `class x1 y1 x2 y2 x3 y3 ...`, an outline, whose bounding box is taken. Raises DataError,
@@ -81,8 +84,8 @@ def read_lines(path: Path, *, keypoints: bool = False) -> list[tuple[int, int, l
             values, label = [], -1.0
         whole = 0 <= label <= LARGEST and label == int(label)
         if not whole or len(values) < 4 or (len(values) % 2 and len(values) + 1 != SCORED):
-            shown = line.strip()[:60]
-            raise DataError(f"has the line {number} {shown!r}; class cx cy width height is wanted")
+            shown = line.strip()[:50]
+            raise DataError(f"has the line {number} {shown!r}; expected class cx cy width height")
         if len(values) <= SCORED - 1 or keypoints:
             x, y, width, height = values[:4]
             corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
@@ -95,43 +98,47 @@ def read_lines(path: Path, *, keypoints: bool = False) -> list[tuple[int, int, l
 
 def _names(layout: YoloLayout, classes: GivenClasses | None) -> tuple[list[str], str]:
     if isinstance(layout.names, Path):
-        return checked_names(read_names(layout.names), str(layout.names))
+        return names_of(layout.names)
     if layout.names is not None:
         return checked_names(layout.names, str(layout.origin))
     if classes is None:
         raise DataError(
-            f"{layout.root} has labels of YOLO's form, which number the classes but don't name "
-            "them. Add a classes.txt with a name a line, or a data.yaml, or give the classes."
+            f"{layout.root} has labels in YOLO's format, which number the classes but don't name "
+            "them. Add a classes.txt with a name per line, or a data.yaml, or give the classes."
         )
     return given_names(classes)
 
 
 def _images(layout: YoloLayout, place: Path, found: FoundBoxes) -> list[Path]:
-    """The images below a folder, or of a list."""
+    """The images below a folder, or on a list."""
     if place.is_file():
         return _listed(layout, place)
     images = []
-    for parent, below, files in os.walk(place):
-        found.hidden += sum(map(is_hidden, [*below, *files]))
-        below[:] = sorted(name for name in below if not is_hidden(name))
-        for name in sorted(files):
-            suffix = os.path.splitext(name)[1].lower()
-            if is_hidden(name):
-                continue
-            if suffix in IMAGE_SUFFIXES:
-                images.append(Path(parent, name))
-            elif suffix != LABELS and suffix not in (".yaml", ".yml", ".cache"):
-                found.strays += 1
+    for path in visible_files(place, found):
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            images.append(path)
+        elif suffix not in (LABELS, *YAML, ".cache"):
+            found.strays += 1
     if not images:
         raise DataError(f"{place} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return images
 
 
 def _listed(layout: YoloLayout, path: Path) -> list[Path]:
-    """The lines of a list; relative ones are so to its folder, or to the data set's."""
+    """The lines of a list; relative ones are so to its folder, or to the data set's.
+
+    Where nothing is there, the first folders of a line don't count: CVAT writes
+    data/images/train/1.jpg, and other lists name another machine's folders.
+    """
     images, absent = [], []
     for line in names_in(path):
-        image = next((way for way in _ways(layout, path, line) if way.is_file()), None)
+        parts = Path(line).parts
+        ways = [
+            layout.root / line,
+            *(path.parent.joinpath(*parts[i:]) for i in range(1, len(parts) - 1)),
+        ]
+        image = next((way for way in (path.parent / line, *ways) if way.is_file()), None)
         if image is None:
             absent.append(line)
         else:
@@ -141,41 +148,23 @@ def _listed(layout: YoloLayout, path: Path) -> list[Path]:
     return images
 
 
-def _ways(layout: YoloLayout, path: Path, line: str) -> Iterator[Path]:
-    """Where an image of a list may be, if need be without the first folders of its path.
-
-    CVAT writes data/images/train/1.jpg, and other lists name a machine's own folders.
-    """
-    yield from (path.parent / line, layout.root / line)
-    parts = Path(line).parts
-    yield from (path.parent.joinpath(*parts[i:]) for i in range(1, len(parts) - 1))
-
-
 def _label_files(images: list[Path]) -> list[Path | None]:
-    """Of each image, None where there is none. Two images of one label file are refused."""
+    """Each image's; None where it has none. Raises DataError where two images share one."""
     folders = {folder: label_folder(folder) for folder in {image.parent for image in images}}
-    there = {folder: _texts(folder) for folder in folders.values()}
     labels, first = [], {}
     for image in images:
-        folder = folders[image.parent]
-        name = image.stem + LABELS
-        if first.setdefault(folder / name, image) != image:
+        path = folders[image.parent] / (image.stem + LABELS)
+        if first.setdefault(path, image) != image:
             raise DataError(
-                f"{first[folder / name]} and {image} have one name, so one label file. Rename or "
+                f"{first[path]} and {image} have the same name, so one label file. Rename or "
                 "remove one."
             )
-        labels.append(folder / name if name in there[folder] else None)
+        labels.append(path if path.name not in NAME_FILES and path.is_file() else None)
     return labels
 
 
-def _texts(folder: Path) -> set[str]:
-    with os.scandir(folder) as entries:
-        names = {entry.name for entry in entries}
-    return {name for name in names if name.endswith(LABELS)} - {*NAME_FILES}
-
-
 def _alone(places: list[Path], labels: list[Path | None]) -> list[Path]:
-    """Label files in the folders of labels that no image has; beside images lie other texts too."""
+    """Label files of no image, in folders for labels; other texts may lie beside images."""
     folders = {label_folder(place): place for place in places if place.is_dir()}
     used = set(labels)
     return [
@@ -185,35 +174,3 @@ def _alone(places: list[Path], labels: list[Path | None]) -> list[Path]:
         for path in sorted(folder.rglob("*" + LABELS))
         if path not in used and path.name not in NAME_FILES and holds_boxes(path)
     ]
-
-
-def _annotated(image: Path, path: Path, lines: list[tuple[int, int, list[float]]]) -> Annotated:
-    count = len(lines)
-    return Annotated(
-        image,
-        path,
-        np.array([label for _, label, _ in lines], np.int64),
-        np.array([corners for _, _, corners in lines], np.float64).reshape(-1, 4),
-        np.zeros(count, bool),
-        np.full(count, np.nan),
-        np.array([number for number, _, _ in lines], np.int64),
-    )
-
-
-def _check_numbers(found: FoundBoxes) -> None:
-    """Raises DataError where a class has no name."""
-    wrong: Counter[int] = Counter()
-    first: dict[int, Path] = {}
-    for images in found.splits.values():
-        for one in images:
-            for label in one.labels[one.labels >= len(found.names)].tolist():
-                wrong[label] += 1
-                first.setdefault(label, one.source)
-    if wrong:
-        label, path = next(iter(first.items()))
-        others = f" (and of {len(wrong) - 1:,} other classes)" if len(wrong) > 1 else ""
-        raise DataError(
-            f"{path} has a box of class {label}, but {found.origin} has {len(found.names)} names, "
-            f"so 0 to {len(found.names) - 1} are wanted; there are {wrong[label]:,} of them"
-            f"{others}. Add the names, or correct the labels."
-        )

@@ -6,8 +6,7 @@ import re
 from pathlib import Path
 
 from mobilevitv2.data.boxes.yolo_yaml import YAML, YoloLayout, read_yaml, says_where, yaml_in
-from mobilevitv2.data.split_names import by_split, folders_in
-from mobilevitv2.errors import DataError
+from mobilevitv2.data.split_names import folders_in, splits_among, splits_in
 
 LABELS = ".txt"
 NAME_FILES = ("classes.txt", "obj.names", "classes.names", "labels.txt")
@@ -59,15 +58,10 @@ def _like(given: str, word: str) -> str:
 def _image_folders(source: Path) -> dict[str, Path]:
     """The folder of images of each split, of those that have label files."""
     below = folders_in(source)
-    plain = {OBJ_DATA.sub(r"\1", name): folder for name, folder in below.items()}
-    try:
-        halves = by_split(plain)
-        if "images" in below:
-            inside = by_split(folders_in(below["images"])) or {"all": below["images"]}
-        else:
-            inside = {}
-    except DataError:  # two folders claim to be one split, of whatever kind of data
-        return {}
+    halves = splits_among({OBJ_DATA.sub(r"\1", name): path for name, path in below.items()})
+    inside = {}
+    if "images" in below:
+        inside = splits_in(below["images"]) or {"all": below["images"]}
     if any(_has_labels(label_folder(folder)) for folder in inside.values()):
         return inside
     found = {}

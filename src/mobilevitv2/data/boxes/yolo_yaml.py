@@ -1,15 +1,16 @@
 """A data.yaml, which says where a data set's images are and what its classes are called.
 
-Read as Ultralytics documents it (docs.ultralytics.com/datasets/detect), and forgiving where the
-files that people have are wrong about the place in which they lie now.
+Read as Ultralytics documents it (docs.ultralytics.com/datasets/detect), but forgiving: people's
+files are often wrong about the place where they lie now.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mobilevitv2.data.sentences import first_of
 from mobilevitv2.data.split_names import SPLIT_NAMES
 from mobilevitv2.errors import DataError, require
 
@@ -28,11 +29,11 @@ class YoloLayout:
     root: Path
     splits: dict[str, list[Path]]
     names: list[str] | Path | None = None
-    """Of the classes; or the file that has them."""
+    """Of the classes, or the file that lists them."""
     origin: Path | None = None
     """The data.yaml, where there is one."""
     keypoints: bool = False
-    """Are there points behind the box in a line?"""
+    """Do points follow the box in a line?"""
 
 
 def yaml_in(folder: Path) -> Path | None:
@@ -57,16 +58,16 @@ def read_yaml(path: Path) -> YoloLayout:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        said = " ".join(str(error).split())
-        raise DataError(f"{path} can't be read as YAML ({said}). Correct it.") from error
+        why = " ".join(str(error).split())
+        raise DataError(f"{path} can't be read as YAML ({why}). Correct it.") from error
     if not isinstance(values, Mapping):
-        raise DataError(f"{path} is no data.yaml: train, val and names are wanted.")
+        raise DataError(f"{path} isn't a data.yaml; expected train, val and names.")
     splits: dict[str, list[Path]] = {}
     for split, words in SPLIT_NAMES.items():
-        said = next((values[word] for word in words if values.get(word)), None)
-        if said is None:
+        given = next((values[word] for word in words if values.get(word)), None)
+        if given is None:
             continue
-        places = said if isinstance(said, list) else [said]
+        places = given if isinstance(given, list) else [given]
         found = [_place(path, values.get("path"), str(place)) for place in places]
         if split == "test" and not any(place.exists() for place in found):
             continue  # exports name it whether or not they have it
@@ -77,7 +78,7 @@ def read_yaml(path: Path) -> YoloLayout:
             )
         splits[split] = found
     if "train" not in splits:
-        raise DataError(f"{path} says nothing of train. Add where its images are.")
+        raise DataError(f"{path} doesn't say where the train images are. Add it.")
     names = _names(path, values.get("names"))
     return YoloLayout(path.parent, splits, names, path, keypoints="kpt_shape" in values)
 
@@ -97,19 +98,14 @@ def _place(path: Path, root: Any, place: str) -> Path:
 
 
 def _names(path: Path, names: Any) -> list[str]:
-    """In the order of the numbers. Raises DataError where there are none, or a number lacks."""
+    """In the order of the numbers. Raises DataError where there are none, or one is missing."""
     if isinstance(names, Mapping):
         numbers = list(names)
         if sorted(map(str, numbers)) != sorted(map(str, range(len(numbers)))):
             raise DataError(
-                f"{path}: names has the numbers {_some(numbers)}; all from 0 on are wanted."
+                f"{path}: names has the numbers {first_of(numbers)}; expected all from 0 on."
             )
         names = [name for _, name in sorted(names.items(), key=lambda item: int(item[0]))]
     if not isinstance(names, list) or not names:
-        raise DataError(f"{path}: names is {names!r}; a list of the classes' names is wanted.")
+        raise DataError(f"{path}: names is {names!r}; expected a list of class names.")
     return [str(name) for name in names]
-
-
-def _some(numbers: Iterable[Any]) -> str:
-    listed = [str(number) for number in numbers]
-    return ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")

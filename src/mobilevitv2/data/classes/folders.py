@@ -1,40 +1,32 @@
 """Which files of a folder are the images of which class, and what else lies there."""
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mobilevitv2.data.split_names import TEST, TRAIN, VAL_NAMES, nothing_found
+from mobilevitv2.data.visible import LeftOut, is_hidden, visible_files
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
-RUBBISH = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # hidden, though named without a dot
-TRAIN = "train"
-VAL_NAMES = ("val", "valid", "validation")
-TEST = "test"
 LAYOUT = "a folder for each class (FOLDER/daisy/1.jpg), or train and val folders of such folders"
 
 
 @dataclass
-class ClassFolders:
+class ClassFolders(LeftOut):
     """The images of each class below one folder, in a fixed order; the rest is only counted."""
 
     folder: Path
     images: dict[str, list[Path]] = field(default_factory=dict)
-    strays: int = 0
-    hidden: int = 0
 
 
 def find_splits(source: Path) -> dict[str, Path]:
-    """`train`, `val` and `test`, as far as the folder has them; `all` where it is not split.
+    """`train`, `val` and `test`, as far as the folder has them; `all` where it isn't split.
 
-    The names may be of any case; val may be called valid or validation. Raises DataError where
-    there is nothing to open, or two folders claim to be one split.
+    Names may have any case; val may be called valid or validation. Raises DataError where there is
+    nothing to open, or two folders claim to be one split.
     """
-    if not source.is_dir():
-        what = "is not a folder" if source.exists() else "does not exist"
-        raise DataError(f"{source} {what}. Give a folder of images, with {LAYOUT}; or digits.")
-    if not any(source.iterdir()):
-        raise DataError(f"{source} is empty. Put images there: {LAYOUT}.")
+    if not source.is_dir() or not any(source.iterdir()):
+        raise nothing_found(source, "", f"{LAYOUT}; or digits")
     named = {path.name.lower(): path for path in sorted(source.iterdir()) if path.is_dir()}
     validation = [named[name] for name in VAL_NAMES if name in named]
     if TRAIN not in named:
@@ -44,13 +36,9 @@ def find_splits(source: Path) -> dict[str, Path]:
         return {"all": source}
     if len(validation) > 1:
         names = " and ".join(path.name for path in validation)
-        raise DataError(f"{source} has {names}, so which one is to validate? Rename or remove one.")
-    splits = {"train": named[TRAIN]}
-    if validation:
-        splits["val"] = validation[0]
-    if TEST in named:
-        splits["test" if validation else "val"] = named[TEST]  # where it is all there is
-    return splits
+        raise DataError(f"{source} has {names}; which one is for validation? Rename or remove one.")
+    places = {"train": named[TRAIN], "val": next(iter(validation), None), "test": named.get(TEST)}
+    return {split: folder for split, folder in places.items() if folder}
 
 
 def find_classes(folder: Path) -> ClassFolders:
@@ -67,7 +55,7 @@ def find_classes(folder: Path) -> ClassFolders:
             loose += path.suffix.lower() in IMAGE_SUFFIXES
     if not found.images:
         held = f"{loose} images, but no folders of classes" if loose else "no folders of classes"
-        raise DataError(f"{folder} holds {held}. Wanted is {LAYOUT}.")
+        raise DataError(f"{folder} holds {held}. Expected {LAYOUT}.")
     for name, images in found.images.items():
         if not images:
             raise DataError(
@@ -78,26 +66,10 @@ def find_classes(folder: Path) -> ClassFolders:
 
 
 def _images_below(folder: Path, found: ClassFolders) -> list[Path]:
-    images, seen = [], set()
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(parent)
-        if real in seen:  # a link to a folder above
-            folders.clear()
-            continue
-        seen.add(real)
-        found.hidden += sum(map(is_hidden, folders))
-        folders[:] = sorted(name for name in folders if not is_hidden(name))
-        for name in files:
-            path = Path(parent, name)
-            if is_hidden(name):
-                found.hidden += 1
-            elif path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-                images.append(path)
-            else:
-                found.strays += 1
+    images = []
+    for path in visible_files(folder, found, follow_links=True):
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
+            images.append(path)
+        else:
+            found.strays += 1
     return sorted(images)
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is left out by its name."""
-    return name.startswith(".") or name.lower() in RUBBISH

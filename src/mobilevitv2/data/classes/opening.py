@@ -1,76 +1,33 @@
 """`open_classification`: a folder of class folders, or the digits, to splits of labeled images."""
 
 import random
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
-from typing import Any, ClassVar
 
 import numpy as np
 
-from mobilevitv2.data.classes.digits import CLASSES, load_digits
 from mobilevitv2.data.classes.folders import LAYOUT, ClassFolders, find_classes, find_splits
-from mobilevitv2.data.headers import read_headers
-from mobilevitv2.errors import DataError
+from mobilevitv2.data.data_set import Data, settled
+from mobilevitv2.data.headers import Header, read_headers
+from mobilevitv2.data.sentences import first_of
+from mobilevitv2.data.split_names import check_share
+from mobilevitv2.errors import DataError, require
 
 DIGITS = "digits"
 DIGITS_TEST_SHARE = 0.2
-NAMED = 5  # unreadable files that a report names; all are in `unreadable`
 
-Sample = tuple[Path | np.ndarray, int]  # an image that `load_image` takes, and its class index
+Sample = tuple[Path | np.ndarray, int]  # whatever `load_image` takes, and a class number
 
 
 @dataclass
-class ClassificationData:
-    """Labeled images in splits, and what was left out of them."""
+class ClassificationData(Data[Sample]):
+    """Images with a class each."""
 
-    task: ClassVar[str] = "classification"
-    name: str
-    classes: list[str]
-    train: list[Sample]
-    val: list[Sample]
-    test: list[Sample] | None = None
-    """Held out: evaluated once, at the end."""
-    root: Path | None = None
-    short_side: int = 0
-    """The median over the training images [px]."""
-    strays: int = 0
-    hidden: int = 0
-    unreadable: dict[str, str] = field(default_factory=dict)
-    """Path of a file that is no image, and the reason."""
+    task = "classification"
 
-    @property
-    def splits(self) -> dict[str, list[Sample]]:
-        """The splits that there are, by name."""
-        named = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: samples for name, samples in named.items() if samples is not None}
-
-    def counts(self) -> dict[str, list[int]]:
-        """For each split, the number of images of each class."""
-        counted = {n: Counter(label for _, label in split) for n, split in self.splits.items()}
-        return {n: [by[i] for i in range(len(self.classes))] for n, by in counted.items()}
-
-    def report(self) -> str:
-        """A small table of images by class and split, and what was left out, for a person."""
-        counts = self.counts()
-        rows = [["class", *counts]]
-        rows += [
-            [name, *(f"{by_class[i]:,}" for by_class in counts.values())]
-            for i, name in enumerate(self.classes)
-        ]
-        rows.append(["all", *(f"{sum(by_class):,}" for by_class in counts.values())])
-        wide = max(len(row[0]) for row in rows)
-        lines = ["  ".join([row[0].ljust(wide), *(c.rjust(7) for c in row[1:])]) for row in rows]
-        left_out = {"stray files": self.strays, "hidden": self.hidden}
-        left_out["unreadable"] = len(self.unreadable)
-        if said := ", ".join(f"{n:,} {what}" for what, n in left_out.items() if n):
-            lines.append(f"left out: {said}")
-        lines += [f"  {path} {why}" for path, why in list(self.unreadable.items())[:NAMED]]
-        if len(self.unreadable) > NAMED:
-            lines.append(f"  and {len(self.unreadable) - NAMED:,} more")
-        return "\n".join(lines)
+    def caption(self, sample: Sample) -> str:
+        return self.classes[sample[1]]
 
 
 def open_classification(
@@ -85,11 +42,10 @@ def open_classification(
     The folder has `train` and one of `val`, `valid`, `validation` (or `test`, which stands in for
     them where it is alone), each with a folder of images for each class; or it has the class
     folders themselves, and `val_share` of each class is drawn for validation by `seed`. `val` names
-    a folder of class folders elsewhere. Files that are no images are left out and counted, and so
-    are images whose header can't be read. Raises DataError where no data set can be made of it.
+    a folder of class folders elsewhere. Files that aren't images are left out and counted, and so
+    are images whose header can't be read. Raises DataError where this makes no data set.
     """
-    if not 0 < val_share < 1:
-        raise DataError(f"val_share is {val_share}; a share between 0 and 1 is wanted.")
+    check_share(val_share)
     if source == DIGITS and not Path(DIGITS).is_dir():
         return _open_digits(seed, val_share)
     source = Path(source).expanduser()
@@ -100,7 +56,7 @@ def open_classification(
         folders.setdefault("train", folders.pop("all", source))
     found = {name: find_classes(folder) for name, folder in folders.items()}
     classes = _classes_of(found, source)
-    unreadable, sizes = _look_at(found)
+    headers, unreadable = _look_at(found)
     splits: dict[str, list[Sample]] = {
         name: [
             (path, label)
@@ -109,30 +65,32 @@ def open_classification(
         ]
         for name, split in found.items()
     }
-    if "train" not in splits:
-        splits["train"], splits["val"] = split_by_class(splits.pop("all"), val_share, seed)
-    elif "val" not in splits:
-        splits["train"], splits["val"] = split_by_class(splits["train"], val_share, seed)
-    if not splits["val"]:
-        raise DataError(f"{source} has one image a class, so none is left to validate. Add more.")
     return ClassificationData(
-        name=source.resolve().name,
         classes=classes,
-        root=source,
-        short_side=round(median(min(sizes[path]) for path, _ in splits["train"])),
         strays=sum(split.strays for split in found.values()),
         hidden=sum(split.hidden for split in found.values()),
         unreadable=unreadable,
-        **splits,
+        **settled(source, splits, headers, val_share, seed, _drawn),
     )
+
+
+def _drawn(
+    source: Path, samples: list[Sample], share: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    train, val = split_by_class(samples, share, seed)
+    if not val:
+        raise DataError(
+            f"{source} has one image per class, so none is left to validate on. Add more."
+        )
+    return train, val
 
 
 def split_by_class(
     samples: Sequence[Sample], share: float, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
-    """The samples in two: of each class, `share` go into the second part, drawn by `seed`.
+    """The samples in two: `share` of each class goes into the second part, drawn by `seed`.
 
-    At least one of each class goes there, but never the last one of a class.
+    At least one of each class goes there, but never a class's last one.
     """
     by_class: dict[int, list[Sample]] = {}
     for sample in samples:
@@ -149,11 +107,14 @@ def split_by_class(
 
 
 def _open_digits(seed: int, val_share: float) -> ClassificationData:
-    images, labels = load_digits()
-    samples: list[Sample] = list(zip(images, labels.tolist(), strict=True))
+    """Scikit-learn's handwritten digits, 8 px and white on black: images that need no download."""
+    digits = require("sklearn.datasets", extra="train").load_digits()
+    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # stored values are 0..16
+    samples: list[Sample] = list(zip(images, digits.target.tolist(), strict=True))
     rest, test = split_by_class(samples, DIGITS_TEST_SHARE, seed)
     train, val = split_by_class(rest, val_share / (1 - DIGITS_TEST_SHARE), seed)
-    return ClassificationData(DIGITS, CLASSES, train, val, test, short_side=min(images.shape[1:]))
+    names = [str(digit) for digit in range(10)]
+    return ClassificationData(DIGITS, names, train, val, test, short_side=min(images.shape[1:]))
 
 
 def _classes_of(found: dict[str, ClassFolders], source: Path) -> list[str]:
@@ -162,38 +123,31 @@ def _classes_of(found: dict[str, ClassFolders], source: Path) -> list[str]:
     for name, other in others:
         if difference := sorted(set(classes) ^ set(other.images)):
             only = {True: first_name, False: name}
-            said = ", ".join(f"{c!r} only in {only[c in first.images]}" for c in difference[:NAMED])
+            lone = first_of(f"{c!r} only in {only[c in first.images]}" for c in difference)
             raise DataError(
-                f"{first.folder} and {other.folder} have different classes: {said}. "
+                f"{first.folder} and {other.folder} have different classes: {lone}. "
                 "Give both the same class folders."
             )
     if len(classes) == 1:
         below = sorted(p.name for p in (first.folder / classes[0]).iterdir() if p.is_dir())
         hint = f" Was {first.folder / classes[0]} meant?" if below else ""
         raise DataError(
-            f"{source} has one class only, {classes[0]!r}; two are needed to tell apart.{hint} "
-            f"Wanted is {LAYOUT}."
+            f"{source} has only one class, {classes[0]!r}; expected two or more.{hint} "
+            f"Give {LAYOUT}."
         )
     return classes
 
 
-def _look_at(found: dict[str, ClassFolders]) -> tuple[dict[str, str], dict[Any, tuple[int, int]]]:
-    """Take unreadable files out of `found`; these with the reasons, and the sizes of the others."""
-    unreadable: dict[str, str] = {}
-    sizes: dict[Any, tuple[int, int]] = {}
+def _look_at(found: dict[str, ClassFolders]) -> tuple[dict[Path, Header], dict[str, str]]:
+    """Take unreadable files out of `found`; the headers of the others, and the reasons."""
+    everything = [p for split in found.values() for images in split.images.values() for p in images]
+    headers, unreadable = read_headers(everything)
     for split in found.values():
-        paths = [path for images in split.images.values() for path in images]
-        for path, header in zip(paths, read_headers(paths), strict=True):
-            if isinstance(header, str):
-                unreadable[str(path)] = header
-            else:
-                sizes[path] = header
         for name, images in split.images.items():
-            readable = [path for path in images if path in sizes]
-            if not readable:
+            split.images[name] = [path for path in images if path in headers]
+            if not split.images[name]:
                 raise DataError(
                     f"the class {name!r} has no readable image: {images[0]} "
                     f"{unreadable[str(images[0])]}. Export the images again."
                 )
-            split.images[name] = readable
-    return unreadable, sizes
+    return headers, unreadable

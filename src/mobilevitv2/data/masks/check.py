@@ -1,50 +1,43 @@
 """A look at every image and mask before any training: what they hold, and what can't be used."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.data.boxes.upright import read_upright
-from mobilevitv2.data.masks.pairs import NAMED, MaskedSample
+from mobilevitv2.data.headers import Header, read_headers
 from mobilevitv2.data.masks.reading import IGNORED, MaskLook, look_at_masks
+from mobilevitv2.data.sentences import first_of
 from mobilevitv2.errors import DataError
+
+MaskedSample = tuple[Path, Path]  # an image and its mask
 
 
 @dataclass
 class PairCheck:
-    """What the looks have shown, by path."""
+    """What was found, by path."""
 
-    sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
-    """Width and height of each upright image [px]."""
-    masks: dict[Path, MaskLook] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
+    headers: dict[Path, Header]
+    """Of the images that can be read."""
+    masks: dict[Path, MaskLook]
+    unreadable: dict[str, str]
     """Path of an image or mask, and the reason."""
 
 
-def look_at_pairs(pairs: Iterable[MaskedSample]) -> PairCheck:
-    """Look at all. Raises DataError for masks that hold no class numbers, or are of another size.
+def look_at_pairs(pairs: list[MaskedSample]) -> PairCheck:
+    """Look at all. Raises DataError for masks that hold no class numbers or don't fit their image.
 
     Images are not decoded, so one that is cut short may pass; masks are.
     """
-    pairs = list(pairs)
-    check = PairCheck()
-    images, masks = [image for image, _ in pairs], [mask for _, mask in pairs]
-    turned: set[Path] = set()
-    for path, upright in zip(images, read_upright(images), strict=True):
-        if isinstance(upright, str):
-            check.unreadable[str(path)] = upright
-            continue
-        check.sizes[path] = upright.size
-        if upright.on_its_side:
-            turned.add(path)
+    headers, unreadable = read_headers([image for image, _ in pairs])
+    masks = [mask for _, mask in pairs]
+    check = PairCheck(headers, {}, unreadable)
     for path, look in zip(masks, look_at_masks(masks), strict=True):
         if isinstance(look, str):
             check.unreadable[str(path)] = look
         else:
             check.masks[path] = look
-    _check_sizes(check, pairs, turned)
+    _check_sizes(check, pairs)
     return check
 
 
@@ -59,33 +52,34 @@ def check_values(masks: dict[Path, MaskLook], table: np.ndarray, classes: int, o
     if not wrong:
         return
     path, values = next(iter(wrong.items()))
-    said = ", ".join(map(str, values[:NAMED])) + (", ..." if len(values) > NAMED else "")
     good = np.flatnonzero(table < classes)
     others = f" (as {len(wrong) - 1:,} other masks do)" if len(wrong) > 1 else ""
     raise DataError(
-        f"{path} holds {said}{others}, but {origin} has {classes} classes, so {good.min()} to "
-        f"{good.max()} are wanted. Name the missing classes, or ignore the values that are void."
+        f"{path} holds {first_of(values)}{others}, but {origin} has {classes} classes; "
+        f"expected {good.min()} to {good.max()}. Name the missing classes, or ignore void values."
     )
 
 
-def _check_sizes(check: PairCheck, pairs: list[MaskedSample], turned: set[Path]) -> None:
+def _check_sizes(check: PairCheck, pairs: list[MaskedSample]) -> None:
     wrong = [
-        (image, mask)
+        (check.headers[image], image, mask)
         for image, mask in pairs
-        if image in check.sizes
+        if image in check.headers
         and mask in check.masks
-        and check.sizes[image] != check.masks[mask].size
+        and check.headers[image].size != check.masks[mask].size
     ]
     if not wrong:
         return
-    image, mask = wrong[0]
-    upright, given = check.sizes[image], check.masks[mask].size
+    header, image, mask = wrong[0]
+    size = check.masks[mask].size
     others = f" ({len(wrong) - 1:,} other pairs differ too)" if len(wrong) > 1 else ""
-    why, todo = "", "Make the mask at the size of its image."
-    if image in turned and given == upright[::-1]:
+    why, todo = "", "Make each mask the size of its image."
+    if header.on_its_side and size == header.stored:
         why = " once it is turned upright, as its EXIF rotation says"
         todo = "Turn the mask too, or save the image without that rotation."
-    raise DataError(f"{mask} is {_px(given)}, but {image} is {_px(upright)}{why}{others}. {todo}")
+    raise DataError(
+        f"{mask} is {_px(size)}, but {image} is {_px(header.size)}{why}{others}. {todo}"
+    )
 
 
 def _px(size: tuple[int, int]) -> str:

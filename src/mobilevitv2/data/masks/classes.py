@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from mobilevitv2.class_names import Color, palette
-from mobilevitv2.data.class_lists import (
+from mobilevitv2.data.class_lists import GivenClasses
+from mobilevitv2.data.masks.colored_lists import (
     ClassList,
-    GivenClasses,
     class_file_in,
     given_classes,
     read_class_list,
 )
-from mobilevitv2.data.known_classes import KNOWN
-from mobilevitv2.data.masks.layouts import MaskLayout
-from mobilevitv2.data.masks.pairs import NAMED
+from mobilevitv2.data.masks.known_classes import KNOWN
 from mobilevitv2.data.masks.reading import IGNORED, MOST_CLASSES, MaskLook, class_table
+from mobilevitv2.data.paired import PairLayout
+from mobilevitv2.data.sentences import first_of
 from mobilevitv2.errors import DataError
 
-FROM_VALUES = "what the masks hold"  # the origin of names that are numbers
+FROM_VALUES = "what the masks hold"  # the origin of names that are mere numbers
 LEAST_SHARE = 0.25  # of the numbers up to the largest, which masks of class numbers hold
 
 
@@ -40,13 +40,13 @@ class MaskClasses:
 def settle_classes(
     classes: GivenClasses | None,
     source: Path,
-    layout: MaskLayout,
+    layout: PairLayout,
     masks: dict[Path, MaskLook],
     *,
     ignored: tuple[int, ...],
     reduce_labels: bool,
 ) -> MaskClasses:
-    """The classes that are given, lie in the folder, are known, or are found; in this order."""
+    """The classes that are given, listed in the folder, known, or found; in this order."""
     table = class_table(ignored, reduce_labels=reduce_labels)
     present = sorted(_classes_in(masks, table))
     if classes is not None:
@@ -69,7 +69,7 @@ def _classes_in(masks: dict[Path, MaskLook], table: np.ndarray) -> set[int]:
     return set(table[counts > 0].tolist()) - {IGNORED}
 
 
-def _known(layout: MaskLayout, largest: int, *, reduce_labels: bool) -> str | None:
+def _known(layout: PairLayout, largest: int, *, reduce_labels: bool) -> str | None:
     folder = layout.root.resolve().name
     fitting = (
         name
@@ -85,23 +85,22 @@ def _found(
     """A class for each number up to the largest."""
     if beyond := next(((p, look.beyond) for p, look in masks.items() if look.beyond), None):
         raise DataError(
-            f"{beyond[0]} holds {', '.join(map(str, beyond[1][:NAMED]))}; class numbers are of 0 "
-            f"to {MOST_CLASSES - 1}, and 255 is void. Number the classes anew."
+            f"{beyond[0]} holds {first_of(beyond[1])}; class numbers go from 0 to "
+            f"{MOST_CLASSES - 1}, and 255 is void. Renumber the classes."
         )
     count = present[-1] + 1 if present else 0
     if len(present) == 1 or count == 1:
         void = [v for v in ignored if any(look.counts[v] for look in masks.values())]
-        also = f" beside {', '.join(map(str, void))}, which is not counted" if void else ""
+        also = f" beside {', '.join(map(str, void))}, which doesn't count" if void else ""
         raise DataError(
-            f"the masks of {source} hold one class only, number {present[0]}{also}; two are needed "
-            "to tell apart. Save the classes as 0, 1, 2 and so on."
+            f"the masks of {source} hold only one class, number {present[0]}{also}; expected two "
+            "or more. Save the classes as 0, 1, 2 and so on."
         )
     if len(present) < LEAST_SHARE * count:
-        said = ", ".join(map(str, present[:NAMED])) + (", ..." if len(present) > NAMED else "")
         raise DataError(
-            f"the masks of {source} hold {len(present)} of the numbers up to {count - 1} ({said}). "
-            "Save the classes as 0, 1, 2 and so on; or, if that many are meant, list their names "
-            "in classes.txt."
+            f"the masks of {source} hold {len(present)} of the numbers up to {count - 1} "
+            f"({first_of(present)}). Save the classes as 0, 1, 2 and so on; or, if there are that "
+            "many, list their names in classes.txt."
         )
     names = [f"class_{i}" for i in range(count)]
     return ClassList(names, [None] * count, FROM_VALUES)

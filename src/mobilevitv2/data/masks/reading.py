@@ -1,6 +1,5 @@
-"""A mask file to class numbers: one number a pixel, and IGNORED where a pixel is not to count."""
+"""A mask file to class numbers: one per pixel, and IGNORED where a pixel doesn't count."""
 
-import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -9,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from mobilevitv2.data.headers import THREADS
 from mobilevitv2.errors import DataError, ImageError
 from mobilevitv2.images.reading import read_image
 
 IGNORED = 255
-MOST_CLASSES = 255  # a mask has 8 bits, and one value says void
+MOST_CLASSES = 255  # a mask has 8 bits, and one value means void
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class MaskLook:
     counts: np.ndarray
     """int64 [256]: the pixels of each value."""
     beyond: tuple[int, ...]
-    """Values that are not in 0..255."""
+    """Values outside 0..255."""
     palette: bytes
-    """RGB of each value where it is a palette image, else empty."""
+    """RGB of each value in a palette image, else empty."""
 
 
 def class_table(ignored: Iterable[int], *, reduce_labels: bool) -> np.ndarray:
-    """uint8 [256]: the class number of each value in a file; 255 is ignored in any case.
+    """uint8 [256]: the class number of each value in a file; 255 is always ignored.
 
     With `reduce_labels`, as ADE20K needs it, 0 is ignored too and the others go down by one.
     """
@@ -42,17 +42,12 @@ def class_table(ignored: Iterable[int], *, reduce_labels: bool) -> np.ndarray:
     return table
 
 
-def read_values(path: Path) -> np.ndarray:
-    """Whole numbers [H, W] as the file holds them: of a palette image the indices.
+def read_classes(path: Path, table: np.ndarray, classes: int) -> np.ndarray:
+    """uint8 [H, W] of 0..classes-1 and IGNORED.
 
     Raises ImageError for a file that can't be read, DataError for one that holds something else.
     """
-    return _values(_open(path))
-
-
-def read_classes(path: Path, table: np.ndarray, classes: int) -> np.ndarray:
-    """uint8 [H, W] of 0..classes-1 and IGNORED; raises as `read_values`, or DataError."""
-    values = read_values(path)
+    values = _values(_open(path))
     if values.dtype == np.uint8:
         mask = table[values]
         if not ((mask >= classes) & (mask != IGNORED)).any():
@@ -61,12 +56,11 @@ def read_classes(path: Path, table: np.ndarray, classes: int) -> np.ndarray:
 
 
 def look_at_masks(paths: Sequence[Path]) -> list[MaskLook | str]:
-    """What each mask holds, or the reason why it can't be read; several at a time.
+    """What each mask holds, or the reason why it can't be read.
 
-    Raises DataError for the first one that is readable, but not of class numbers.
+    Raises DataError for the first one that can be read, but holds no class numbers.
     """
-    threads = min(32, 2 * (os.cpu_count() or 1))
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return list(pool.map(_look_at, paths))
 
 

@@ -8,33 +8,31 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.data.decoded import DecodedSamples, reduce_to
-from mobilevitv2.data.masks.pairs import MaskedSample
+from mobilevitv2.data.masks.check import MaskedSample
 from mobilevitv2.data.masks.reading import IGNORED
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.reading import load_image
 
 
 class MaskedImages(DecodedSamples):
-    """Pairs to tensors: `items[index]`, or `items[epoch, index]`, is (pixels, mask, broken).
+    """`items[index]`, or `items[epoch, index]`, is (pixels, mask, broken).
 
     `prepare(image, mask, (epoch, index))` makes both of the upright RGB image and its mask, uint8
-    [H, W] as `read_mask` gives it: class numbers, and IGNORED. Pairs whose short side is longer
-    than `short_side` are reduced to it first, masks by taking the nearest pixel.
+    [H, W] as `read_mask` gives it: class numbers, and IGNORED. Masks are reduced with their images
+    by taking the nearest pixel.
 
     A pair of which a half can't be decoded is replaced by the next one; with
     `replace_broken=False` its mask is IGNORED throughout. For the rest see `DecodedSamples`.
     """
-
-    samples: Sequence[MaskedSample]
 
     def __init__(
         self,
         samples: Sequence[MaskedSample],
         read_mask: Callable[[Path], np.ndarray],
         prepare: Callable[[Image.Image, np.ndarray, tuple[int, int]], tuple[Any, Any]],
-        **how: Any,
+        **options: Any,
     ) -> None:
-        super().__init__(samples, prepare, **how)
+        super().__init__(samples, prepare, **options)
         self.read_mask = read_mask
 
     def _decode(self, index: int) -> tuple[Image.Image, ...]:

@@ -1,23 +1,23 @@
-"""Data sets whose masks are known by number, and how to tell that a folder is one of them."""
+"""Published data sets whose masks hold numbers, and how to tell that a folder is one of them."""
 
 import re
 from dataclasses import dataclass
 from functools import cached_property
 
 from mobilevitv2.class_names import ADE20K, CAMVID, VOC, Color, palette
-from mobilevitv2.data.masks.layouts import Kind
 
 
 @dataclass(frozen=True)
 class KnownSet:
     """Names of a published data set, and how to tell it from others of the same layout."""
 
-    kind: Kind
+    kind: str
+    """Of the layout."""
     mark: str
     """Part of the folder's name, as a regular expression."""
     classes: tuple[str, ...]
     void: int | None = None
-    """A value beside 255 that is not to count."""
+    """A value beside 255 that doesn't count."""
     reduce_labels: bool = False
     given_colors: tuple[Color, ...] = ()
 
@@ -29,8 +29,8 @@ class KnownSet:
         first = int(self.reduce_labels)  # the color of 0 is that of void
         return palette(first + len(self.classes))[first:]
 
-    def fits(self, kind: Kind, folder: str, largest: int, *, reduce_labels: bool) -> bool:
-        """Are masks whose largest class is this one of this set?
+    def fits(self, kind: str, folder: str, largest: int, *, reduce_labels: bool) -> bool:
+        """Do masks whose largest class is this belong to this set?
 
         Only in a folder that bears the set's name: the layouts are used for other classes as well.
         """

@@ -1,0 +1,160 @@
+"""`Data`: images with labels of any kind, in splits; what kind of label it is, subclasses say."""
+
+import os
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+from typing import Any, ClassVar, Generic, TypeVar
+
+from mobilevitv2.data.headers import Header
+from mobilevitv2.data.sentences import NAMED
+from mobilevitv2.data.split_names import HELD_OUT, Draw, divide
+from mobilevitv2.data.visible import LeftOut
+
+Sample = TypeVar("Sample", bound=tuple[Any, Any])  # an image and its label
+
+
+@dataclass
+class Data(LeftOut, Generic[Sample]):
+    """Labeled images in splits, and what was left out of them."""
+
+    task: ClassVar[str]
+    """The name of the row in `mobilevitv2.tasks` for which such data is made."""
+
+    name: str
+    classes: list[str]
+    train: list[Sample]
+    val: list[Sample]
+    test: list[Sample] | None = None
+    """Held out: evaluated once, at the end."""
+    root: Path | None = None
+    short_side: int = 0
+    """The median over the training images [px]."""
+    comes_split: bool = True
+    """Does the source itself say what is held out of training?"""
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Path of a file that can't be read, and the reason."""
+
+    @property
+    def splits(self) -> dict[str, list[Sample]]:
+        """The splits that there are, by name."""
+        named = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: samples for name, samples in named.items() if samples is not None}
+
+    def _seen(self, sample: Sample) -> Iterable[int]:
+        """The numbers of the classes in a sample, each once."""
+        return (sample[1],)
+
+    def counts(self) -> dict[str, list[int]]:
+        """For each split, the number of images in which each class is seen."""
+        counted = {
+            name: Counter(label for sample in samples for label in self._seen(sample))
+            for name, samples in self.splits.items()
+        }
+        return {name: [by[i] for i in range(len(self.classes))] for name, by in counted.items()}
+
+    def amounts(self) -> dict[str, list[int]]:
+        """For each split, how much of each class is learned from: images, pixels or boxes."""
+        return self.counts()
+
+    def annotations(self) -> dict[str, Any] | None:
+        """The arguments of `open_data` that give the labels their meaning, as JSON; None: none."""
+        return None
+
+    def target(self, sample: Sample) -> Any:
+        """A sample's label, or what tells it from others, as JSON."""
+        return sample[1]
+
+    def caption(self, sample: Sample) -> str | None:
+        """A sample's label in words; None where it is a matter of drawing."""
+        return None
+
+    def odd(self) -> Iterable[Any]:
+        """The `Finding`s that only this kind of data can have."""
+        return ()
+
+    def files(self) -> list[Path]:
+        """The files that the data consists of, and the folder or file that was opened."""
+        parts = [part for samples in self.splits.values() for sample in samples for part in sample]
+        return [part for part in (self.root, *parts) if isinstance(part, Path)]
+
+    def relative(self, path: Any) -> str | None:
+        """A path as seen from the data's folder, so that it stays when that is moved.
+
+        None for what isn't a path: the digits are arrays.
+        """
+        if not isinstance(path, Path) or self.root is None:
+            return str(path) if isinstance(path, Path) else None
+        folder = self.root if self.root.is_dir() else self.root.parent  # of a .json or a data.yaml
+        if path.is_relative_to(folder):
+            return path.relative_to(folder).as_posix()
+        try:
+            return Path(os.path.relpath(path, folder)).as_posix()
+        except ValueError:  # on another drive
+            return str(path)
+
+    def report(self) -> str:
+        """A small table of the classes by split, and what was left out, for a person."""
+        rows = self._table()
+        wide = max(len(row[0]) for row in rows)
+        lines = ["  ".join([row[0].ljust(wide), *(c.rjust(7) for c in row[1:])]) for row in rows]
+        lines = [*(line.rstrip() for line in lines), *self._remarks()]
+        left_out = self._left_out()
+        counts = {"stray files": self.strays, "hidden": self.hidden}
+        counts |= {what: len(sentences) for what, sentences in left_out.items()}
+        if listed := ", ".join(f"{n:,} {what}" for what, n in counts.items() if n):
+            lines.append(f"left out: {listed}")
+        named = [sentence for sentences in left_out.values() for sentence in sentences]
+        lines += [f"  {sentence}" for sentence in named[:NAMED]]
+        if len(named) > NAMED:
+            lines.append(f"  and {len(named) - NAMED:,} more")
+        return "\n".join(lines)
+
+    def _table(self) -> list[list[str]]:
+        counts = self.counts()
+        return [
+            ["class", *counts],
+            *(
+                [label, *(f"{by_class[i]:,}" for by_class in counts.values())]
+                for i, label in enumerate(self.classes)
+            ),
+            ["all", *(f"{len(samples):,}" for samples in self.splits.values())],
+        ]
+
+    def _remarks(self) -> list[str]:
+        """Lines below the table."""
+        return []
+
+    def _left_out(self) -> dict[str, list[str]]:
+        """What isn't used, a sentence each, by what a person calls it."""
+        return {"unreadable": [f"{path} {why}" for path, why in self.unreadable.items()]}
+
+
+def settled(
+    source: Path,
+    splits: dict[str, list[Any]],
+    headers: dict[Path, Header],
+    val_share: float,
+    seed: int,
+    draw: Draw = divide,
+) -> dict[str, Any]:
+    """Fields of `Data` that every kind settles alike; `splits` gets a `val`, drawn if need be.
+
+    Raises DataError where nothing is left to validate on.
+    """
+    comes_split = not HELD_OUT.isdisjoint(splits)
+    if "val" not in splits and "train" in splits and "test" in splits:
+        splits["val"] = splits.pop("test")  # where it is all there is
+    if "val" not in splits:
+        whole = splits.pop("train" if "train" in splits else "all")
+        splits["train"], splits["val"] = draw(source, whole, val_share, seed)
+    short_sides = [min(headers[sample[0]].size) for sample in splits["train"]]
+    return {
+        "name": source.resolve().name,
+        "root": source,
+        "short_side": round(median(short_sides)),
+        "comes_split": comes_split,
+        **splits,
+    }

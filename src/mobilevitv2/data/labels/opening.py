@@ -1,0 +1,209 @@
+"""`open_multi_label`: images and a table of their labels to splits of samples."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilevitv2.data.class_lists import GivenClasses, given_names
+from mobilevitv2.data.data_set import Data, settled
+from mobilevitv2.data.headers import read_headers
+from mobilevitv2.data.labels.layouts import ListedImages, find_tables
+from mobilevitv2.data.labels.table import LAYOUT, Row, Table, read_table
+from mobilevitv2.data.sentences import some_of
+from mobilevitv2.data.split_names import SPLIT_NAMES, check_share, divide
+from mobilevitv2.data.visible import LeftOut
+from mobilevitv2.errors import DataError
+
+LabeledSample = tuple[Path, np.ndarray]  # an image, and bool [classes]: which of them it shows
+
+
+@dataclass
+class MultiLabelData(Data[LabeledSample]):
+    """Images with any number of labels each."""
+
+    task = "multi-label classification"
+
+    origin: str = ""
+    """Where the names of the classes come from."""
+    tables: list[Path] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
+    """Images that are in no table, which are left out."""
+    notes: list[str] = field(default_factory=list)
+    """What else a person should know, a sentence each."""
+
+    def _seen(self, sample: LabeledSample) -> Iterable[int]:
+        return np.flatnonzero(sample[1]).tolist()
+
+    def annotations(self) -> dict[str, Any]:
+        return {"classes": self.classes}
+
+    def target(self, sample: LabeledSample) -> list[int]:
+        return [*self._seen(sample)]
+
+    def caption(self, sample: LabeledSample) -> str:
+        return ", ".join(self.classes[label] for label in self._seen(sample)) or "no label"
+
+    def files(self) -> list[Path]:
+        return super().files() + self.tables
+
+    def _table(self) -> list[list[str]]:
+        empty = [sum(not labels.any() for _, labels in split) for split in self.splits.values()]
+        *rows, last = super()._table()
+        return [*rows, ["without a label", *(f"{count:,}" for count in empty)], last]
+
+    def _remarks(self) -> list[str]:
+        return [f"names of the classes: {self.origin}", *self.notes]
+
+    def _left_out(self) -> dict[str, list[str]]:
+        unlisted = [f"{path} is in no table" for path in self.unlisted]
+        return super()._left_out() | {"images without a row": unlisted}
+
+
+def open_multi_label(
+    source: str | Path,
+    *,
+    seed: int = 0,
+    val_share: float = 0.2,
+    classes: GivenClasses | None = None,
+) -> MultiLabelData:
+    """Images and the table that lists their labels: a folder with both, or the table itself.
+
+    A table is CSV (also with tabs or semicolons), JSON or JSON lines; see `labels.table` for its
+    columns. It is split by its name (train.csv), its folder or a column `split`; if nothing is
+    split yet, about `val_share` of each class is drawn for validation by `seed`. `classes` is a
+    list of names, a file with a name per line or a published set's name; unset, they are the
+    table's columns, or the labels in it, sorted.
+
+    An image without labels stays; images that can't be read, or that no table lists, are left out
+    and counted. Raises DataError where this makes no data set.
+    """
+    check_share(val_share)
+    source = Path(source).expanduser()
+    tables = {split: read_table(path) for split, path in find_tables(source).items()}
+    notes = []
+    if "test" in tables and tables["test"].classes == []:
+        notes.append(f"{tables.pop('test').path} gives no labels, so it isn't used")
+    left_out = LeftOut()
+    images = ListedImages(source if source.is_dir() else source.parent, left_out)
+    rows = _rows(tables, images, notes)
+    names, origin = _names(classes, list(tables.values()))
+    listed = dict.fromkeys(path for of_split in rows.values() for path in of_split)
+    headers, unreadable = read_headers(list(listed))
+    numbers = {name: i for i, name in enumerate(names)}
+    splits: dict[str, list[LabeledSample]] = {}
+    for split, of_split in rows.items():
+        splits[split] = []
+        for path, row in of_split.items():
+            if path in headers:
+                labels = np.zeros(len(names), bool)
+                labels[[numbers[label] for label in row.labels]] = True
+                splits[split].append((path, labels))
+        if not splits[split]:
+            path, why = next(iter(unreadable.items()))
+            where = "the folder" if split == "all" else split
+            raise DataError(
+                f"no image of {where} can be used: {path} {why}. Export the images again."
+            )
+    first = splits["all" if "all" in splits else "train"]
+    if not any(labels.any() for _, labels in first):
+        raise DataError(f"{source} has no label on {len(first):,} images. Write some in the table.")
+    if all(labels.sum() == 1 for samples in splits.values() for _, labels in samples):
+        notes.append("each image has exactly one label: folders of classes would make a classifier")
+    return MultiLabelData(
+        classes=names,
+        origin=origin,
+        tables=[table.path for table in tables.values()],
+        unlisted=[str(path) for path in images.all if path not in listed],
+        notes=notes,
+        unreadable=unreadable,
+        **vars(left_out),
+        **settled(source, splits, headers, val_share, seed, stratified),
+    )
+
+
+def stratified(
+    source: Path, samples: list[LabeledSample], share: float, seed: int
+) -> tuple[list[LabeledSample], list[LabeledSample]]:
+    """The samples in two: about `share` of each class goes into the second part.
+
+    Drawn by `seed` from the rarest class on, as in Sechidis et al. (2011); last come images without
+    a label. A class's last image stays in the first part.
+    """
+    shown = np.stack([[*labels, True] for _, labels in samples])  # the last column is everything
+    order = np.array(random.Random(str(seed)).sample(range(len(samples)), len(samples)))
+    drawn, open_ = np.zeros(len(samples), bool), np.ones(len(samples), bool)
+    for column in shown.T[np.argsort(shown.sum(0), kind="stable")]:
+        count = min(max(round(column.sum() * share), 1), column.sum() - 1)
+        some = order[(column & open_)[order]]
+        drawn[some[: max(count - (column & drawn).sum(), 0)]] = True
+        open_ &= ~column
+    if not drawn.any():
+        return divide(source, samples, share, seed)
+    halves = [[s for s, second in zip(samples, drawn, strict=True) if second == i] for i in (0, 1)]
+    return halves[0], halves[1]
+
+
+def _rows(
+    tables: dict[str, Table], images: ListedImages, notes: list[str]
+) -> dict[str, dict[Path, Row]]:
+    """The row of each image, by split. Raises DataError for rows that contradict each other."""
+    rows: dict[str, dict[Path, Row]] = {}
+    for split, table in tables.items():
+        missing, seen = [], dict[Path, Row]()
+        for row in table.rows:
+            half = next((s for s, words in SPLIT_NAMES.items() if row.split in words), None)
+            if row.split and half is None:
+                raise DataError(
+                    f"{table.path}, {row.where}: split is {row.split!r}; expected train, val or "
+                    "test."
+                )
+            path = images.find(row.file, table, half or split)
+            if path is None:
+                missing.append(row.file)
+                continue
+            first = seen.setdefault(path, row)
+            if first[2:] != row[2:]:
+                raise DataError(
+                    f"{table.path} contradicts itself about {path.name}, in {first.where} and "
+                    f"{row.where}. Remove one of them."
+                )
+            rows.setdefault(half or split, {})[path] = first
+        if missing:
+            raise DataError(
+                f"{images.root} lacks images that {table.path} lists: {some_of(missing)}. Put them "
+                "there, or remove their rows."
+            )
+        if repeated := len(table.rows) - len(seen):
+            notes.append(f"{table.path} repeats {repeated:,} rows, which count once")
+    if "all" in rows and len(rows) > 1:
+        row = next(iter(rows["all"].values()))
+        raise DataError(
+            f"{tables['all'].path}, {row.where} has no split, but other rows do. Add it."
+        )
+    if "train" not in rows and "all" not in rows:
+        raise DataError(f"{images.root} has {' and '.join(rows)}, but no train. Add it.")
+    return rows
+
+
+def _names(classes: GivenClasses | None, tables: list[Table]) -> tuple[list[str], str]:
+    """The names of the classes, and where they come from."""
+    origin = " and ".join(table.path.name for table in tables)
+    columns = [table.classes for table in tables if table.classes is not None]
+    if columns and (len(columns) < len(tables) or any(set(c) != {*columns[0]} for c in columns)):
+        raise DataError(f"{origin} have different columns for classes. Give all the same.")
+    used = columns[0] if columns else sorted({n for t in tables for r in t.rows for n in r.labels})
+    if not used:
+        raise DataError(f"{tables[0].path} has no labels. Expected {LAYOUT}.")
+    if classes is None:
+        return used, f"the {'columns' if columns else 'labels'} of {origin}"
+    names, given = given_names(classes)
+    if wrong := [name for name in used if name not in names]:
+        raise DataError(
+            f"{origin} has the label {wrong[0]!r}, which {given} does not have, and "
+            f"{len(wrong) - 1:,} others. Add them to the list, or correct the table."
+        )
+    return names, given

@@ -1,0 +1,125 @@
+"""Classes of masks as people list them: names, and their colors if given."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mobilevitv2.class_names import Color
+from mobilevitv2.data.class_lists import GivenClasses, checked_names, listed
+from mobilevitv2.data.masks.known_classes import KNOWN
+from mobilevitv2.data.masks.reading import MOST_CLASSES
+from mobilevitv2.errors import DataError
+
+FILES = ("classes.txt", "classes.csv", "classes.json")
+HEADER = ["name", "r", "g", "b"]  # of a CSV file
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes in the order of their numbers; `origin` is what a message calls the list."""
+
+    names: list[str]
+    colors: list[Color | None]
+    origin: str
+    void: int | None = None
+
+
+def given_classes(classes: GivenClasses) -> ClassList:
+    """The list of a file, of a published set's name (voc, camvid, ade20k), or of names."""
+    if isinstance(classes, str | Path) and str(classes) in KNOWN and not Path(classes).is_file():
+        known = KNOWN[str(classes)]
+        return ClassList(list(known.classes), [*known.colors], str(classes), known.void)
+    if isinstance(classes, str | Path):
+        return read_class_list(Path(classes).expanduser())
+    colors: list[Color | None] = [None] * len(classes)
+    if isinstance(classes, Mapping):
+        colors = [(r, g, b) for r, g, b in classes.values()]
+    return _checked(list(classes), colors, "the list of classes")
+
+
+def class_file_in(folders: Sequence[Path]) -> Path | None:
+    """The class list that lies in one of the folders; DataError where there are several."""
+    found = [f / name for f in dict.fromkeys(folders) for name in FILES if (f / name).is_file()]
+    if len(found) > 1:
+        names = " and ".join(map(str, found))
+        raise DataError(f"there are {names}, so which one counts? Give one, or remove the others.")
+    return found[0] if found else None
+
+
+def read_class_list(path: Path) -> ClassList:
+    """A class per line (`name`, `name r g b` or `name,r,g,b`), or JSON: names, or with a color."""
+    read = _of_json if path.suffix.lower() == ".json" else _of_lines
+    entries = read(path, listed(path, KNOWN))
+    return _checked([name for name, _ in entries], [color for _, color in entries], str(path))
+
+
+def _of_lines(path: Path, lines: list[str]) -> list[tuple[str, Color | None]]:
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        fields = [field.strip() for field in line.split(",")]
+        if not line.strip() or line.startswith("#") or [f.lower() for f in fields] == HEADER:
+            continue
+        if len(fields) == 1:
+            words = line.split()
+            numbers = len(words) - len(_without_numbers(words))
+            # one number may belong to the name, as in "lane 2"
+            fields = [" ".join(words[:-3]), *words[-3:]] if numbers >= 3 else [" ".join(words)]
+            if numbers == 2:
+                fields = words
+        if len(fields) not in (1, 4) or not fields[0]:
+            raise _bad(path, f"line {number}", line.strip())
+        entries.append((fields[0], _color(path, f"line {number}", line.strip(), fields[1:])))
+    return entries
+
+
+def _without_numbers(words: list[str]) -> list[str]:
+    """The words without the numbers at the end."""
+    rest = list(words)
+    while rest and rest[-1].lstrip("+-").replace(".", "", 1).isdecimal():
+        rest.pop()
+    return rest
+
+
+def _of_json(path: Path, items: list[Any]) -> list[tuple[str, Color | None]]:
+    entries = []
+    for number, entry in enumerate(items):
+        name, color = entry, []
+        if isinstance(entry, dict):
+            name = entry.get("name")
+            color = entry.get("color") or []
+        if not isinstance(name, str) or not name.strip() or not isinstance(color, list):
+            raise _bad(path, f"entry {number}", entry)
+        entries.append((name.strip(), _color(path, f"entry {number}", entry, color)))
+    return entries
+
+
+def _color(path: Path, where: str, entry: Any, numbers: list[Any]) -> Color | None:
+    if not numbers:
+        return None
+    whole = [int(n) if str(n).isdecimal() else -1 for n in numbers]
+    if len(whole) != 3 or not all(0 <= n <= 255 for n in whole):
+        raise _bad(path, where, entry)
+    return whole[0], whole[1], whole[2]
+
+
+def _bad(path: Path, where: str, entry: Any) -> DataError:
+    expected = "a line of `name`, `name r g b` or `name,r,g,b`"
+    if path.suffix.lower() == ".json":
+        expected = 'a name, or {"name": "road", "color": [128, 64, 128]}'
+    return DataError(
+        f"{path}: {where} is {entry!r}; expected {expected}, with numbers from 0 to 255."
+    )
+
+
+def _checked(names: list[str], colors: list[Color | None], origin: str) -> ClassList:
+    if len(names) < 2:
+        raise DataError(
+            f"{origin} has {len(names)} classes; expected two or more. Background is a class too: "
+            "add it."
+        )
+    if len(names) > MOST_CLASSES:
+        raise DataError(
+            f"{origin} has {len(names)} classes; masks of 8 bits tell {MOST_CLASSES} apart."
+        )
+    return ClassList(checked_names(names, origin)[0], colors, origin)
