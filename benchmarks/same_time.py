@@ -18,8 +18,8 @@ from torch import nn
 from mobilevitv2.data import Data
 from mobilevitv2.training import Recipe, TrainingResult, fit
 from mobilevitv2.training.assembly import make_loaders
+from mobilevitv2.training.goal import goal_for
 from mobilevitv2.training.networks import fresh_processor, from_scratch
-from mobilevitv2.training.task import task_for
 
 WARM, TIMED = 2, 5  # steps
 VALIDATION = 1.1  # factor on the training's time, estimated
@@ -29,10 +29,10 @@ MakePeer = Callable[[int], nn.Module]  # from the number of classes
 
 def seconds_an_epoch(network: nn.Module, data: Data, recipe: Recipe) -> float:
     """Estimated from training steps on the first batches, plus validation."""
-    task = task_for(data)
-    processor = fresh_processor(task, task.image_size(recipe))
-    images = {"train": task.image_sets(recipe, processor)["train"]}
-    module = task.module(network, recipe, steps=1)
+    goal = goal_for(data)
+    processor = fresh_processor(goal, goal.image_size(recipe))
+    images = {"train": goal.image_sets(recipe, processor)["train"]}
+    module = goal.module(network, recipe, steps=1)
     network.train()
     loader = make_loaders(images, recipe)["train"]
     started = 0.0
@@ -75,11 +75,11 @@ def compare(
     given = {"seed": options.seed, "threads": options.threads, "precision": options.precision}
     settings = Recipe.load(recipe, **given)
     data = open_data(options.data, seed=options.seed)
-    task = task_for(data)
+    goal = goal_for(data)
 
     def make(which: str) -> nn.Module:
         if which == ours:
-            return from_scratch(task, options.width, settings, task.image_size(settings))
+            return from_scratch(goal, options.width, settings, goal.image_size(settings))
         torch.manual_seed(options.seed)
         return make_peer(len(data.classes))
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file
 
 from mobilevitv2.training import TrainingInterrupted, keeper, train
 
@@ -25,5 +26,10 @@ def assert_stopping_changes_nothing(
         train(data, out=folder / "parts", quiet=True, **settings)
     monkeypatch.undo()
     again = train(data, out=folder / "parts", resume=True, quiet=True)
-    weights = "last/model.safetensors"
-    assert (again.out / weights).read_bytes() == (whole.out / weights).read_bytes()
+    assert weights_in(again.out / "last") == weights_in(whole.out / "last")
+
+
+def weights_in(bundle: Path) -> dict[str, bytes]:
+    """The tensors of a bundle, without what its file says of them."""
+    tensors = load_file(bundle / "model.safetensors")
+    return {name: array.tobytes() for name, array in tensors.items()}

@@ -273,14 +273,14 @@ def test_the_command_keeps_no_more_than_two_batches_of_four_whole_images(
         ahead.append(source)
         return real(predictor, source)
 
-    def taken(scores, *masks, real=SegmentationScores.update_with):
+    def taken(scores, *masks, real=SegmentationScores.update):
         most.append(len(ahead))
         ahead.pop()
         return real(scores, *masks)
 
     most: list[int] = []
     monkeypatch.setattr(Predictor, "prepare", counted)
-    monkeypatch.setattr(SegmentationScores, "update_with", taken)
+    monkeypatch.setattr(SegmentationScores, "update", taken)
     done = CliRunner().invoke(app, ["evaluate", str(bundle), str(data), "--split", "val"])
     assert done.exit_code == 0, done.output
     assert len(most) == 16

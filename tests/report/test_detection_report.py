@@ -9,7 +9,7 @@ from PIL import Image
 
 from mobilevitv2.report import charts
 from mobilevitv2.report.boxed_panels import BoxedExample, panels
-from mobilevitv2.report.detection import write_detection_report
+from mobilevitv2.report.detection import write
 from mobilevitv2.report.page import told_of
 from mobilevitv2.results import distinct_colors
 from mobilevitv2.results.suppression import Detections
@@ -51,7 +51,7 @@ def report(out, examples, scores, **changes) -> str:
         **changes,
     }
     options.setdefault("colors", distinct_colors(len(options["classes"])))
-    path = write_detection_report(out, scores=scores, examples=examples, **options)
+    path = write(out, scores=scores, examples=examples, **options)
     return path.read_text(encoding="utf-8")
 
 
@@ -97,19 +97,19 @@ def test_precision_and_recall_are_of_what_is_shown(tmp_path):
 def test_the_worst_the_middle_and_the_best_are_shown_with_their_counts(tmp_path):
     examples, scores = examples_of(9)
     page = Page(report(tmp_path, examples, scores))
-    order = told_of({i: example.f1 for i, example in enumerate(examples)})
-    f1 = [examples[i].f1 for i in order]
-    assert f1[0] == min(example.f1 for example in examples)
-    assert max(f1) == max(example.f1 for example in examples)
+    order = told_of({i: example.score for i, example in enumerate(examples)})
+    f1 = [examples[i].score for i in order]
+    assert f1[0] == min(example.score for example in examples)
+    assert max(f1) == max(example.score for example in examples)
     shown = [a["alt"] for tag, a in page.tags if a.get("alt", "").startswith("image-")]
     assert shown == [f"image-{i}.png: {kind}" for i in order for kind in ("truth", "found")]
     texts = [text for text in page.texts if text]
     for i in order:
         start = texts.index(f"image-{i}.png") - 6
         right, missed, wrong = (int(text.split()[0]) for text in texts[start + 3 : start + 6])
-        assert texts[start] == f"{100 * examples[i].f1:.1f} %"
+        assert texts[start] == f"{100 * examples[i].score:.1f} %"
         assert right + missed == 11
-        assert examples[i].f1 == pytest.approx(2 * right / (11 + right + wrong))
+        assert examples[i].score == pytest.approx(2 * right / (11 + right + wrong))
 
 
 def one_example() -> dict[str, np.ndarray]:
@@ -123,9 +123,9 @@ def one_example() -> dict[str, np.ndarray]:
         np.array(boxes, np.float32),
     )
     example = BoxedExample("a", Image.new("RGB", (400, 300), (90, 90, 90)), truth, seen, 0.5)
-    drawn = panels(example, NAMES[:2], [GREEN, BLUE], threshold=0.3)
-    assert (drawn.right, drawn.missed, drawn.wrong) == (1, 1, 1)
-    return {"truth": np.asarray(drawn.truth), "found": np.asarray(drawn.found)}
+    drawn, counts = panels(example, NAMES[:2], [GREEN, BLUE], threshold=0.3)
+    assert counts == {"right": 1, "missed": 1, "wrong": 1}
+    return {caption: np.asarray(picture) for caption, picture in drawn.items()}
 
 
 def test_found_missed_and_wrong_boxes_look_different():
@@ -152,9 +152,9 @@ def test_large_images_are_shown_small_with_boxes_where_they_are():
     truth = Boxes.of([0], [(500, 500, 1500, 1000)])
     seen = Detections(np.array([0.9], np.float32), np.array([0]), truth.corners.astype(np.float32))
     example = BoxedExample("a", Image.new("RGB", (2000, 1500)), truth, seen, 1.0)
-    drawn = panels(example, ["a"], [GREEN], threshold=0.3)
-    assert drawn.found.size == drawn.truth.size == (560, 420)
-    rows, columns = np.nonzero((np.asarray(drawn.truth) == GREEN).all(-1))
+    drawn, _ = panels(example, ["a"], [GREEN], threshold=0.3)
+    assert drawn["found"].size == drawn["truth"].size == (560, 420)
+    rows, columns = np.nonzero((np.asarray(drawn["truth"]) == GREEN).all(-1))
     assert abs(columns.max() - 420) < 3
     assert abs(rows.max() - 280) < 3
 
@@ -209,7 +209,7 @@ def test_many_classes_show_the_most_frequent_mistakes_instead(tmp_path):
 
 
 def test_names_and_colors_of_other_classes_than_the_scores_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"2 names of classes and 2 colors, .* 3 classes"):
+    with pytest.raises(ValueError, match=r"2 class names and 2 colors, .* 3 classes"):
         report(tmp_path, [], examples_of(1)[1], classes=NAMES[:2])
 
 
@@ -234,11 +234,11 @@ def is_near(chart: np.ndarray, color: tuple[int, int, int]) -> np.ndarray:
 
 def test_the_epoch_of_the_best_map_is_marked_and_map_50_is_another_curve():
     history = [{"epoch": i + 1, "val_map": 0.5, "val_map_50": 0.7} for i in range(5)]
-    chart = colors_in(charts.map_curves(history))
+    chart = colors_in(charts.learning_curves(history)["map"])
     heights = is_near(chart, (37, 99, 235)).sum(axis=0)
     assert heights.max() > 2 * np.median(heights[heights > 0])  # a dot on a level line
     assert is_near(chart, (13, 148, 136)).any()
-    alone = charts.map_curves([{"epoch": i + 1, "val_map": 0.5} for i in range(5)])
+    alone = charts.learning_curves([{"epoch": i + 1, "val_map": 0.5} for i in range(5)])["map"]
     assert not is_near(colors_in(alone), (13, 148, 136)).any()
 
 

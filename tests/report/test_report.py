@@ -6,7 +6,7 @@ from page import Page
 from PIL import Image
 from sklearn.metrics import classification_report
 
-from mobilevitv2.report.classification import write_report
+from mobilevitv2.report.classification import write
 from mobilevitv2.scores.classification import ClassificationScores
 
 HISTORY = [
@@ -28,12 +28,12 @@ def report(out, *, classes, targets, probabilities, **changes) -> str:
     options = {
         "history": HISTORY,
         "images": lambda i: Image.new("RGB", (100, 80), (i, 0, 0)),
-        "names": lambda i: f"image-{i}.jpg",
+        "names": [f"image-{i}.jpg" for i in range(len(targets))],
         "title": "a run",
         "settings": {"epochs": 3, "lr": 0.01, "freeze": None, "crop_scale": (0.25, 1.0)},
         "timing": {"training seconds": 75.0, "images per second": 12.5},
     }
-    path = write_report(
+    path = write(
         out,
         classes=classes,
         scores=scores,

@@ -11,7 +11,7 @@ from torchmetrics.classification import MulticlassJaccardIndex
 from mobilevitv2.report import charts
 from mobilevitv2.report.masked_panels import Example, panels
 from mobilevitv2.report.page import telling_examples
-from mobilevitv2.report.segmentation import write_segmentation_report
+from mobilevitv2.report.segmentation import write
 from mobilevitv2.results import distinct_colors
 from mobilevitv2.scores.segmentation import SegmentationScores
 
@@ -52,7 +52,7 @@ def report(out, examples, scores, **changes) -> str:
         **changes,
     }
     options.setdefault("colors", distinct_colors(len(options["classes"])))
-    path = write_segmentation_report(out, scores=scores, examples=examples, **options)
+    path = write(out, scores=scores, examples=examples, **options)
     return path.read_text(encoding="utf-8")
 
 
@@ -86,7 +86,7 @@ def test_the_worst_the_middle_and_the_best_are_shown(tmp_path):
     assert shown[:5] == [
         f"image-8.png: {caption}" for caption in ("image", "truth", "prediction", "wrong", "unsure")
     ]
-    miou = [f"{100 * examples[i].miou:.1f} %" for i in (8, 7, 5, 4, 0, 1)]
+    miou = [f"{100 * examples[i].score:.1f} %" for i in (8, 7, 5, 4, 0, 1)]
     places = [page.texts.index(text) for text in miou]
     assert places == sorted(places)
     assert page.texts.count("(median)") == 2
@@ -170,7 +170,7 @@ def test_masks_of_another_size_than_the_image_are_refused():
 
 
 def test_names_and_colors_of_other_classes_than_the_scores_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"3 names of classes and 3 colors, .* 4 classes"):
+    with pytest.raises(ValueError, match=r"3 class names and 3 colors, .* 4 classes"):
         report(tmp_path, [], examples_of(1)[1], classes=NAMES[:3])
 
 
@@ -261,6 +261,6 @@ def test_the_confusion_chart_shows_shares_of_the_true_class():
 
 def test_the_epoch_of_the_best_miou_is_marked():
     history = [{"epoch": i + 1, "val_miou": 0.5} for i in range(5)]
-    chart = colors_in(charts.miou_curves(history))
+    chart = colors_in(charts.learning_curves(history)["miou"])
     heights = (abs(chart - (37, 99, 235)).max(-1) < 40).sum(axis=0)  # px of blue in each column
     assert heights.max() > 2 * np.median(heights[heights > 0])  # a dot on a level line

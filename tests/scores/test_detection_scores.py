@@ -245,5 +245,5 @@ def test_what_can_not_be_counted_is_refused_in_one_sentence(seen, truth, reason)
 
 
 def test_scores_of_no_classes_are_refused():
-    with pytest.raises(ValueError, match="one class at least"):
+    with pytest.raises(ValueError, match="at least one class"):
         DetectionScores([])

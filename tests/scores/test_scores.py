@@ -197,7 +197,7 @@ def test_what_is_predicted_where_nothing_counts_is_no_matter():
             r"shape \(2, 3\), but the true one \(3, 2\)",
         ),
         (np.zeros((2, 2)), np.zeros((2, 2), int), "float64 of shape"),
-        (np.zeros((1, 5, 2, 2), int), np.zeros((1, 2, 2), int), "take the argmax"),
+        (np.zeros((1, 5, 2, 2), int), np.zeros((1, 2, 2), int), "Take the argmax"),
         (
             np.array([[[0]], [[5]]]),
             np.array([[[0]], [[1]]]),
@@ -214,5 +214,5 @@ def test_masks_that_can_not_be_compared_are_refused_and_not_half_counted(predict
 
 
 def test_scores_of_no_classes_are_refused():
-    with pytest.raises(ValueError, match="one class at least, not 0"):
+    with pytest.raises(ValueError, match="at least one class, not 0"):
         SegmentationScores(0)

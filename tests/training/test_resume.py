@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from stopping import weights_in
 
 from mobilevitv2.errors import CheckpointError, ConfigError, DataError
 from mobilevitv2.training import TrainingInterrupted, train
@@ -85,8 +86,8 @@ def run(data: Path, out: Path, *, resume: bool = False, **tricks) -> int | None:
     return process.exitcode
 
 
-def weights(out: Path) -> list[bytes]:
-    return [(out / name / "model.safetensors").read_bytes() for name in ("best", "last")]
+def weights(out: Path) -> list[dict[str, bytes]]:
+    return [weights_in(out / name) for name in ("best", "last")]
 
 
 def written_at(path: Path) -> int | None:

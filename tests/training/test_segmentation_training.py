@@ -24,7 +24,7 @@ from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.scores.segmentation import SegmentationScores
 from mobilevitv2.training import Recipe, train
 from mobilevitv2.training.schedule import make_optimizer
-from mobilevitv2.training.segmentation import SegmentationTask, class_weights
+from mobilevitv2.training.segmentation import Goal, class_weights
 
 
 @pytest.fixture(scope="module")
@@ -140,7 +140,7 @@ def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
 
 def test_settings_of_a_head_are_refused_where_the_models_own_is_kept(run, data, tmp_path):
     how: dict[str, Any] = {"model": run.out, "out": tmp_path / "run", "quiet": True}
-    for setting in ({"head_channels": 24}, {"output_stride": 8}, {"segmentation_head": "pspnet"}):
+    for setting in ({"head_channels": 24}, {"output_stride": 16}, {"segmentation_head": "pspnet"}):
         with pytest.raises(ConfigError, match="keeps its own head"):
             train(data, **how, **quick(**setting))
 
@@ -195,11 +195,11 @@ def test_an_image_that_breaks_later_is_named_and_left_out(tmp_path):
 
 def test_the_image_size_follows_the_median_image(data):
     opened = open_segmentation(data)
-    task = SegmentationTask(opened)
+    goal = Goal(opened)
     for short_side, chosen in ((20, 32), (360, 352), (4000, 512)):
         opened.short_side = short_side
-        assert task.image_size(Recipe()) == chosen
-    assert task.image_size(Recipe(image_size=96)) == 96
+        assert goal.image_size(Recipe()) == chosen
+    assert goal.image_size(Recipe(image_size=96)) == 96
 
 
 def test_a_changed_mask_folder_is_noticed_on_resuming(run, data, tmp_path):

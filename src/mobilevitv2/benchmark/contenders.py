@@ -12,7 +12,7 @@ from torch import nn
 
 from mobilevitv2.deploy import export, fuse
 from mobilevitv2.errors import ConfigError, require
-from mobilevitv2.predict.backends.torch import TaskModel, open_model, open_processor, task_of_model
+from mobilevitv2.model.opening import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.targets import TARGETS
 from mobilevitv2.tasks import task_named

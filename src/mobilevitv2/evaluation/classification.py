@@ -1,6 +1,5 @@
 """How often a classifier is right."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -8,19 +7,18 @@ from typing import Any, get_args
 
 import numpy as np
 
-from mobilevitv2.data import Sample
-from mobilevitv2.errors import DataError
-from mobilevitv2.evaluation.chosen import Chosen, Progress, match_classes
+from mobilevitv2.evaluation.chosen import Chosen, match_classes
+from mobilevitv2.evaluation.measuring import Pass
 from mobilevitv2.images.reading import load_image
-from mobilevitv2.predict.predictor import ChannelOrder, Predictor, Prepared, Unreadable
+from mobilevitv2.predict.predictor import ChannelOrder, Predictor
 from mobilevitv2.scores.classification import ClassificationScores, sign_test
 
-DOUBT = 0.05  # differences that chance makes this often are not called differences
+DOUBT = 0.05  # a difference that chance makes more often isn't one
 
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well a class was recognized, 0 where nothing defines it; `support` counts its images."""
+    """How well a class was recognized, 0 where undefined; `support` counts its images."""
 
     name: str
     precision: float
@@ -31,13 +29,13 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class OrderComparison:
-    """RGB and BGR on the same images: how many each got right, alone and at all."""
+    """RGB and BGR on the same images: how many each got right, in total and alone."""
 
     count: int
     right: dict[str, int]
     only_right: dict[str, int]
     p_value: float
-    """How often chance alone makes a difference as large (exact sign test)."""
+    """How often chance alone makes as large a difference (exact sign test)."""
 
     @property
     def better(self) -> str | None:
@@ -80,11 +78,11 @@ class Evaluation:
     channel_order: str
     images_per_second: float
     unreadable: dict[str, str] = field(default_factory=dict)
-    """Path of an image of the data that was left out, and a sentence that says why."""
+    """Why an image was left out, by its path."""
     orders: OrderComparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in plain types."""
+        """Plain values."""
         values = asdict(self)
         if self.orders is not None:
             values["orders"]["better"] = self.orders.better
@@ -95,53 +93,46 @@ def evaluate(
     predictor: Predictor,
     chosen: Chosen,
     *,
-    batch_size: int | None = None,
     channel_orders: Sequence[ChannelOrder] = (),
     report: str | Path | None = None,
-    progress: Progress | None = None,
+    **options: Any,
 ) -> Evaluation:
-    """Accuracy, and all that is known of the mistakes, on chosen samples; see `evaluate`."""
-    opened, samples = chosen.data, chosen.samples
-    to_model = match_classes(predictor.classes, opened.classes, predictor.task)
+    """Accuracy, and all that is known of the mistakes; see `mobilevitv2.evaluate` and `Pass`."""
+    samples, classes = chosen.samples, predictor.classes
+    to_model = match_classes(classes, chosen.data.classes, predictor.task)
     own_order = predictor.processor.channel_order
     orders = list(dict.fromkeys(channel_orders)) or [own_order]
     if strange := [order for order in orders if order not in get_args(ChannelOrder)]:
-        raise ValueError(f"channel order is {strange[0]!r}; rgb or bgr is wanted.")
-
-    scores: dict[str, ClassificationScores] = {
-        order: ClassificationScores(len(predictor.classes)) for order in orders
-    }
-    unreadable = {path: f"{path} {why}" for path, why in opened.unreadable.items()}
+        raise ValueError(f"channel order must be rgb or bgr, not {strange[0]!r}.")
+    scores = {order: ClassificationScores(len(classes)) for order in orders}
     kept: list[int] = []  # indices of the samples that count
     probabilities: list[np.ndarray] = []
-    started, seen = time.perf_counter(), 0
-    for batch in predictor.read_ahead((image for image, _ in samples), batch_size=batch_size):
-        good = {seen + i: p.pixels for i, p in enumerate(batch) if isinstance(p, Prepared)}
-        unreadable |= {u.source: u.reason for u in batch if isinstance(u, Unreadable)}
-        seen += len(batch)
-        if good:
-            targets = np.array([to_model[samples[i][1]] for i in good])
-            for order, found in scores.items():
-                own = order == own_order
-                logits = predictor.logits([p if own else p[::-1] for p in good.values()])
-                found.update(logits, targets)
-                if report is not None and order == orders[0]:
-                    weights = np.exp(logits - logits.max(1, keepdims=True))
-                    probabilities.append(weights / weights.sum(1, keepdims=True))
-            kept += good
-        if progress is not None:
-            progress(seen, len(samples))
-    seconds = time.perf_counter() - started
-    if not kept:
-        raise DataError(f"no image of the {chosen.split} split of {opened.name} can be read.")
+    once = Pass(predictor, chosen, **options)
+    for good in once.readable(predictor.read_ahead(once.images, batch_size=once.batch_size)):
+        kept += good
+        targets = np.array([to_model[samples[i][1]] for i in good])
+        for order, found in scores.items():
+            own = order == own_order
+            logits = predictor.logits([p.pixels if own else p.pixels[::-1] for p in good.values()])
+            found.update(logits, targets)
+            if report is not None and order == orders[0]:
+                weights = np.exp(logits - logits.max(1, keepdims=True))
+                probabilities.append(weights / weights.sum(1, keepdims=True))
     first = scores[orders[0]]
     columns = [np.nan_to_num(values) for values in (first.precision, first.recall, first.f1)]
-    rows = zip(predictor.classes, *(c.tolist() for c in (*columns, first.support)), strict=True)
-    result = Evaluation(
-        model=str(predictor.source or type(predictor.backend).__name__),
-        data=opened.name,
-        split=chosen.split,
-        count=len(kept),
+    rows = zip(classes, *(c.tolist() for c in (*columns, first.support)), strict=True)
+    if report is not None:
+        shown = [samples[i][0] for i in kept]
+        once.report(
+            report,
+            settings={"channel order": orders[0]},
+            scores=first,
+            probabilities=np.concatenate(probabilities),
+            images=lambda i: load_image(shown[i]),
+            names=[str(x) if isinstance(x, Path) else f"image {i}" for i, x in enumerate(shown)],
+        )
+    return Evaluation(
+        **once.facts,
         accuracy=first.accuracy,
         interval=first.interval,
         top5=first.top5,
@@ -149,18 +140,12 @@ def evaluate(
         classes=[ClassScore(*row) for row in rows],
         confusion=first.confusion.tolist(),
         channel_order=orders[0],
-        images_per_second=len(kept) / seconds,
-        unreadable=unreadable,
         orders=_compare(scores),
     )
-    if report is not None:
-        shown = [samples[i] for i in kept]
-        _report(Path(report), result, shown, first, np.concatenate(probabilities), seconds)
-    return result
 
 
 def _compare(scores: dict[str, ClassificationScores]) -> OrderComparison | None:
-    """Where there are two orders."""
+    """None for a single order."""
     if len(scores) < 2:
         return None
     (first, a), (second, b) = ((order, found.right) for order, found in scores.items())
@@ -170,29 +155,4 @@ def _compare(scores: dict[str, ClassificationScores]) -> OrderComparison | None:
         right={first: int(a.sum()), second: int(b.sum())},
         only_right=only,
         p_value=sign_test(*only.values()),
-    )
-
-
-def _report(
-    out: Path,
-    result: Evaluation,
-    samples: list[Sample],
-    scores: ClassificationScores,
-    probabilities: np.ndarray,
-    seconds: float,
-) -> None:
-    from mobilevitv2.report.classification import write_report
-
-    settings = {"model": result.model, "data": result.data, "split": result.split}
-    write_report(
-        out,
-        history=[],
-        classes=[score.name for score in result.classes],
-        scores=scores,
-        probabilities=probabilities,
-        images=lambda i: load_image(samples[i][0]),
-        names=lambda i: str(samples[i][0]) if isinstance(samples[i][0], Path) else f"image {i}",
-        title=f"{result.model} on {result.data}",
-        settings=settings | {"channel order": result.channel_order},
-        timing={"seconds": seconds, "images per second": result.images_per_second},
     )

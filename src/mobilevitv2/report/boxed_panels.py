@@ -1,4 +1,4 @@
-"""One image side by side: what there is to find, and what was found; right, missed and wrong."""
+"""One image side by side: the true boxes and those found; right, missed and wrong ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.report.masked_panels import WRONG
+from mobilevitv2.report.masked_panels import WRONG, shrunk
 from mobilevitv2.results import percent
 from mobilevitv2.results.boxed import with_boxes
 from mobilevitv2.results.colors import Color
@@ -16,41 +16,30 @@ from mobilevitv2.scores.matching import match
 from mobilevitv2.scores.truth import Boxes
 
 SIDE = 560  # px, longest side of a panel
-SPARED = (150, 160, 175)  # what does not count
+SPARED = (150, 160, 175)  # what doesn't count
 
 
 @dataclass(frozen=True, eq=False)
 class BoxedExample:
-    """An image of a report, boxes in px of it, and how good those found are: F1 in [0, 1]."""
+    """An image of a report with boxes in px of it; `score` is its F1."""
 
     name: str
     image: Image.Image
     truth: Boxes
     found: Detections
-    f1: float
-
-
-@dataclass(frozen=True)
-class Panels:
-    """RGB images of one size, and what they show: how many right, missed and wrong."""
-
-    truth: Image.Image
-    found: Image.Image
-    right: int
-    missed: int
-    wrong: int
+    score: float
 
 
 def panels(
     example: BoxedExample, classes: Sequence[str], colors: Sequence[Color], threshold: float
-) -> Panels:
-    """Detections above `threshold`; solid boxes are right, dashed red ones missed or wrong.
+) -> tuple[dict[str, Image.Image], dict[str, int]]:
+    """RGB images of one size by caption, and how many boxes are right, missed and wrong.
 
-    Dashed gray ones do not count.
+    Found are detections above `threshold`. Solid boxes are right, dashed red ones missed or wrong;
+    dashed gray ones don't count.
     """
+    image = shrunk(example.image, SIDE)
     scale = min(1, SIDE / max(example.image.size))
-    size = (max(1, round(example.image.width * scale)), max(1, round(example.image.height * scale)))
-    image = example.image.convert("RGB").resize(size, Image.Resampling.BOX)
     truth, found = example.truth, example.found
     matched = match(found, truth, len(classes))
     records = matched.found
@@ -79,7 +68,8 @@ def panels(
         dashed=(~right[shown]).tolist(),
     )
     missed = int((~there & ~truth.ignored).sum())
-    return Panels(true_picture, found_picture, int(right.sum()), missed, int(wrong.sum()))
+    counts = {"right": int(right.sum()), "missed": missed, "wrong": int(wrong.sum())}
+    return {"truth": true_picture, "found": found_picture}, counts
 
 
 def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
@@ -89,7 +79,7 @@ def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
 def _colors(
     labels: np.ndarray, right: np.ndarray, spared: np.ndarray, colors: Sequence[Color]
 ) -> list[Color]:
-    """The class's where it is right, else red, or gray where it does not count."""
+    """The class's where it is right, else red, or gray where it doesn't count."""
     return [
         colors[label] if good else SPARED if uncounted else WRONG
         for label, good, uncounted in zip(labels.tolist(), right, spared, strict=True)

@@ -1,8 +1,9 @@
-"""The charts of a report, each as the bytes of a PNG; drawn without any state of matplotlib's."""
+"""The charts of a report, each as a PNG's bytes; drawn without matplotlib's global state."""
 
 import io
+import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,31 +18,28 @@ if TYPE_CHECKING:
 DPI = 160
 PAPER, INK, FAINT, GRID = "#ffffff", "#1d2430", "#6b7482", "#e6e9ee"
 COLORS = {"train": "#9aa5b5", "val": "#2563eb", "top5": "#0d9488", "map_50": "#0d9488"}
+CURVES = {  # charts of a history: title, and what is drawn
+    "accuracy": ("Accuracy", ("val_accuracy", "val_top5")),
+    "miou": ("Mean IoU", ("val_miou",)),
+    "map": ("Mean average precision", ("val_map", "val_map_50")),
+    "loss": ("Loss", ("train_loss", "val_loss")),
+    "learning_rate": ("Learning rate", ("lr",)),
+}
+PLAIN = ("Loss", "Learning rate")  # the others are in percent
 MOST_CURVES = 12  # classes with a curve each, in their colors
-BEST = ("val_accuracy", "val_miou", "val_map")  # a run is judged by one of them
+BEST = ("val_accuracy", "val_miou", "val_map")  # one of them judges the run
 LONGEST_NAME = 22  # letters
 
 
-def loss_curves(history: list[dict[str, float]]) -> bytes:
-    """Training and validation loss by epoch."""
-    return _lines(history, [key for key in history[0] if key.endswith("loss")], "Loss")
+def learning_curves(history: Sequence[Mapping[str, float]]) -> dict[str, bytes]:
+    """A chart by epoch for each of `CURVES` that the history has; none for a single epoch.
 
-
-def accuracy_curves(history: list[dict[str, float]]) -> bytes:
-    """Accuracy by epoch, in percent, with the best epoch marked."""
-    keys = [key for key in history[0] if key.endswith(("accuracy", "top5"))]
-    return _lines(history, keys, "Accuracy", percent=True)
-
-
-def miou_curves(history: list[dict[str, float]]) -> bytes:
-    """Mean IoU by epoch, in percent, with the best epoch marked."""
-    return _lines(history, [key for key in history[0] if "miou" in key], "Mean IoU", percent=True)
-
-
-def map_curves(history: list[dict[str, float]]) -> bytes:
-    """Mean average precision by epoch, in percent, with the best epoch marked."""
-    keys = [key for key in ("val_map", "val_map_50") if key in history[0]]
-    return _lines(history, keys, "Mean average precision", percent=True)
+    The best epoch by the score that judges the run is marked.
+    """
+    if len(history) < 2:
+        return {}
+    shown = {name: [key for key in keys if key in history[0]] for name, (_, keys) in CURVES.items()}
+    return {name: _lines(history, keys, CURVES[name][0]) for name, keys in shown.items() if keys}
 
 
 def precision_recall(
@@ -49,7 +47,7 @@ def precision_recall(
 ) -> bytes:
     """A curve for each class of `precision` [R, N] at `recalls` [R], both in [0, 1], and the mean.
 
-    Classes of nan, of which there is nothing to find, have none.
+    Classes of nan, which have nothing to find, get none.
     """
     there = np.flatnonzero(~np.isnan(precision).any(axis=0))
     few = len(there) <= MOST_CURVES
@@ -73,11 +71,6 @@ def precision_recall(
         frameon=False, fontsize=9, labelcolor=INK, loc="upper left", bbox_to_anchor=(1.01, 1.02)
     )
     return _png(figure)
-
-
-def learning_rate(history: list[dict[str, float]]) -> bytes:
-    """Learning rate by epoch."""
-    return _lines(history, [key for key in history[0] if key == "lr"], "Learning rate")
 
 
 def confusion_matrix(confusion: np.ndarray, classes: Sequence[str]) -> bytes:
@@ -123,21 +116,19 @@ def _matrix(shares: np.ndarray, texts: list[list[str]], classes: Sequence[str]) 
     return _png(figure)
 
 
-def _lines(
-    history: list[dict[str, float]], keys: list[str], title: str, *, percent: bool = False
-) -> bytes:
+def _lines(history: Sequence[Mapping[str, float]], keys: list[str], title: str) -> bytes:
     figure, axes = _figure(4, 2.8)
     epochs = [row.get("epoch", i + 1) for i, row in enumerate(history)]
-    scale = 100 if percent else 1
+    scale = 1 if title in PLAIN else 100
     for key in keys:
         kind = next((kind for kind in ("top5", "map_50", "train") if kind in key), "val")
-        values = [scale * row.get(key, float("nan")) for row in history]
+        values = [scale * row.get(key, math.nan) for row in history]
         axes.plot(epochs, values, color=COLORS[kind], linewidth=1.8, label=_called(key))
-    best = next((key for key in keys if key in BEST), None)
-    if best and not np.all(np.isnan(values := [row.get(best, np.nan) for row in history])):
-        top = int(np.nanargmax(values))
-        axes.plot(epochs[top], scale * values[top], "o", color=COLORS["val"], markersize=5)
-    axes.set_title(title + (" (%)" if percent else ""), loc="left", fontsize=11, color=INK, pad=10)
+        if key in BEST and not np.isnan(values).all():
+            top = int(np.nanargmax(values))
+            axes.plot(epochs[top], values[top], "o", color=COLORS["val"], markersize=5)
+    unit = " (%)" if scale == 100 else ""
+    axes.set_title(title + unit, loc="left", fontsize=11, color=INK, pad=10)
     axes.set_xlabel("epoch", color=FAINT)
     _plain_axes(axes)
     ticker = require("matplotlib.ticker", extra="train")
@@ -151,7 +142,7 @@ def _lines(
 
 
 def _plain_axes(axes: "Axes") -> None:
-    """Level lines and no frame."""
+    """Level lines without a frame."""
     axes.grid(axis="y", color=GRID, linewidth=0.8)
     axes.set_axisbelow(True)
     for name, spine in axes.spines.items():
@@ -169,7 +160,7 @@ def _called(key: str) -> str:
 
 
 def _literal(name: str) -> str:
-    """A class name as matplotlib text: no formulas, no line breaks, not too long."""
+    """A class name as matplotlib text: one short line without formulas."""
     name = " ".join(name.split()).replace("\\", "\\\\").replace("$", r"\$")
     return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1].rstrip()}…"
 
@@ -185,6 +176,6 @@ def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
 def _png(figure: "Figure") -> bytes:
     file = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph")  # scripts that the font lacks: boxes
+        warnings.filterwarnings("ignore", message="Glyph")  # the font lacks some scripts
         figure.savefig(file, format="png")
     return file.getvalue()

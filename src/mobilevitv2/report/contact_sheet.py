@@ -1,4 +1,4 @@
-"""Many pictures on one: in rows, each with words under it, and with the colors named above."""
+"""Many pictures on one sheet: rows of tiles with words below, and a legend of colors above."""
 
 import math
 from collections.abc import Sequence
@@ -13,15 +13,16 @@ from mobilevitv2.results.drawing import INK, PAPER, shortened, written
 WIDTH = 2000  # px, about that of the sheet
 SIDE = 480  # px, the longest of a picture
 SMALL = 320  # px; smaller pictures are enlarged, up to that
-TINY = 64  # px; of smaller pictures the pixels are what there is to see
+TINY = 64  # px; smaller pictures keep their square pixels
 NARROWEST = 200  # px, for the words under a picture
-GAP = 16  # px about pictures
+GAP = 16  # px around pictures
 LETTERS, TITLE = 17, 26  # px
 FAINT = "#9aa3b2"
+VOID: Color = (128, 128, 128)  # what has no label, or no picture
 
 
 class Tile(NamedTuple):
-    """A picture with its name, and what else is to be said of it."""
+    """A picture, its name and a remark."""
 
     picture: Image.Image
     name: str
@@ -29,7 +30,7 @@ class Tile(NamedTuple):
 
 
 def fitting(picture: Image.Image) -> Image.Image:
-    """The picture in the size in which it is shown."""
+    """The picture at the size at which it is shown."""
     longest = max(picture.size)
     scale = min(1.0, SIDE / longest) if longest > SMALL else SMALL // longest
     if scale == 1:
@@ -42,7 +43,7 @@ def fitting(picture: Image.Image) -> Image.Image:
 def write_sheet(
     path: Path, title: str, tiles: Sequence[Tile], legend: Sequence[tuple[str, Color]] = ()
 ) -> Path:
-    """Write the sheet as an image; its folder is made."""
+    """Write the sheet as an image; creates its folder."""
     cell = max(NARROWEST, *(tile.picture.width for tile in tiles))
     count = math.ceil(len(tiles) / max(1, WIDTH // (cell + GAP)))  # of rows
     columns = math.ceil(len(tiles) / count)
@@ -76,7 +77,7 @@ def _row(tiles: Sequence[Tile], cell: int, width: int) -> Image.Image:
 
 
 def _head(title: str, legend: Sequence[tuple[str, Color]], width: int) -> Image.Image:
-    """The title, and below it the names with their colors, in as many lines as they need."""
+    """The title and, below it, the names with their colors, on as many lines as they need."""
     font, large = ImageFont.load_default(LETTERS), ImageFont.load_default(TITLE)
     line, chip = round(LETTERS * 1.7), LETTERS
     draw = ImageDraw.Draw(Image.new("RGB", (1, 1)))

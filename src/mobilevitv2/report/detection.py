@@ -1,84 +1,76 @@
-"""The page that tells how well objects are found: curves, classes, what is missed, examples."""
+"""What is particular to detection on a report's page and in the pictures of a data set."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mobilevitv2.class_names import Color
 from mobilevitv2.report import charts
 from mobilevitv2.report.boxed_panels import SIDE, BoxedExample, panels
+from mobilevitv2.report.contact_sheet import Tile, fitting
 from mobilevitv2.report.page import (
-    MOST_CELLS,
-    confused_pairs,
+    check_classes,
+    class_rows,
+    css,
+    groups_of,
+    number,
+    percentage,
     picture_uri,
-    telling_examples,
     write_page,
 )
-from mobilevitv2.results.colors import Color
+from mobilevitv2.results.boxed import with_boxes
+from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.scores.detection import RECALLS, DetectionScores
+from mobilevitv2.scores.shares import share
 
 MOST_COUNTED = 9_999  # boxes; beyond, a confusion matrix holds percentages
 BACKGROUND = "background"
+COLORS = 60  # in the pictures of a data set; more can't be told apart
 
 
-def write_detection_report(
+def write(
     out: Path,
     *,
-    history: list[dict[str, float]],
     classes: Sequence[str],
     colors: Sequence[Color],
     scores: DetectionScores,
     examples: Sequence[BoxedExample],
-    title: str,
-    settings: Mapping[str, Any],
-    timing: Mapping[str, Any],
+    **page: Any,
 ) -> Path:
-    """Write out/report.html and out/report/*.png; returns the page's path.
+    """Write a detector's page: curves, classes, confusion, examples; see `write_page`.
 
-    `scores` are of the validation images, of which `examples` may be all or some: those that
-    `telling_examples` picks by their F1 are shown. `history` has a row for each epoch; its numbers
-    that end in loss, val_map, val_map_50, and lr, are drawn. Numbers of seconds in `timing` are
-    those whose name ends in seconds.
+    `examples` may be all of the images scored, or some: the telling ones by F1 are shown.
     """
-    if not len(classes) == len(colors) == len(scores.classes):
-        raise ValueError(
-            f"There are {len(classes)} names of classes and {len(colors)} colors, but the scores "
-            f"are of {len(scores.classes)} classes."
-        )
-    confusion = scores.confusion()
-    names = [*classes, BACKGROUND]
+    check_classes(classes, colors, len(scores.classes))
+    confusion, objects = scores.confusion(), scores.objects[0]
+    right = np.diagonal(confusion)[:-1]
     counted = bool(confusion.max() <= MOST_COUNTED)
-    figures: dict[str, bytes] = {}
-    if len(history) > 1:
-        figures["map"] = charts.map_curves(history)
-        figures["loss"] = charts.loss_curves(history)
-        figures["learning_rate"] = charts.learning_rate(history)
-    if scores.objects[0].any():
-        figures["precision_recall"] = charts.precision_recall(
-            RECALLS, scores.precision, classes, colors
-        )
-    if len(names) <= MOST_CELLS:
-        matrix = charts.confusion_matrix if counted else charts.confusion_shares
-        figures["confusion"] = matrix(confusion, names)
-    chosen = telling_examples([example.f1 for example in examples])
+    curves = (RECALLS, scores.precision, classes, colors)
+    shares = {"ap": scores.ap, "ap_50": scores.ap_50}
+    shares |= {"precision": share(right, confusion[:, :-1].sum(0)), "recall": share(right, objects)}
     return write_page(
         out,
-        "detection.html.jinja",
-        figures,
-        title=title,
+        "detection",
+        classes=[*classes, BACKGROUND],
+        confusion=confusion,
+        matrix=charts.confusion_matrix if counted else charts.confusion_shares,
+        figures={"precision_recall": charts.precision_recall(*curves)} if objects.any() else {},
         headline=_headline(scores, confusion),
         threshold=f"{100 * scores.threshold:g} %",
-        pairs=confused_pairs(confusion, names) if len(names) > MOST_CELLS else [],
         counted=counted,
-        rows=_class_rows(scores, confusion, classes, colors),
-        groups={
-            kind: [_shown(examples[index], classes, colors, scores) for index in indices]
-            for kind, indices in chosen.items()
-        },
-        settings=settings,
-        timing=timing,
+        rows=class_rows(
+            shares,
+            name=classes,
+            color=list(map(css, colors)),
+            found=right.tolist(),
+            objects=objects.tolist(),
+        ),
+        groups=groups_of(
+            examples, lambda example: _shown(example, classes, colors, scores.threshold)
+        ),
+        **page,
     )
 
 
@@ -86,12 +78,12 @@ def _headline(scores: DetectionScores, confusion: np.ndarray) -> dict[str, str]:
     summary = scores.summary
     found, right = int(confusion[:, :-1].sum()), int(np.diagonal(confusion)[:-1].sum())
     objects = int(scores.objects[0].sum())
-    sizes = [_number(100 * summary[f"map_{size}"]) for size in ("small", "medium", "large")]
+    sizes = [number(100 * summary[f"map_{size}"]) for size in ("small", "medium", "large")]
     return {
-        "map": _percent(summary["map"]),
-        "map_50": _percent(summary["map_50"]),
-        "map_75": _percent(summary["map_75"]),
-        "recall": _percent(summary["mar_100"]),
+        "map": percentage(summary["map"]),
+        "map_50": percentage(summary["map_50"]),
+        "map_75": percentage(summary["map_75"]),
+        "recall": percentage(summary["mar_100"]),
         "sizes": " / ".join(sizes),
         "occurring": f"{np.count_nonzero(scores.objects[0]):,}",
         "images": f"{scores.images:,}",
@@ -101,56 +93,35 @@ def _headline(scores: DetectionScores, confusion: np.ndarray) -> dict[str, str]:
     }
 
 
-def _class_rows(
-    scores: DetectionScores,
-    confusion: np.ndarray,
-    classes: Sequence[str],
-    colors: Sequence[Color],
-) -> list[dict[str, Any]]:
-    """The figures of each class, None where undefined; worst average precision first."""
-    right = np.diagonal(confusion)[:-1].astype(float)
-    with np.errstate(invalid="ignore"):
-        precision = right / confusion[:, :-1].sum(0)
-        recall = right / scores.objects[0]
-    columns = {"ap": scores.ap, "ap_50": scores.ap_50, "precision": precision, "recall": recall}
-    rows = [
-        {
-            "name": name,
-            "color": "#{:02x}{:02x}{:02x}".format(*colors[i]),
-            "objects": int(scores.objects[0, i]),
-            "found": int(right[i]),
-        }
-        | {key: _known(100 * values[i]) for key, values in columns.items()}
-        for i, name in enumerate(classes)
-    ]
-    return sorted(rows, key=lambda row: 101 if row["ap"] is None else row["ap"])
-
-
 def _shown(
-    example: BoxedExample,
-    classes: Sequence[str],
-    colors: Sequence[Color],
-    scores: DetectionScores,
+    example: BoxedExample, classes: Sequence[str], colors: Sequence[Color], threshold: float
 ) -> dict[str, Any]:
-    drawn = panels(example, classes, colors, scores.threshold)
+    pictures, counts = panels(example, classes, colors, threshold)
     return {
         "name": example.name,
-        "f1": _percent(example.f1),
-        "counts": {"right": drawn.right, "missed": drawn.missed, "wrong": drawn.wrong},
-        "panels": {
-            "truth": picture_uri(drawn.truth, SIDE),
-            "found": picture_uri(drawn.found, SIDE),
-        },
+        "f1": percentage(example.score),
+        "counts": counts,
+        "panels": {caption: picture_uri(image, SIDE) for caption, image in pictures.items()},
     }
 
 
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+def colors_of(data: Any) -> list[Color]:
+    """A color for each class; with many classes they repeat."""
+    few = distinct_colors(min(len(data.classes), COLORS))
+    return [few[i % COLORS] for i in range(len(data.classes))]
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.1f}"  # noqa: RUF001 - a dash
-
-
-def _percent(share: float) -> str:
-    return _number(100 * share) + ("" if math.isnan(share) else " %")
+def labeled(tile: Tile, sample: Any, data: Any, colors: Sequence[Color]) -> Tile:
+    """An image of the data set with its boxes."""
+    small, boxes = fitting(tile.picture), sample.boxes
+    scale = np.array(small.size) / tile.picture.size
+    order = np.argsort(boxes.areas, kind="stable")  # small ones on top
+    labels = boxes.labels[order]
+    drawn = with_boxes(
+        small,
+        boxes.corners[order] * np.tile(scale, 2),
+        [data.classes[label] for label in labels],
+        [colors[label] for label in labels],
+        dashed=boxes.ignored[order].tolist(),
+    )
+    return tile._replace(picture=fitting(drawn))

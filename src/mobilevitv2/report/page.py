@@ -1,13 +1,13 @@
-"""What the pages about a run have in common: one look, pictures inside the page, plain values.
+"""What the pages about runs and evaluations share: look, curves, confusion, examples, settings.
 
-A page is one HTML file that can be mailed or kept; its charts lie beside it as PNG files too.
+A page is one HTML file that can be mailed or kept; its charts also lie beside it as PNG files.
 """
 
 import base64
 import io
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from mobilevitv2.class_names import Color
 from mobilevitv2.errors import require
 from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.report import charts
@@ -27,17 +28,28 @@ PACKAGES = ("mobilevitv2", "torch", "torchvision", "lightning", "numpy", "pillow
 
 def write_page(
     out: Path,
-    template: str,
-    figures: Mapping[str, bytes],
+    task: str,
     *,
+    classes: Sequence[str],
+    confusion: np.ndarray,
+    matrix: Callable[[np.ndarray, Sequence[str]], bytes],
+    history: Sequence[Mapping[str, float]],
     settings: Mapping[str, Any],
     timing: Mapping[str, Any],
+    figures: Mapping[str, bytes] | None = None,
     **values: Any,
 ) -> Path:
     """Write out/report.html and out/report/*.png; returns the page's path.
 
-    `template` is a file beside this one, which gets the `values` and the PNG `figures` by name.
+    `task` names a template beside this file, which gets the `values`. `confusion` counts [true,
+    predicted], drawn by `matrix`; for many classes the most frequent mistakes are listed instead.
+    `history` has a row for each epoch. Numbers of seconds in `timing` have a name that ends in
+    seconds. `figures` are more PNGs by name.
     """
+    figures = {**charts.learning_curves(history), **(figures or {})}
+    many = len(classes) > MOST_CELLS
+    if not many:
+        figures["confusion"] = matrix(confusion, classes)
     jinja2 = require("jinja2", extra="train")
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -46,9 +58,11 @@ def write_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    html = environment.get_template(template).render(
+    html = environment.get_template(f"{task}.html.jinja").render(
         **values,
+        pairs=_confused_pairs(confusion, classes) if many else [],
         figures={name: _figure(png) for name, png in figures.items()},
+        curves={name: title for name, (title, _) in charts.CURVES.items()},
         settings={name: _plain(value) for name, value in settings.items()},
         timing={
             name.removesuffix("seconds").strip(" _") or "time": _plain_time(name, value)
@@ -65,8 +79,29 @@ def write_page(
     return path
 
 
+def class_rows(shares: Mapping[str, np.ndarray], **others: Sequence[Any]) -> list[dict[str, Any]]:
+    """A row of the table for each class, the worst by the first of the `shares` first.
+
+    Shares [N] in [0, 1] become percentages, None where nothing defines them; `others` [N] stay.
+    """
+    percents = {name: [_known(100 * share) for share in column] for name, column in shares.items()}
+    columns = {**others, **percents}
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    first = next(iter(shares))
+    return sorted(rows, key=lambda row: math.inf if row[first] is None else row[first])
+
+
+def check_classes(classes: Sequence[str], colors: Sequence[Color], count: int) -> None:
+    """Raises ValueError where names or colors aren't those of the scores' classes."""
+    if not len(classes) == len(colors) == count:
+        raise ValueError(
+            f"There are {len(classes)} class names and {len(colors)} colors, but the scores are "
+            f"for {count} classes."
+        )
+
+
 def picture_uri(image: Image.Image, longest_side: int) -> str:
-    """A data URI of the RGB image, made smaller where it is larger than so many px."""
+    """A data URI of the RGB image, with a longest side of at most so many px."""
     tiny = max(image.size) < longest_side // 4
     image = image.copy()
     image.thumbnail((longest_side, longest_side))
@@ -76,8 +111,54 @@ def picture_uri(image: Image.Image, longest_side: int) -> str:
     return _data_uri(file.getvalue(), kind)
 
 
-def confused_pairs(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """The kinds of mistake that happen most often, from counts [true, predicted]."""
+def told_of(scores: Mapping[int, float]) -> list[int]:
+    """The keys of those that `telling_examples` picks, worst first."""
+    keys = list(scores)
+    groups = telling_examples(list(scores.values()))
+    return [keys[i] for group in groups.values() for i in group]
+
+
+def groups_of(examples: Sequence[Any], show: Callable[[Any], Any]) -> dict[str, list[Any]]:
+    """What `show` makes of the examples that `telling_examples` picks by their `score`."""
+    chosen = telling_examples([example.score for example in examples])
+    return {kind: [show(examples[i]) for i in indices] for kind, indices in chosen.items()}
+
+
+def telling_examples(scores: Sequence[float]) -> dict[str, list[int]]:
+    """Which images to look at, by their own score: the worst, some in the middle, the best.
+
+    None is named twice; where there are few, the worst come first. Images without a score, nan,
+    have nothing that counts and are left out.
+    """
+    known = [index for index, score in enumerate(scores) if not math.isnan(score)]
+    order = sorted(known, key=scores.__getitem__)
+    worst, rest = order[:EACH], order[EACH:]
+    best, rest = rest[-EACH:][::-1], rest[:-EACH]
+    start = max(0, len(rest) - EACH) // 2
+    return {"worst": worst, "median": rest[start : start + EACH], "best": best}
+
+
+def number(value: float) -> str:
+    """With one decimal; a dash for nan."""
+    return "–" if math.isnan(value) else f"{value:.1f}"  # noqa: RUF001 - a dash
+
+
+def percentage(share: float) -> str:
+    """A share in [0, 1] in percent; a dash for nan."""
+    return number(100 * share) + ("" if math.isnan(share) else " %")
+
+
+def css(color: Color) -> str:
+    """A color as CSS writes it."""
+    return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _confused_pairs(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The most frequent mistakes, from counts [true, predicted]."""
     wrong = confusion.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
@@ -92,27 +173,6 @@ def confused_pairs(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[s
         for i, j in cells
         if wrong[i, j] > 0
     ]
-
-
-def told_of(scores: Mapping[int, float]) -> list[int]:
-    """The keys of those that `telling_examples` picks, worst first."""
-    keys = list(scores)
-    groups = telling_examples(list(scores.values()))
-    return [keys[i] for group in groups.values() for i in group]
-
-
-def telling_examples(scores: Sequence[float]) -> dict[str, list[int]]:
-    """Which images to look at, by their own score: the worst, some in the middle, the best.
-
-    None is named twice; where they are few, the worst come first. Those without a score, nan, have
-    nothing that counts and are left out.
-    """
-    known = [index for index, score in enumerate(scores) if not math.isnan(score)]
-    order = sorted(known, key=scores.__getitem__)
-    worst, rest = order[:EACH], order[EACH:]
-    best, rest = rest[-EACH:][::-1], rest[:-EACH]
-    start = max(0, len(rest) - EACH) // 2
-    return {"worst": worst, "median": rest[start : start + EACH], "best": best}
 
 
 def _figure(png: bytes) -> dict[str, Any]:

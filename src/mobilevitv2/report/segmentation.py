@@ -1,109 +1,73 @@
-"""The page that tells how good a model's masks became: curves, classes, confusion, examples."""
+"""What is particular to segmentation on a report's page and in the pictures of a data set."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from mobilevitv2.class_names import Color
 from mobilevitv2.report import charts
+from mobilevitv2.report.contact_sheet import VOID, Tile, fitting
 from mobilevitv2.report.masked_panels import SIDE, Example, doubt_scale, panels
 from mobilevitv2.report.page import (
-    MOST_CELLS,
-    confused_pairs,
+    check_classes,
+    class_rows,
+    css,
+    groups_of,
+    percentage,
     picture_uri,
-    telling_examples,
     write_page,
 )
-from mobilevitv2.results.colors import Color
+from mobilevitv2.results.colors import overlay
 from mobilevitv2.scores.segmentation import SegmentationScores
 
 HARDEST = 5  # classes of an example that are named
 
 
-def write_segmentation_report(
+def write(
     out: Path,
     *,
-    history: list[dict[str, float]],
     classes: Sequence[str],
     colors: Sequence[Color],
     scores: SegmentationScores,
     examples: Sequence[Example],
-    title: str,
-    settings: Mapping[str, Any],
-    timing: Mapping[str, Any],
+    **page: Any,
 ) -> Path:
-    """Write out/report.html and out/report/*.png; returns the page's path.
+    """Write a segmenter's page: curves, classes, confusion, examples; see `write_page`.
 
-    `scores` are of the validation images, of which `examples` may be all or some: those that
-    `telling_examples` picks are shown. `history` has a row for each epoch; its numbers that end in
-    loss or miou, and lr, are drawn. Numbers of seconds in `timing` are those whose name ends in
-    seconds.
+    `examples` may be all of the images scored, or some: the telling ones by mIoU are shown.
     """
-    if not len(classes) == len(colors) == scores.classes:
-        raise ValueError(
-            f"There are {len(classes)} names of classes and {len(colors)} colors, but the scores "
-            f"are of {scores.classes} classes."
-        )
-    figures: dict[str, bytes] = {}
-    if len(history) > 1:
-        figures["loss"] = charts.loss_curves(history)
-        figures["miou"] = charts.miou_curves(history)
-        figures["learning_rate"] = charts.learning_rate(history)
-    if len(classes) <= MOST_CELLS:
-        figures["confusion"] = charts.confusion_shares(scores.confusion, classes)
-    chosen = telling_examples([example.miou for example in examples])
+    check_classes(classes, colors, scores.classes)
+    shares = {"iou": scores.iou, "recall": scores.class_accuracy, "share": scores.pixel_shares}
     return write_page(
         out,
-        "segmentation.html.jinja",
-        figures,
-        title=title,
+        "segmentation",
+        classes=classes,
+        confusion=scores.confusion,
+        matrix=charts.confusion_shares,
         headline=_headline(scores),
-        pairs=confused_pairs(scores.confusion, classes) if len(classes) > MOST_CELLS else [],
-        rows=_class_rows(scores, classes, colors),
-        groups={
-            kind: [_shown(examples[index], classes, colors, scores) for index in indices]
-            for kind, indices in chosen.items()
-        },
+        rows=class_rows(shares, name=classes, color=list(map(css, colors))),
+        groups=groups_of(examples, lambda example: _shown(example, classes, colors, scores)),
         doubt=picture_uri(doubt_scale(SIDE), SIDE),
-        settings=settings,
-        timing=timing,
+        **page,
     )
 
 
 def _headline(scores: SegmentationScores) -> dict[str, str]:
     ignored = 1 - int(scores.confusion.sum()) / scores.pixels if scores.pixels else math.nan
     return {
-        "miou": _percent(scores.miou),
+        "miou": percentage(scores.miou),
         "occurring": f"{np.count_nonzero(~np.isnan(scores.iou)):,}",
         "classes": f"{scores.classes:,}",
         "images": f"{scores.images:,}",
-        "pixel_accuracy": _percent(scores.pixel_accuracy),
-        "class_accuracy": _percent(scores.mean_class_accuracy),
-        "weighted_iou": _percent(scores.frequency_weighted_iou),
-        "ignored": _percent(ignored),
+        "pixel_accuracy": percentage(scores.pixel_accuracy),
+        "class_accuracy": percentage(scores.mean_class_accuracy),
+        "weighted_iou": percentage(scores.frequency_weighted_iou),
+        "ignored": percentage(ignored),
     }
-
-
-def _percent(share: float) -> str:
-    return "–" if math.isnan(share) else f"{100 * share:.1f} %"  # noqa: RUF001 - a dash
-
-
-def _class_rows(
-    scores: SegmentationScores, classes: Sequence[str], colors: Sequence[Color]
-) -> list[dict[str, Any]]:
-    """IoU, recall and share of the pixels of each class, None where undefined; worst IoU first."""
-    columns = (scores.iou, scores.class_accuracy, scores.pixel_shares)
-    rows = [
-        {"name": name, "color": _css(color)}
-        | {
-            key: None if np.isnan(value) else float(100 * value)
-            for key, value in zip(("iou", "recall", "share"), values, strict=True)
-        }
-        for name, color, *values in zip(classes, colors, *columns, strict=True)
-    ]
-    return sorted(rows, key=lambda row: 101 if row["iou"] is None else row["iou"])
 
 
 def _shown(
@@ -118,19 +82,28 @@ def _shown(
     hardest = np.argsort(own.iou, kind="stable")[:HARDEST]  # nan, for what is not there, is last
     return {
         "name": example.name,
-        "miou": _percent(example.miou),
-        "accuracy": _percent(own.pixel_accuracy),
+        "miou": percentage(example.score),
+        "accuracy": percentage(own.pixel_accuracy),
         "panels": {
             caption: picture_uri(picture, SIDE)
             for caption, picture in panels(example, colors, scores).items()
         },
         "classes": [
-            {"name": classes[i], "color": _css(colors[i]), "iou": _percent(float(own.iou[i]))}
+            {"name": classes[i], "color": css(colors[i]), "iou": percentage(float(own.iou[i]))}
             for i in hardest
             if not np.isnan(own.iou[i])
         ],
     }
 
 
-def _css(color: Color) -> str:
-    return "#{:02x}{:02x}{:02x}".format(*color)
+def colors_of(data: Any) -> list[Color]:
+    """Each class's color."""
+    return data.colors
+
+
+def labeled(tile: Tile, sample: Any, data: Any, colors: Sequence[Color]) -> Tile:
+    """An image of the data set under its mask."""
+    small, mask = fitting(tile.picture), Image.fromarray(data.read_mask(sample[1]))
+    reduced = np.asarray(mask.resize(small.size, Image.Resampling.NEAREST))
+    every = [*colors, *[VOID] * (256 - len(colors))]
+    return tile._replace(picture=overlay(small, reduced, every))

@@ -7,6 +7,8 @@ from functools import cached_property
 
 import numpy as np
 
+from mobilevitv2.scores.shares import share
+
 Z = 1.959963984540054  # standard deviations on either side that hold 95 % of a normal distribution
 FIVE = 5
 
@@ -26,8 +28,8 @@ class ClassificationScores:
     def update(self, logits: np.ndarray, targets: np.ndarray) -> None:
         """Count logits, or probabilities, [B, N] and class numbers [B].
 
-        Of equal ones the first class counts as predicted. Raises ValueError, with nothing counted,
-        where they don't fit each other.
+        Where several are equal, the first class counts as predicted. Raises ValueError, with
+        nothing counted, where logits and targets don't fit each other.
         """
         logits, targets = np.asarray(logits), np.asarray(targets, np.int64)
         if logits.shape != (*targets.shape, self.classes) or targets.ndim != 1:
@@ -36,7 +38,9 @@ class ClassificationScores:
                 f"not {logits.shape}."
             )
         if strange := set(targets.tolist()) - set(range(self.classes)):
-            raise ValueError(f"of {self.classes} classes there is none of number {min(strange)}.")
+            raise ValueError(
+                f"class {min(strange)} is out of range: there are {self.classes} classes."
+            )
         of_truth = np.take_along_axis(logits, targets[:, None], 1)
         earlier = np.arange(self.classes) < targets[:, None]
         ahead = ~(logits <= of_truth) | ((logits == of_truth) & earlier)  # NaN is ahead of all
@@ -47,7 +51,7 @@ class ClassificationScores:
 
     @property
     def right(self) -> np.ndarray:
-        """bool [M]: whose largest logit is that of the target."""
+        """bool [M]: where the largest logit is the target's."""
         return self.predicted == self.true
 
     @property
@@ -58,9 +62,9 @@ class ClassificationScores:
     @property
     def interval(self) -> tuple[float, float]:
         """Where the true accuracy lies with 95 % confidence (Wilson, 1927)."""
-        count, share = len(self.true), self.accuracy
-        middle = (share + Z**2 / (2 * count)) / (1 + Z**2 / count)
-        half = math.sqrt(share * (1 - share) / count + (Z / (2 * count)) ** 2) * Z
+        count, right = len(self.true), self.accuracy
+        middle = (right + Z**2 / (2 * count)) / (1 + Z**2 / count)
+        half = math.sqrt(right * (1 - right) / count + (Z / (2 * count)) ** 2) * Z
         half /= 1 + Z**2 / count
         return max(middle - half, 0.0), min(middle + half, 1.0)
 
@@ -85,18 +89,18 @@ class ClassificationScores:
 
     @property
     def precision(self) -> np.ndarray:
-        """float64 [N]: of the images taken for a class, the share that is of it."""
-        return _share(self.confusion.diagonal(), self.confusion.sum(0))
+        """float64 [N]: the share of the images predicted as a class that are of it."""
+        return share(self.confusion.diagonal(), self.confusion.sum(0))
 
     @property
     def recall(self) -> np.ndarray:
-        """float64 [N]: of the images of a class, the share taken for it."""
-        return _share(self.confusion.diagonal(), self.support)
+        """float64 [N]: the share of a class's images predicted as it."""
+        return share(self.confusion.diagonal(), self.support)
 
     @property
     def f1(self) -> np.ndarray:
         """float64 [N]: the harmonic mean of both; 0 for what is never found or never there."""
-        return _share(2 * self.confusion.diagonal(), self.confusion.sum(0) + self.support)
+        return share(2 * self.confusion.diagonal(), self.confusion.sum(0) + self.support)
 
     @property
     def macro_f1(self) -> float:
@@ -114,8 +118,3 @@ def sign_test(first: int, second: int) -> float:
         total += ways
         ways = ways * (count - k) // (k + 1)
     return min(1.0, 2 * total / 2**count)
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """float64 part / whole; nan where the whole is 0."""
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)

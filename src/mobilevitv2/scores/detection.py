@@ -1,9 +1,9 @@
 """How well detected boxes agree with true ones: COCO's average precision and recall, in numpy.
 
-Equal to pycocotools' figures, which `tests/scores/test_detection_scores.py` holds it to.
+The figures equal pycocotools'; `tests/scores/test_detection_scores.py` checks that.
 """
 
-# A ranges of area, T overlaps asked for, R recalls, N classes
+# A area ranges, T required overlaps, R recalls, N classes
 
 from typing import Any
 
@@ -20,6 +20,7 @@ from mobilevitv2.scores.matching import (
     check_boxes,
     match,
 )
+from mobilevitv2.scores.shares import mean_of_known
 from mobilevitv2.scores.truth import Boxes
 
 RECALLS = np.linspace(0, 1, 101)  # where precision is read off, R
@@ -30,15 +31,15 @@ FEW = (1, 10, MOST)  # detections of a class in an image, for recall
 class DetectionScores:
     """Detections and truths that grow with `update`; all scores are read off them, in [0, 1].
 
-    An object that is ignored can be found any number of times, which is neither right nor wrong.
-    Scores are nan where nothing defines them (pycocotools' -1), and means are over the classes
-    that have one. `threshold` is what confusion and F1 are counted above. Takes 29 bytes for a
-    detection and 8 for an object. Between equal scores the order of updates decides.
+    An ignored object can be found any number of times, which is neither right nor wrong. Scores
+    are nan where nothing defines them (pycocotools' -1), and means are over the classes that have
+    one. Confusion and F1 count detections with a score above `threshold`. Takes 29 bytes per
+    detection and 8 per object. Between equal scores the order of updates decides.
     """
 
     def __init__(self, classes: list[str], *, threshold: float = SHOWN) -> None:
         if not classes:
-            raise ValueError("Boxes have one class at least, and none is given.")
+            raise ValueError("Boxes need at least one class.")
         self.classes = list(classes)
         self.threshold = threshold
         self.images = 0
@@ -51,9 +52,9 @@ class DetectionScores:
     def update(self, found: Detections, truth: Boxes, *, image: Any = None) -> float:
         """Count one image, and return its F1 at an overlap of 0.5 above the threshold.
 
-        That is nan where nothing is there and nothing found. Boxes are in px of the same image,
-        which `image` names in messages. Raises ValueError, with nothing counted, for what can't
-        be.
+        That is nan where there is nothing to find and nothing was found. Boxes are in px of the
+        same image, which messages call `image`. Raises ValueError, with nothing counted, for
+        values that can't be boxes.
         """
         name = "the image" if image is None else str(image)
         check_boxes(f"detections of {name}", self.classes, found.boxes, found.labels, found.scores)
@@ -85,7 +86,7 @@ class DetectionScores:
             rows[f"mar_{most}"] = self._recalls("all", most)
         for area in ("small", "medium", "large"):
             rows[f"mar_{area}"] = self._recalls(area, MOST)
-        return {name: _mean(values) for name, values in rows.items()}
+        return {name: mean_of_known(values) for name, values in rows.items()}
 
     @property
     def ap(self) -> np.ndarray:
@@ -99,7 +100,7 @@ class DetectionScores:
 
     @property
     def recall(self) -> np.ndarray:
-        """float64 [N]: what is found of each class, the mean over overlaps of 0.5 to 0.95."""
+        """float64 [N]: the share found of each class, the mean over overlaps of 0.5 to 0.95."""
         return self._recalls("all", MOST).mean(axis=0)
 
     @property
@@ -110,8 +111,8 @@ class DetectionScores:
     def confusion(self, threshold: float | None = None) -> np.ndarray:
         """int64 [N + 1, N + 1] of [true, found] at overlap 0.5; the last is the background.
 
-        Found counts what has a score above `threshold`. What is not right counts for the object
-        that it overlaps most, if nothing else found that one; else it is a false alarm.
+        Detections with a score above `threshold` count. A wrong one counts for the object that it
+        overlaps most, if nothing else found that object; otherwise it is a false alarm.
         """
         threshold = self.threshold if threshold is None else threshold
         background = len(self.classes)
@@ -174,9 +175,9 @@ class DetectionScores:
 
 
 def above(records: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """bool [d] each, of `FOUND` [d]: the right ones with a score above `threshold`, and the wrong.
+    """bool [d] each: which of `FOUND` [d] have a score above `threshold` and are right, or wrong.
 
-    Right is at an overlap of 0.5; what does not count is neither.
+    Right means at an overlap of 0.5; what doesn't count is neither.
     """
     right, wrong = (records[kind] & FIRST == FIRST for kind in ("right", "wrong"))
     shown = records["score"] > threshold
@@ -190,9 +191,3 @@ def _precision_at_recalls(right: np.ndarray, wrong: np.ndarray, objects: int) ->
     precision = many / (many + np.cumsum(wrong)[hits] + np.spacing(1))
     best = np.maximum.accumulate(precision[::-1])[::-1]
     return np.append(best, 0)[np.searchsorted(many / objects, RECALLS).clip(max=len(hits))]
-
-
-def _mean(values: np.ndarray) -> float:
-    """Over those that are numbers; nan where none is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")

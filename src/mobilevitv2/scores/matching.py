@@ -1,13 +1,12 @@
 """Which detections of an image are right, by the rules of COCO's evaluation.
 
-Of each class the best detection chooses first: the truth that it overlaps most, of those that count
-and are free; if there is none, one that does not count, and then the detection does not count
-either. The ten overlaps that COCO asks for, in each of its four ranges of area, are 40 cases. They
-are settled at once, as the bits of a number. The rules are pycocotools' (`cocoeval.py`), the code
-is not.
+Within a class the best detection chooses first: it takes the truth that it overlaps most, among
+those that count and are free; failing that, one that doesn't count, and then the detection doesn't
+count either. COCO's ten overlaps in its four area ranges are 40 cases, settled at once as the bits
+of a number. The rules are pycocotools' (`cocoeval.py`); the code isn't.
 """
 
-# d detections, g truths, A ranges of area, T overlaps asked for
+# d detections, g truths, A area ranges, T required overlaps
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -17,8 +16,8 @@ import numpy as np
 from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.truth import Boxes
 
-IOUS = np.linspace(0.5, 0.95, 10)  # overlaps that are asked for, T
-RANGES = {  # px² of what counts, A; both ends belong to it
+IOUS = np.linspace(0.5, 0.95, 10)  # required overlaps, T
+RANGES = {  # px² of what counts, A; both ends included
     "all": (0, 1e5**2),
     "small": (0, 32**2),
     "medium": (32**2, 96**2),
@@ -31,17 +30,17 @@ OF_RANGE = ((1 << len(IOUS)) - 1) << len(IOUS) * np.arange(len(RANGES))  # int64
 IN_EACH_RANGE = int(sum(1 << len(IOUS) * a for a in range(len(RANGES))))
 FIRST = 1  # the first overlap, whatever the area
 
-FOUND = np.dtype(  # what is kept of a detection, 29 bytes
+FOUND = np.dtype(  # a detection's record, 29 bytes
     [
         ("score", np.float32),
         ("label", np.int32),
         ("rank", np.uint8),  # among those of its class in the image, from 0
-        ("right", np.int64),  # cases; where it is neither, it does not count
+        ("right", np.int64),  # cases; where it is neither, it doesn't count
         ("wrong", np.int64),
         ("nearest", np.int32),  # the truth of any class that it overlaps by IOUS[0] and most, or -1
     ]
 )
-TRUE = np.dtype(  # what is kept of a truth that counts, 8 bytes
+TRUE = np.dtype(  # the record of a truth that counts, 8 bytes
     [
         ("label", np.int32),
         ("score", np.float32),  # with which it is found in the FIRST case, or -inf
@@ -55,15 +54,15 @@ class Matched(NamedTuple):
     found: np.ndarray
     """`FOUND` [d], class by class and best first; `nearest` are places in `true`"""
     true: np.ndarray
-    """`TRUE` [g], without those that are ignored"""
+    """`TRUE` [g], without the ignored ones"""
     counted: np.ndarray
-    """int64 [A, classes], truths in each range of area"""
+    """int64 [A, classes], truths in each area range"""
     places: np.ndarray
-    """int64 [d], where in the detections each of `found` was"""
+    """int64 [d], the place of each of `found` among the detections"""
 
 
 def match(found: Detections, truth: Boxes, classes: int) -> Matched:
-    """The detections of one image, with what the truth says of each."""
+    """The detections of one image, judged by the truth."""
     labels, ranks, order = _best_of_each_class(found)
     boxes = found.boxes[order].astype(np.float64)
     shared = overlaps(boxes, truth)  # [d, g]
@@ -87,33 +86,33 @@ def match(found: Detections, truth: Boxes, classes: int) -> Matched:
 def check_boxes(
     what: str, classes: Sequence[str], corners: np.ndarray, labels: np.ndarray, *others: np.ndarray
 ) -> None:
-    """Raise ValueError for what are no corners [n, 4] of `classes`, with others [n]."""
+    """Raise ValueError where corners [n, 4], labels and others [n] can't be boxes of `classes`."""
     shapes = [values.shape for values in (corners, labels, *others)]
     count = len(labels)
     if shapes != [(count, 4), *[(count,)] * (1 + len(others))]:
         raise ValueError(
             f"The {what} have corners, labels and other values of shapes "
-            f"{', '.join(map(str, shapes))}: [n, 4] and [n] are wanted."
+            f"{', '.join(map(str, shapes))}: expected [n, 4] and [n]."
         )
     if not all(np.isfinite(values).all() for values in (corners, *others)):
         raise ValueError(f"The {what} hold NaN or infinity, so they can't be compared.")
     if (corners[:, :2] > corners[:, 2:]).any():
         raise ValueError(
-            f"The {what} hold a box that ends before it begins: x1, y1, x2, y2 with x1 <= x2 and "
-            "y1 <= y2 are wanted."
+            f"The {what} hold a box that ends before it begins: expected x1, y1, x2, y2 with "
+            "x1 <= x2 and y1 <= y2."
         )
     strange = labels[(labels < 0) | (labels >= len(classes)) | (labels % 1 != 0)]
     if strange.size:
         raise ValueError(
-            f"The {what} hold class {strange[0]}, but there are {len(classes)} classes: numbers 0 "
-            f"to {len(classes) - 1} are wanted."
+            f"The {what} hold class {strange[0]}, but there are {len(classes)} classes: expected "
+            f"numbers from 0 to {len(classes) - 1}."
         )
 
 
 def overlaps(boxes: np.ndarray, truth: Boxes) -> np.ndarray:
-    """Intersection over union, [d, g]; with an ignored truth the share of the box in it.
+    """Intersection over union, [d, g]; for an ignored truth, the share of the box inside it.
 
-    The corners go through width and height, as in COCO's files, so that the last digit agrees.
+    Corners go through width and height, as in COCO's files, so that the last digit agrees.
     """
     x, y, width, height = _with_sides(boxes)[..., None]
     true_x, true_y, true_width, true_height = _with_sides(truth.corners)
@@ -131,7 +130,7 @@ def _with_sides(corners: np.ndarray) -> np.ndarray:
 
 
 def _best_of_each_class(found: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Labels, ranks and places of the first `MOST` of each class; equal scores in their order."""
+    """Labels, ranks and places of each class's best `MOST`; equal scores keep their order."""
     order = np.lexsort((-found.scores, found.labels))
     labels = found.labels[order]
     ranks = np.arange(len(order)) - np.searchsorted(labels, labels)
@@ -153,10 +152,10 @@ def _cases(within: np.ndarray) -> np.ndarray:
 def _choose(
     shared: np.ndarray, within: np.ndarray, ignored: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each row of overlaps [d, g] chooses in its turn; `within` [A, g] says which truths count.
+    """Let each row of overlaps [d, g] choose in turn; `within` [A, g] says which truths count.
 
-    Returns the cases [d] in which it got a truth that counts, those in which it got one that does
-    not, and [g] which row took each truth in the `FIRST` case, -1 for none.
+    Returns the cases [d] in which a row got a truth that counts, those in which it got one that
+    doesn't, and [g] which row took each truth in the `FIRST` case, -1 for none.
     """
     right, spared = np.zeros((2, len(shared)), np.int64)
     taken_by = np.full(len(ignored), -1)
@@ -191,7 +190,7 @@ def _choose(
 
 
 def _nearest(shared: np.ndarray) -> np.ndarray:
-    """Of overlaps [d, g] the place of the largest in each row, or -1 below IOUS[0]."""
+    """The place of the largest overlap in each row of [d, g], or -1 below IOUS[0]."""
     if shared.shape[1] == 0:
         return np.full(len(shared), -1)
     return np.where(shared.max(axis=1) >= IOUS[0], shared.argmax(axis=1), -1)

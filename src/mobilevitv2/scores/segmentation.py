@@ -4,50 +4,44 @@ from typing import Any
 
 import numpy as np
 
+from mobilevitv2.scores.shares import mean_of_known, share
+
 
 class SegmentationScores:
     """A confusion matrix that grows with `update`; all scores are read off it, in [0, 1].
 
-    Pixels whose true class is `ignore_index`, or no number in 0..classes-1, do not count, as in
+    Pixels whose true class is `ignore_index`, or isn't in 0..classes-1, don't count, as in
     ml-cvnets. Scores of single classes are nan where nothing defines them, and means are over the
-    classes that have one. Counts are whole numbers, so the order of updates does not matter.
+    classes that have one. Counts are whole numbers, so the order of updates doesn't matter.
     """
 
     def __init__(self, classes: int, ignore_index: int = 255) -> None:
         if classes < 1:
-            raise ValueError(f"Masks have one class at least, not {classes}.")
+            raise ValueError(f"Masks need at least one class, not {classes}.")
         self.classes = classes
         self.ignore_index = ignore_index
         self.confusion = np.zeros((classes, classes), dtype=np.int64)  # [true, predicted]
         self.images = 0
         self.pixels = 0  # of all images, ignored ones included
 
-    def update(self, predicted: Any, target: Any) -> None:
+    def update(self, predicted: Any, target: Any) -> float:
         """Count class numbers [H, W] or [B, H, W], arrays or tensors of whole numbers.
 
-        Raises ValueError, with nothing counted, where they differ in shape, or where the prediction
-        of a pixel that counts is no class.
+        Returns the mIoU of these masks alone. Raises ValueError, with nothing counted, where their
+        shapes differ, or where the prediction for a pixel that counts isn't a class.
         """
         predicted, target = _class_numbers(predicted), _class_numbers(target)
         if predicted.shape != target.shape:
             raise ValueError(
                 f"The predicted mask has shape {predicted.shape}, but the true one {target.shape}."
             )
-        found = np.zeros_like(self.confusion)
-        for guesses, truths in zip(_images(predicted), _images(target), strict=True):
-            found += self._counts(guesses, truths)
+        images = target.reshape(-1, *target.shape[-2:])
+        counts = map(self._counts, predicted.reshape(images.shape), images)
+        found = sum(counts, np.zeros_like(self.confusion))
         self.confusion += found
-        self.images += len(_images(target))
+        self.images += len(images)
         self.pixels += target.size
-
-    def update_with(self, predicted: Any, target: Any) -> float:
-        """`update`, and the mIoU of these masks alone."""
-        alone = SegmentationScores(self.classes, self.ignore_index)
-        alone.update(predicted, target)
-        self.confusion += alone.confusion
-        self.images += alone.images
-        self.pixels += alone.pixels
-        return alone.miou
+        return mean_of_known(_iou(found))
 
     def counted(self, target: np.ndarray) -> np.ndarray:
         """Which of these pixels count, as bools of the same shape."""
@@ -60,44 +54,40 @@ class SegmentationScores:
         if strange.size:
             raise ValueError(
                 f"A pixel is predicted as class {strange[0]}, but there are {self.classes} "
-                f"classes: numbers 0 to {self.classes - 1} are wanted."
+                f"classes: expected numbers from 0 to {self.classes - 1}."
             )
         cells = truths.astype(np.int64) * self.classes + guesses.astype(np.int64)
         return np.bincount(cells, minlength=self.classes**2).reshape(self.confusion.shape)
 
     @property
     def iou(self) -> np.ndarray:
-        """float64 [classes]: pixels rightly of a class, of those that are it or are taken for it.
-
-        nan for a class that is in neither.
-        """
-        right = np.diagonal(self.confusion)
-        return _share(right, self.confusion.sum(1) + self.confusion.sum(0) - right)
+        """float64 [classes]: intersection over union, nan for a class in neither mask."""
+        return _iou(self.confusion)
 
     @property
     def miou(self) -> float:
         """The mean of `iou` over the classes that occur in truth or prediction."""
-        return _mean(self.iou)
+        return mean_of_known(self.iou)
 
     @property
     def pixel_accuracy(self) -> float:
         """The share of pixels that are right; nan before any pixel counted."""
-        return float(_share(self.confusion.trace(), self.confusion.sum()))
+        return float(share(self.confusion.trace(), self.confusion.sum()))
 
     @property
     def class_accuracy(self) -> np.ndarray:
-        """float64 [classes]: of the pixels that are of a class, the share taken for it."""
-        return _share(np.diagonal(self.confusion), self.confusion.sum(1))
+        """float64 [classes]: the share of a class's pixels predicted as it."""
+        return share(np.diagonal(self.confusion), self.confusion.sum(1))
 
     @property
     def mean_class_accuracy(self) -> float:
-        """The mean of `class_accuracy` over the classes that are in the truth."""
-        return _mean(self.class_accuracy)
+        """The mean of `class_accuracy` over the classes in the truth."""
+        return mean_of_known(self.class_accuracy)
 
     @property
     def pixel_shares(self) -> np.ndarray:
-        """float64 [classes]: the share of the true pixels that is of each class."""
-        return _share(self.confusion.sum(1), self.confusion.sum())
+        """float64 [classes]: each class's share of the true pixels."""
+        return share(self.confusion.sum(1), self.confusion.sum())
 
     @property
     def frequency_weighted_iou(self) -> float:
@@ -115,23 +105,12 @@ def _class_numbers(mask: Any) -> np.ndarray:
     if mask.ndim not in (2, 3) or mask.dtype.kind not in "iu":
         raise ValueError(
             f"Masks hold class numbers [H, W] or [B, H, W], but this is {mask.dtype} of shape "
-            f"{mask.shape}. Of logits, take the argmax over the classes first."
+            f"{mask.shape}. Take the argmax of logits over the classes first."
         )
     return mask
 
 
-def _images(masks: np.ndarray) -> np.ndarray:
-    """[B, H, W]"""
-    return masks if masks.ndim == 3 else masks[None]
-
-
-def _share(part: Any, whole: Any) -> np.ndarray:
-    """float64 part / whole; nan where the whole is 0."""
-    part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole)
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
-
-
-def _mean(values: np.ndarray) -> float:
-    """Over those that are numbers; nan where none is."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if known.size else float("nan")
+def _iou(confusion: np.ndarray) -> np.ndarray:
+    """float64 [classes]"""
+    right = np.diagonal(confusion)
+    return share(right, confusion.sum(1) + confusion.sum(0) - right)

@@ -1,4 +1,4 @@
-"""`Boxes`: what there is to find in an image, as a data set says it."""
+"""`Boxes`: the objects in an image, as a data set labels them."""
 
 # n boxes
 
@@ -13,14 +13,14 @@ class Boxes(NamedTuple):
     """The true boxes of one image."""
 
     labels: np.ndarray
-    """int64 [n], class numbers from 0; the background is none of them"""
+    """int64 [n], class numbers from 0; the background isn't a class"""
     corners: np.ndarray
     """float64 [n, 4] of x1, y1, x2, y2 in px of the upright image"""
     areas: np.ndarray
     """float64 [n] in px²: of the object's outline where the data has it (COCO), else of the box"""
     ignored: np.ndarray
-    """bool [n]: not trained on, and to find it is neither right nor wrong (COCO's crowds, Pascal
-    VOC's difficult ones)"""
+    """bool [n]: not trained on, and finding it is neither right nor wrong (COCO's crowds, Pascal
+    VOC's difficult objects)"""
 
     @classmethod
     def of(
@@ -31,7 +31,7 @@ class Boxes(NamedTuple):
         areas: Sequence[float] | np.ndarray | None = None,
         ignored: Sequence[bool] | np.ndarray | None = None,
     ) -> Self:
-        """From anything with these numbers; without `areas` those of the boxes are taken."""
+        """From anything array-like; `areas` default to those of the boxes."""
         corners = np.asarray(corners, np.float64).reshape(-1, 4)
         sides = corners[:, 2:] - corners[:, :2]
         return cls(
@@ -42,12 +42,12 @@ class Boxes(NamedTuple):
         )
 
     def some(self, which: np.ndarray) -> Self:
-        """Those that a mask or places [k] choose."""
+        """Those chosen by a mask or by places [k]."""
         return type(self)(*(values[which] for values in self))
 
 
 class BoxedSample(NamedTuple):
-    """An image file and what is in it."""
+    """An image file and the objects in it."""
 
     image: Path
     boxes: Boxes

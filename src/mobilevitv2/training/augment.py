@@ -38,7 +38,7 @@ class Augment:
     """
 
     def __init__(self, recipe: Recipe, size: int) -> None:
-        self.seed = recipe.seed
+        self.seed, self.size = recipe.seed, size
         bilinear, bicubic = InterpolationMode.BILINEAR, InterpolationMode.BICUBIC
         whole = recipe.crop_scale == (1.0, 1.0) and recipe.crop_ratio == (1.0, 1.0)
         steps: list[Callable] = [

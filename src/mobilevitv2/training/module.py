@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from abc import abstractmethod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning.pytorch as pl
 import torch
@@ -18,13 +18,16 @@ from mobilevitv2.training.augment import seed_of
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.schedule import ema_decay, learning_rate, make_optimizer
 
+if TYPE_CHECKING:
+    from mobilevitv2.training.goal import Goal
+
 
 class Training(pl.LightningModule):
     """Trains `network` and a moving average of it, which is what is validated and kept.
 
     Batches are (pixels, targets, broken [B]): uint8 [B, 3, H, W] in training, ready for the network
-    in validation; targets are a tensor, or a list. A task says what the loss is, and what
-    validation counts.
+    in validation; targets are a tensor, or a list. A task says what the loss is, and its `Goal`
+    what validation counts.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class Training(pl.LightningModule):
         network: nn.Module,
         recipe: Recipe,
         *,
+        goal: "Goal",
         steps: int,
         pixel_scale: float = 1 / 255,
         bgr: bool = False,
@@ -42,6 +46,8 @@ class Training(pl.LightningModule):
         self.network = network
         self.averaged = copy.deepcopy(network).requires_grad_(False).eval()
         self.recipe = recipe
+        self.goal = goal
+        self.scores = goal.new_scores()
         self.steps = steps
         self.pixel_scale = pixel_scale
         self.bgr = bgr
@@ -53,20 +59,16 @@ class Training(pl.LightningModule):
 
     @abstractmethod
     def loss_of(self, images: Tensor, targets: Any) -> Tensor:
-        """The loss of a training batch, whose images the network takes as they are."""
+        """The loss of a training batch, whose images are as the network takes them."""
 
     @abstractmethod
     def validate_batch(self, images: Tensor, targets: Any) -> None:
-        """Count a validation batch, all of whose targets are there, into the loss and scores."""
+        """Count a validation batch without broken images into the loss and the scores."""
 
     def count_loss(self, loss: Tensor, count: int) -> None:
         """A mean validation loss over so many images, or pixels."""
         self.val_loss += loss.item() * count
         self.val_count += count
-
-    @abstractmethod
-    def take_scores(self) -> dict[str, float]:
-        """What validation came to, by name; counting starts anew."""
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return make_optimizer(self.network, self.recipe)
@@ -141,9 +143,10 @@ class Training(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         loss = self.val_loss / self.val_count if self.val_count else math.nan
-        values = {"loss": loss, **self.take_scores()}
+        values = {"loss": loss, **self.goal.figures(self.scores)}
         self.log_dict({f"val/{name}": value for name, value in values.items()}, batch_size=1)
         self.val_loss, self.val_count = 0.0, 0
+        self.scores = self.goal.new_scores()
 
     def on_train_epoch_end(self) -> None:
         loss = (self.loss_sum / self.images_seen).item()
@@ -182,3 +185,10 @@ class Training(pl.LightningModule):
     def _in_format(self, images: Tensor) -> Tensor:
         last = self.recipe.channels_last
         return images.contiguous(memory_format=torch.channels_last) if last else images
+
+
+def logits_of(output: Any) -> Tensor:
+    """The logits of a network's output, which may be the logits, or torchvision's dict of them."""
+    if isinstance(output, Tensor):
+        return output
+    return output["out"] if isinstance(output, dict) else output.logits

@@ -18,8 +18,8 @@ from mobilevitv2.files.source import WEIGHTS_NAME
 from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.training.augment import seed_of
+from mobilevitv2.training.goal import Goal
 from mobilevitv2.training.recipe import Recipe
-from mobilevitv2.training.task import Task
 
 KEPT = {  # settings of a head, and the fields of the config of one that is kept
     "segmentation_head": "segmentation_head",
@@ -31,7 +31,7 @@ TINY = 96  # px: below, no border is cut off to validate
 
 
 def from_scratch(
-    task: Task, width: float, recipe: Recipe, image_size: int
+    goal: Goal, width: float, recipe: Recipe, image_size: int
 ) -> MobileViTV2PreTrainedModel:
     """A fresh network, by the recipe's seed."""
     torch.manual_seed(seed_of(recipe.seed, "weights"))
@@ -39,26 +39,26 @@ def from_scratch(
         width_multiplier=width,
         image_size=image_size,
         drop_path_rate=recipe.drop_path,
-        id2label=dict(enumerate(task.data.classes)),
-        **task.config(recipe, image_size),
+        id2label=dict(enumerate(goal.data.classes)),
+        **goal.config(recipe),
     )
-    return task.model_class(config)
+    return goal.task.model_class(config)
 
 
 def from_checkpoint(
-    task: Task, source: Any, recipe: Recipe, image_size: int, asked: Iterable[str] = ()
+    goal: Goal, source: Any, recipe: Recipe, image_size: int, asked: Iterable[str] = ()
 ) -> tuple[MobileViTV2PreTrainedModel, str]:
     """The network of a checkpoint; with a new head, unless its own fits. Says which.
 
     Raises ConfigError where settings `asked` for by name are for another head than is kept.
     """
     torch.manual_seed(seed_of(recipe.seed, "weights"))
-    checkpoint, classes = open_checkpoint(source), task.data.classes
-    model_class: Any = task.model_class
+    checkpoint, classes = open_checkpoint(source), goal.data.classes
+    model_class: Any = goal.task.model_class
     options: dict[str, Any] = {"drop_path_rate": recipe.drop_path}
     new = f"a new head for {len(classes)} classes"
-    if checkpoint.task != task.name:
-        options |= task.config(recipe, image_size)
+    if checkpoint.task != goal.task.name:
+        options |= goal.config(recipe)
         network = model_class.from_pretrained(
             checkpoint, id2label=dict(enumerate(classes)), **options
         )
@@ -69,7 +69,7 @@ def from_checkpoint(
             new = "its own head, whose classes are the same"
         else:
             network.reset_classifier(len(classes), classes)
-            colors = task.config(recipe, image_size).get("class_colors")
+            colors = goal.config(recipe).get("class_colors")
             network.config.class_colors = colors
     network.config.image_size = image_size
     return network, new
@@ -85,26 +85,26 @@ def _check_kept(config: MobileViTV2Config, recipe: Recipe, asked: Iterable[str])
             )
 
 
-def fresh_processor(task: Task, image_size: int) -> MobileViTImageProcessor:
+def fresh_processor(goal: Goal, image_size: int) -> MobileViTImageProcessor:
     """RGB, and otherwise as the task wants it."""
-    return task.sized(MobileViTImageProcessor(do_flip_channel_order=False), image_size)
+    return goal.sized(MobileViTImageProcessor(do_flip_channel_order=False), image_size)
 
 
 def processor_of(
-    task: Task, source: Any, network: nn.Module, image_size: int
+    goal: Goal, source: Any, network: nn.Module, image_size: int
 ) -> MobileViTImageProcessor:
     """The checkpoint's own settings at another size; without any, those of its layout."""
     if isinstance(source, str | Path):
         stored = stored_processor(source, getattr(network, "config", None))
         if stored is not None:
-            return task.sized(stored, image_size)
+            return goal.sized(stored, image_size)
     layout: Any = getattr(network, "checkpoint_layout", None) or "cvnets"
-    return task.sized(MobileViTImageProcessor.for_checkpoint(layout), image_size)
+    return goal.sized(MobileViTImageProcessor.for_checkpoint(layout), image_size)
 
 
-def of_run(task: Task, bundle: Path) -> tuple[MobileViTV2PreTrainedModel, MobileViTImageProcessor]:
+def of_run(goal: Goal, bundle: Path) -> tuple[MobileViTV2PreTrainedModel, MobileViTImageProcessor]:
     """The network of a run's bundle, without its weights, and its processor."""
-    network = task.model_class(MobileViTV2Config.from_pretrained(bundle))
+    network = goal.task.model_class(MobileViTV2Config.from_pretrained(bundle))
     return network, MobileViTImageProcessor.from_pretrained(bundle)
 
 

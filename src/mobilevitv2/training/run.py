@@ -12,6 +12,7 @@ from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.opening import check_given, says_something
 from mobilevitv2.errors import require
 from mobilevitv2.files.replacing import Place
+from mobilevitv2.tasks import BY_VERB
 from mobilevitv2.training import folder
 from mobilevitv2.training.recipe import Recipe
 
@@ -102,7 +103,9 @@ def train(
         if run:
             settings = folder.stored_recipe(run, overrides)
         else:
-            settings = Recipe.load(recipe or _usual_recipe(data, task), **overrides)
+            on_digits = data == "digits" and task == "classify"
+            usual = "digits" if on_digits else BY_VERB[task].recipe
+            settings = Recipe.load(recipe or usual, **overrides)
             folder.check_room(place, overwrite=overwrite)
         if not isinstance(data, Data):
             how: dict[str, Any] = dict(classes=classes, ignore=ignore, reduce_labels=reduce_labels)
@@ -112,9 +115,9 @@ def train(
         require("lightning", extra="train")
         from mobilevitv2.bundle import bundle_of, files_of_model
         from mobilevitv2.training import networks
-        from mobilevitv2.training.task import task_for
+        from mobilevitv2.training.goal import goal_for
 
-        said, goal = data.report(), task_for(data)
+        said, goal = data.report(), goal_for(data)
         goal.check(settings, overrides)
         if run:
             network, processor = networks.of_run(goal, run / folder.LAST)
@@ -181,13 +184,13 @@ def _fit(
     from mobilevitv2.checkpoint.files import read_weights
     from mobilevitv2.files.source import WEIGHTS_NAME
     from mobilevitv2.training import assembly, checkpoints, networks
+    from mobilevitv2.training.goal import goal_for
     from mobilevitv2.training.keeper import Keeper, StopRequest
     from mobilevitv2.training.loaders import order_of
     from mobilevitv2.training.memory import kept_memory
     from mobilevitv2.training.narrator import Narrator
-    from mobilevitv2.training.task import task_for
 
-    goal = task_for(data)
+    goal = goal_for(data)
     goal.check(recipe)
     if processor is None:
         processor = networks.fresh_processor(goal, goal.image_size(recipe))
@@ -232,8 +235,11 @@ def _fit(
                 trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=checkpoint)
         averaged = module.averaged.to(assembly.accelerator()).eval()  # Lightning has taken it off
         averaged.load_state_dict(read_weights(run / folder.BEST / WEIGHTS_NAME).state)
-        held_out = {name: loader for name, loader in loaders.items() if name != "train"}
-        conclusion = goal.conclude(averaged, held_out)
+        found = {
+            name: goal.measure(averaged, loader)
+            for name, loader in loaders.items()
+            if name != "train"
+        }
     except (StopRequest, SystemExit):  # the latter is what Lightning makes of a second signal
         number = signal.Signals(keeper.signal or signal.SIGINT)
         old = " The run that was there stays until this one is whole." * (run == place.stage)
@@ -249,24 +255,21 @@ def _fit(
     seconds = sum(row["seconds"] for row in module.history)
     speed = max(row["images_per_second"] for row in module.history)
     timing = {"seconds": seconds, "images per second": speed, "threads": recipe.threads or threads}
-    report = conclusion.report(run, recipe, module.history, timing)
+    page = {"history": module.history, "timing": timing}
+    report = goal.report(run, averaged, images, found, recipe, **page)
+    reached = {name: goal.figures(scores)[goal.metric] for name, (scores, _) in found.items()}
     folder.settle(place, run)
     return TrainingResult(
         out=place.folder,
         best=place.folder / folder.BEST,
         metric=goal.metric,
-        score=conclusion.scores["val"],
-        test_score=conclusion.scores.get("test"),
+        score=reached["val"],
+        test_score=reached.get("test"),
         best_epoch=keeper.best_epoch,
         seconds=seconds,
         report=place.folder / report.relative_to(run),
         history=module.history,
     )
-
-
-def _usual_recipe(data: str | Path | Data, task: TaskName) -> str:
-    named = {"segment": "segmentation", "detect": "detection"}
-    return named.get(task) or ("digits" if data == "digits" else "default")
 
 
 def _name_broken(

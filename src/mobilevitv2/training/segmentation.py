@@ -1,35 +1,28 @@
 """Training a segmenter: the loss, what validation counts, how images and masks become samples."""
 
-# B batch, C channels, H W height and width, N classes
+# B batch, H W height and width, N classes
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from mobilevitv2.data import SegmentationData
 from mobilevitv2.data.masks.opening import IGNORED
 from mobilevitv2.data.masks.samples import MaskedImages
 from mobilevitv2.errors import ConfigError, DataError
-from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation, segmentation_loss
+from mobilevitv2.model.segmentation import segmentation_loss
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.results.label_maps import label_map
 from mobilevitv2.scores.segmentation import SegmentationScores
+from mobilevitv2.training import goal
 from mobilevitv2.training.augment_masks import MaskAugment
-from mobilevitv2.training.folder import name_of
-from mobilevitv2.training.module import Training
+from mobilevitv2.training.module import Training, logits_of
 from mobilevitv2.training.recipe import Recipe
-from mobilevitv2.training.task import Conclusion, Task
-
-if TYPE_CHECKING:
-    from mobilevitv2.report.masked_panels import Example
 
 LARGEST = 512  # px, unless a recipe asks for more
 
@@ -37,57 +30,41 @@ LARGEST = 512  # px, unless a recipe asks for more
 class SegmenterTraining(Training):
     """`network(images)` gives logits [B, N, h, w], or an output that has them.
 
-    Targets are uint8 [B, H, W], 255 where a pixel does not count. `weights` [N] say how much a
-    pixel of each class counts.
+    Targets are uint8 [B, H, W], 255 where a pixel doesn't count.
     """
 
-    class_weights: Tensor | None
+    class_weights: Tensor | None  # [N], how much a pixel of each class counts
 
-    def __init__(
-        self,
-        network: nn.Module,
-        recipe: Recipe,
-        *,
-        classes: int,
-        weights: Tensor | None,
-        **how: Any,
-    ) -> None:
-        super().__init__(network, recipe, **how)
+    def __init__(self, network: nn.Module, recipe: Recipe, **options: Any) -> None:
+        super().__init__(network, recipe, **options)
+        weights = class_weights(self.goal.data.pixels["train"], recipe.class_balance)
         self.register_buffer("class_weights", weights, persistent=False)
-        self.scores = SegmentationScores(classes, IGNORED)
 
     def loss_of(self, images: Tensor, targets: Tensor) -> Tensor:
         output = self.network(images)
-        how = (targets, IGNORED, self.class_weights, self.recipe.label_smoothing)
-        loss = segmentation_loss(maps_of(output), *how)
-        beside = getattr(output, "auxiliary_logits", None)
-        if beside is None:
+        options = (targets, IGNORED, self.class_weights, self.recipe.label_smoothing)
+        loss = segmentation_loss(logits_of(output), *options)
+        auxiliary = getattr(output, "auxiliary_logits", None)
+        if auxiliary is None:
             return loss
-        return loss + self.recipe.auxiliary_loss * segmentation_loss(beside, *how)
+        return loss + self.recipe.auxiliary_loss * segmentation_loss(auxiliary, *options)
 
     def validate_batch(self, images: Tensor, targets: Tensor) -> None:
-        logits = maps_of(self.averaged(images)).float()
+        logits = logits_of(self.averaged(images)).float()
         size = images.shape[-2:]  # photos may be far larger, and so would all their scores be
         reduced = F.interpolate(targets[:, None].float(), size, mode="nearest-exact")[:, 0].long()
         counted = int((reduced != IGNORED).sum())
         if counted:
             self.count_loss(segmentation_loss(logits, reduced, IGNORED), counted)
-        for scores, truth in zip(logits.cpu().numpy(), targets.cpu().numpy(), strict=True):
-            self.scores.update(label_map(scores, truth.shape)[0], truth)
-
-    def take_scores(self) -> dict[str, float]:
-        found = {"miou": self.scores.miou, "pixel_accuracy": self.scores.pixel_accuracy}
-        self.scores = SegmentationScores(self.scores.classes, IGNORED)
-        return found
+        self.goal.count(self.scores, logits, targets.cpu())
 
 
-class SegmentationTask(Task[SegmentationData]):
+class Goal(goal.Goal[SegmentationData]):
     """Classes of single pixels."""
 
-    name = "segmentation"
     metric = "miou"
+    training = SegmenterTraining
     eval_batch = 1  # images keep their shapes
-    model_class = MobileViTV2ForSemanticSegmentation
 
     def check(self, recipe: Recipe, asked: Iterable[str] = ()) -> None:
         super().check(recipe, asked)
@@ -102,13 +79,11 @@ class SegmentationTask(Task[SegmentationData]):
                 "more. Add images with masks."
             )
 
-    def image_size(self, recipe: Recipe) -> int:
-        """The recipe's, or the median short side as a multiple of 32, from 32 to 512 [px]."""
-        if recipe.image_size is not None:
-            return recipe.image_size
+    def usual_size(self) -> int:
+        """The median short side as a multiple of 32, from 32 to 512 [px]."""
         return min(max(self.data.short_side // 32 * 32, 32), LARGEST)
 
-    def config(self, recipe: Recipe, image_size: int) -> dict[str, Any]:
+    def config(self, recipe: Recipe) -> dict[str, Any]:
         return {
             "segmentation_head": recipe.segmentation_head,
             "aspp_out_channels": recipe.head_channels,
@@ -123,81 +98,54 @@ class SegmentationTask(Task[SegmentationData]):
         """Whole images, of this short side."""
         return processor.whole(size)
 
-    def image_sets(
+    def preparations(
         self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> dict[str, MaskedImages]:
-        size = processor.size["shortest_edge"]
-        augment = MaskAugment(recipe, size)
-
+    ) -> tuple[MaskAugment, Callable[..., Any]]:
         def prepare(image: Image.Image, mask: np.ndarray, _: tuple[int, int]) -> Any:
             pixels = processor.fitted(image.size)(image).pixel_values[0]
             return torch.from_numpy(pixels), torch.from_numpy(mask)
 
-        read = self.data.read_mask
-        return {
-            name: MaskedImages(samples, read, augment, short_side=2 * size)
-            if name == "train"
-            else MaskedImages(samples, read, prepare, keep_pixels=True, replace_broken=False)
-            for name, samples in self.data.splits.items()
-        }
+        return MaskAugment(recipe, processor.size["shortest_edge"]), prepare
 
-    def module(self, network: nn.Module, recipe: Recipe, **how: Any) -> SegmenterTraining:
-        weights = class_weights(self.data.pixels["train"], recipe.class_balance)
-        return SegmenterTraining(
-            network, recipe, classes=len(self.data.classes), weights=weights, **how
-        )
+    def decoded(
+        self, samples: Sequence[Any], prepare: Callable[..., Any], **options: Any
+    ) -> MaskedImages:
+        return MaskedImages(samples, self.data.read_mask, prepare, **options)
 
-    def conclude(self, network: nn.Module, loaders: dict[str, DataLoader]) -> Conclusion:
-        found = {name: measure(network, loaders[name], self.data) for name in loaders}
-        scores = {name: total.miou for name, (total, _) in found.items()}
+    def new_scores(self) -> SegmentationScores:
+        return SegmentationScores(len(self.data.classes), IGNORED)
 
-        def report(
-            out: Path, recipe: Recipe, history: list[dict[str, float]], timing: dict[str, Any]
-        ) -> Path:
-            from mobilevitv2.report.segmentation import write_segmentation_report
+    def count(self, scores: SegmentationScores, output: Any, targets: Any) -> list[float]:
+        """Returns each image's mIoU."""
+        return [
+            scores.update(label_map(logits, truth.shape)[0], truth)
+            for logits, truth in zip(maps_of(output), map(np.asarray, targets), strict=True)
+        ]
 
-            split = "test" if "test" in found else "val"
-            total, of_images = found[split]
-            return write_segmentation_report(
-                out,
-                history=history,
-                classes=self.data.classes,
-                colors=self.data.colors,
-                scores=total,
-                examples=list(self._examples(network, loaders[split], split, of_images)),
-                title=f"{self.data.name}, {split} images",
-                settings=asdict(recipe) | {f"{name} mIoU": s for name, s in scores.items()},
-                timing=timing,
-            )
+    def figures(self, scores: SegmentationScores) -> dict[str, float]:
+        return {"miou": scores.miou, "pixel_accuracy": scores.pixel_accuracy}
 
-        return Conclusion(scores, report)
-
-    def _examples(
-        self, network: nn.Module, loader: DataLoader, split: str, of_images: dict[int, float]
-    ) -> "Iterator[Example]":
+    @torch.inference_mode()
+    def examples(
+        self, network: nn.Module, images: Any, results: dict[int, float], name: Any
+    ) -> dict[str, Any]:
         from mobilevitv2.report.masked_panels import Example
         from mobilevitv2.report.page import told_of
 
-        images: Any = loader.dataset
-        for index in told_of(of_images):
+        device = next(network.parameters()).device
+        examples = []
+        for index in told_of(results):
             pixels, truth, _ = images[index]
-            image = images.image(index)
-            predicted, certainty = predict_map(network, pixels[None], truth.shape, certainty=True)
-            yield Example(
-                name=name_of(self.data, split, index),
-                image=image,
-                truth=truth.numpy(),
-                predicted=predicted,
-                certainty=certainty,
-                miou=of_images[index],
-            )
+            (logits,) = maps_of(network(pixels[None].to(device)))
+            mask, certainty = label_map(logits, truth.shape, certainty=True)
+            picture, truth = images.image(index), truth.numpy()
+            examples.append(Example(name(index), picture, truth, mask, results[index], certainty))
+        return {"colors": self.data.colors, "examples": examples}
 
 
-def maps_of(output: Any) -> Tensor:
-    """The logits of a network's output, which may be the logits, or torchvision's dict of them."""
-    if isinstance(output, Tensor):
-        return output
-    return output["out"] if isinstance(output, dict) else output.logits
+def maps_of(output: Any) -> np.ndarray:
+    """The logits of a network's output, float32 [B, N, h, w]."""
+    return logits_of(output).float().cpu().numpy()
 
 
 def class_weights(pixels: list[int], balance: float) -> Tensor | None:
@@ -212,28 +160,3 @@ def class_weights(pixels: list[int], balance: float) -> Tensor | None:
     weights = (counts.clamp(min=1) / counts.sum()) ** -balance
     weights[counts == 0] = 0  # nothing shows the class, and smoothed labels would ask for it
     return (weights * counts.sum() / (weights * counts).sum()).float()
-
-
-@torch.inference_mode()
-def predict_map(
-    network: nn.Module, images: Tensor, size: tuple[int, int], *, certainty: bool = False
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Class numbers and, if asked for, their probabilities, [H, W] of `size`, of one image."""
-    device = next(network.parameters()).device
-    logits = maps_of(network(images.to(device))).float().cpu().numpy()[0]
-    return label_map(logits, size, certainty=certainty)
-
-
-def measure(
-    network: nn.Module, loader: DataLoader, data: SegmentationData
-) -> tuple[SegmentationScores, dict[int, float]]:
-    """The scores over all images, and each image's own mIoU by its index."""
-    total = SegmentationScores(len(data.classes), IGNORED)
-    of_images = {}
-    for index, (images, masks, broken) in enumerate(loader):
-        if broken[0] >= 0:
-            continue
-        truth = masks[0].numpy()
-        predicted, _ = predict_map(network, images, truth.shape)
-        of_images[index] = total.update_with(predicted, truth)
-    return total, of_images

@@ -10,8 +10,7 @@ from typing import Any, TypeGuard
 
 import numpy as np
 
-from mobilevitv2.data.boxes.coco_images import ImageTable, find_images
-from mobilevitv2.data.boxes.coco_layout import image_folders
+from mobilevitv2.data.boxes.coco_layout import find_images, image_folders
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.json_stream import items_of
@@ -26,7 +25,8 @@ class _CocoFile:
     """A file's tables in arrays: everything but an annotation's box is dropped."""
 
     path: Path
-    images: ImageTable = field(default_factory=ImageTable)
+    images: dict[Hashable, str] = field(default_factory=dict)  # the file names
+    sizes: list[tuple[int, int] | None] = field(default_factory=list)  # of the images [px]
     categories: dict[Hashable, dict] = field(default_factory=dict)
     image_places: dict[Hashable, int] = field(default_factory=dict)
     category_places: dict[Hashable, int] = field(default_factory=dict)
@@ -60,7 +60,7 @@ def read_coco(layout: Layout[Path], _: GivenClasses | None = None) -> FoundBoxes
         paths = find_images(file.path, file.images, image_folders(layout.root, split, file.path))
         found.splits[split] = _by_image(file, paths, numbers)
         found.image_ids |= {
-            paths[i]: key for i, key in enumerate(file.images.rows) if isinstance(key, int)
+            paths[i]: key for i, key in enumerate(file.images) if isinstance(key, int)
         }
         if repeated := len(file.number) - len(np.unique(file.number)):
             found.notes.append(
@@ -74,7 +74,7 @@ def _read(path: Path) -> _CocoFile:
     file, seen = _CocoFile(path), set[str]()
     for key, item in items_of(path, seen):
         if key == "images":
-            file.images.add(path, item)
+            _add_image(file, item)
         elif key == "categories":
             _add_category(file, item)
         elif key == "annotations":
@@ -86,6 +86,22 @@ def _read(path: Path) -> _CocoFile:
         )
     _check_references(file)
     return file
+
+
+def _add_image(file: _CocoFile, item: Any) -> None:
+    key = item.get("id") if isinstance(item, dict) else None
+    name = item.get("file_name") if isinstance(item, dict) else None
+    if not isinstance(key, int | str) or not isinstance(name, str) or not name.strip():
+        raise DataError(f"{file.path} has the image {item!r}; expected an id and a file_name.")
+    if key in file.images:
+        raise DataError(
+            f"{file.path} has two images of id {key!r}, {file.images[key]} and {name}, so whose "
+            "boxes are whose? Give each an id of its own."
+        )
+    file.images[key] = name
+    sides = [item.get(side) for side in ("width", "height")]
+    whole = [int(side) for side in sides if isinstance(side, int | float) and 0 < side < 1e9]
+    file.sizes.append((whole[0], whole[1]) if len(whole) == 2 else None)
 
 
 def _add_category(file: _CocoFile, item: Any) -> None:
@@ -125,7 +141,7 @@ def _is_number(value: Any) -> TypeGuard[float]:
 def _check_references(file: _CocoFile) -> None:
     """Raises DataError for annotations of images or categories that the file does not list."""
     for what, places, known, column in (
-        ("image", file.image_places, file.images.rows, file.image),
+        ("image", file.image_places, file.images, file.image),
         ("category", file.category_places, file.categories, file.category),
     ):
         unknown = {place: key for key, place in places.items() if key not in known}
@@ -171,7 +187,7 @@ def _categories(files: list[_CocoFile]) -> dict[Hashable, str]:
 
 
 def _by_image(file: _CocoFile, paths: list[Path], numbers: dict[Hashable, int]) -> list[Annotated]:
-    row = {key: i for i, key in enumerate(file.images.rows)}
+    row = {key: i for i, key in enumerate(file.images)}
     rows = np.array([row[key] for key in file.image_places], np.int64)
     labels = np.array([numbers[key] for key in file.category_places], np.int64)
     image, category = (np.frombuffer(a, np.int64) for a in (file.image, file.category))
@@ -185,7 +201,7 @@ def _by_image(file: _CocoFile, paths: list[Path], numbers: dict[Hashable, int]) 
     number = np.frombuffer(file.number, np.int64)[order]
     ends = np.searchsorted(of_row[order], np.arange(len(paths) + 1)).tolist()
     found = []
-    for i, (path, size) in enumerate(zip(paths, file.images.sizes, strict=True)):
+    for i, (path, size) in enumerate(zip(paths, file.sizes, strict=True)):
         own = slice(ends[i], ends[i + 1])
         found.append(
             Annotated(

@@ -1,12 +1,15 @@
 """Where COCO's JSON files and their images are, told by the names of files and folders."""
 
 import re
-from pathlib import Path
+from collections.abc import Hashable, Sequence
+from pathlib import Path, PurePosixPath
 
+from mobilevitv2.data.sentences import some_of
 from mobilevitv2.data.split_names import Layout, folders_in, one_per_split, split_of, splits_in
 from mobilevitv2.errors import DataError
 
 JSON = ".json"
+TRIED = 50  # images by which their folder is chosen
 JSON_FOLDERS = ("annotations", "annotation")
 OTHER_TASKS = ("captions", "person_keypoints", "panoptic", "stuff", "image_info")
 FIRST_KEYS = re.compile(  # what such a file may begin with
@@ -48,6 +51,41 @@ def image_folders(root: Path, split: str, path: Path) -> list[Path]:
     ]
     below = [f / "images" for f in own]
     return [f for f in dict.fromkeys([*own, *below, *above]) if f.is_dir()]
+
+
+def find_images(path: Path, rows: dict[Hashable, str], folders: Sequence[Path]) -> list[Path]:
+    """The file of each image by its id, below the folder that has most of them.
+
+    A folder in a file name counts if it is there; else the last part is looked for. Raises
+    DataError where images are missing, or one is listed twice.
+    """
+    names = list(rows.values())
+    if not names:
+        raise DataError(f"{path} lists no images. Export it again.")
+    tried = names[:: max(1, len(names) // TRIED)]
+    ways = [(folder, whole) for folder in folders for whole in (True, False)]
+    folder, whole = max(ways, key=lambda way: sum(_place(*way, n).is_file() for n in tried))
+    paths = [_place(folder, whole, name) for name in names]
+    if absent := [name for name, p in zip(names, paths, strict=True) if not p.is_file()]:
+        raise DataError(
+            f"{folder} lacks images that {path} lists: {some_of(absent)}. Put them there, or "
+            "remove them and their annotations from the file."
+        )
+    first: dict[Path, Hashable] = {}
+    for key, image in zip(rows, paths, strict=True):
+        if first.setdefault(image, key) != key:
+            raise DataError(
+                f"{path} lists {image.name} as image {first[image]!r} and as {key!r}. Give its "
+                "boxes one image."
+            )
+    return paths
+
+
+def _place(folder: Path, whole: bool, name: str) -> Path:
+    """The file in the folder: with the folders in its name, unless these lead out, or without."""
+    parts = PurePosixPath(name.replace("\\", "/"))
+    inside = whole and not parts.is_absolute() and ".." not in parts.parts
+    return folder / (parts if inside else parts.name)
 
 
 def _files(source: Path) -> list[Path]:

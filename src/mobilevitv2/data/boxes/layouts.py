@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from mobilevitv2.data.boxes.coco import read_coco
 from mobilevitv2.data.boxes.coco_layout import JSON, find_coco, looks_like_coco
 from mobilevitv2.data.boxes.found import FoundBoxes
-from mobilevitv2.data.boxes.voc import read_voc
-from mobilevitv2.data.boxes.voc_layout import find_voc, looks_like_voc
+from mobilevitv2.data.boxes.voc import find_voc, looks_like_voc, read_voc
 from mobilevitv2.data.boxes.yolo import read_yolo
 from mobilevitv2.data.boxes.yolo_layout import find_yolo, looks_like_yolo
 from mobilevitv2.data.boxes.yolo_yaml import YAML

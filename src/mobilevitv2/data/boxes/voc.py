@@ -1,13 +1,49 @@
-"""Boxes in Pascal VOC's format: an XML file for each image."""
+"""Boxes in Pascal VOC's format: an XML file for each image, in its folders or simpler ones."""
+
+import os
+from pathlib import Path
 
 import numpy as np
 
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
-from mobilevitv2.data.boxes.voc_layout import XML
 from mobilevitv2.data.boxes.voc_xml import read_voc_xml
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.paired import PairLayout, pair_up
+from mobilevitv2.data.paired import (
+    VOC_IMAGES,
+    PairFolders,
+    PairLayout,
+    only_root,
+    pair_up,
+    voc_roots,
+    voc_splits,
+)
+from mobilevitv2.data.split_names import by_split, folders_in, splits_in
 from mobilevitv2.errors import DataError
+
+VOC_BOXES, VOC_LISTS = "Annotations", "ImageSets/Main"
+XML = ".xml"
+IMAGE_FOLDERS = ("jpegimages", "images", "imgs")
+XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")
+
+
+def looks_like_voc(source: Path) -> bool:
+    """Are there XML files where such a data set has them?"""
+    return source.is_dir() and bool(
+        _voc_roots(source) or any(map(_xml_folder, [source, *splits_in(source).values()]))
+    )
+
+
+def find_voc(source: Path) -> PairLayout:
+    """The layout of a folder that looks like it. Raises DataError where it can't be told."""
+    if roots := _voc_roots(source):
+        root = only_root(source, roots)
+        whole = PairFolders(root / VOC_IMAGES, root / VOC_BOXES)
+        return PairLayout(root, voc_splits(whole, root / VOC_LISTS) or _splits_inside(whole))
+    if whole := _folders_of(source):
+        return PairLayout(source, _splits_inside(whole))
+    halves = by_split(folders_in(source))
+    found = {split: _folders_of(folder) for split, folder in halves.items()}
+    return PairLayout(source, {split: place for split, place in found.items() if place})
 
 
 def read_voc(layout: PairLayout, _: GivenClasses | None = None) -> FoundBoxes:
@@ -39,3 +75,44 @@ def read_voc(layout: PairLayout, _: GivenClasses | None = None) -> FoundBoxes:
     for split, images in found.splits.items():
         found.splits[split] = [one._replace(labels=rank[one.labels]) for one in images]
     return found
+
+
+def _voc_roots(source: Path) -> list[Path]:
+    return voc_roots(source, lambda root: _has_files(root / VOC_BOXES, XML))
+
+
+def _xml_folder(folder: Path) -> Path | None:
+    """The folder below that has XML files, or the folder itself."""
+    below = folders_in(folder)
+    named = [below[name] for name in XML_FOLDERS if name in below]
+    if found := [path for path in named if _has_files(path, XML)]:
+        return found[0]
+    return folder if _has_files(folder, XML, deep=False) else None
+
+
+def _folders_of(folder: Path) -> PairFolders | None:
+    labels = _xml_folder(folder)
+    below = folders_in(folder)
+    images = next((below[name] for name in IMAGE_FOLDERS if name in below), folder)
+    return PairFolders(images, labels) if labels else None
+
+
+def _splits_inside(whole: PairFolders) -> dict[str, PairFolders]:
+    """By the folders in the folder of the images; the XML files may lie together or like them."""
+    images = by_split(folders_in(whole.images))
+    if whole.images == whole.labels or not images:
+        return {"all": whole}
+    labels = by_split(folders_in(whole.labels))
+    return {
+        split: PairFolders(folder, labels.get(split, whole.labels))
+        for split, folder in images.items()
+    }
+
+
+def _has_files(folder: Path, suffix: str, *, deep: bool = True) -> bool:
+    for _, below, files in os.walk(folder):
+        if any(name.lower().endswith(suffix) for name in files):
+            return True
+        if not deep:
+            below.clear()
+    return False

@@ -1,16 +1,16 @@
 """A look at every image and mask before any training: what they hold, and what can't be used."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from mobilevitv2.data.headers import Header, read_headers
-from mobilevitv2.data.masks.pairs import MaskedSample
 from mobilevitv2.data.masks.reading import IGNORED, MaskLook, look_at_masks
 from mobilevitv2.data.sentences import first_of
 from mobilevitv2.errors import DataError
+
+MaskedSample = tuple[Path, Path]  # an image and its mask
 
 
 @dataclass
@@ -24,12 +24,11 @@ class PairCheck:
     """Path of an image or mask, and the reason."""
 
 
-def look_at_pairs(pairs: Iterable[MaskedSample]) -> PairCheck:
+def look_at_pairs(pairs: list[MaskedSample]) -> PairCheck:
     """Look at all. Raises DataError for masks that hold no class numbers or don't fit their image.
 
     Images are not decoded, so one that is cut short may pass; masks are.
     """
-    pairs = list(pairs)
     headers, unreadable = read_headers([image for image, _ in pairs])
     masks = [mask for _, mask in pairs]
     check = PairCheck(headers, {}, unreadable)

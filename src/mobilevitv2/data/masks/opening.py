@@ -11,12 +11,19 @@ import numpy as np
 from mobilevitv2.class_names import Color
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled
-from mobilevitv2.data.masks.check import PairCheck, check_values, look_at_pairs
+from mobilevitv2.data.masks.check import (
+    MaskedSample,
+    PairCheck,
+    check_values,
+    look_at_pairs,
+)
 from mobilevitv2.data.masks.classes import MaskClasses, settle_classes
+from mobilevitv2.data.masks.folders import MASK_SUFFIXES
 from mobilevitv2.data.masks.layouts import find_layout, is_segmentation
-from mobilevitv2.data.masks.pairs import MaskedSample, find_pairs
 from mobilevitv2.data.masks.reading import IGNORED, MaskLook, class_table, read_classes
+from mobilevitv2.data.paired import pair_up
 from mobilevitv2.data.split_names import check_share
+from mobilevitv2.data.visible import LeftOut
 from mobilevitv2.errors import DataError
 
 __all__ = ["IGNORED", "MaskedSample", "SegmentationData", "is_segmentation", "open_segmentation"]
@@ -115,16 +122,18 @@ def open_segmentation(
     ignored = _ignored(ignore)
     source = Path(source).expanduser()
     layout = find_layout(source)
-    found = find_pairs(layout)
-    check = look_at_pairs(pair for split in found.splits.values() for pair in split)
+    left_out = LeftOut()
+    pairs = {
+        split: [(image, mask) for image, mask in of_split if mask]
+        for split, of_split in pair_up(layout, MASK_SUFFIXES, "mask", left_out).items()
+    }
+    check = look_at_pairs([pair for of_split in pairs.values() for pair in of_split])
     chosen = settle_classes(
         classes, source, layout, check.masks, ignored=ignored, reduce_labels=reduce_labels
     )
     check_values(check.masks, chosen.table, len(chosen.names), chosen.origin)
     unlabeled = [p for p, look in check.masks.items() if not _pixels(look, chosen).any()]
-    splits = {
-        name: _usable(name, pairs, check, set(unlabeled)) for name, pairs in found.splits.items()
-    }
+    splits = {name: _usable(name, some, check, set(unlabeled)) for name, some in pairs.items()}
     fields = settled(source, splits, check.headers, val_share, seed)
     return SegmentationData(
         classes=chosen.names,
@@ -132,10 +141,9 @@ def open_segmentation(
         origin=chosen.origin,
         ignored=chosen.ignored,
         reduce_labels=reduce_labels,
-        strays=found.strays,
-        hidden=found.hidden,
         unlabeled=[str(path) for path in unlabeled],
         unreadable=check.unreadable,
+        **vars(left_out),
         **_tally(splits, check, chosen),
         **fields,
     )

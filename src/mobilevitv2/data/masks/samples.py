@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.data.decoded import DecodedSamples, reduce_to
-from mobilevitv2.data.masks.pairs import MaskedSample
+from mobilevitv2.data.masks.check import MaskedSample
 from mobilevitv2.data.masks.reading import IGNORED
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.reading import load_image

@@ -1,0 +1,107 @@
+"""One pass over the chosen images: which can be read, how long it takes, and the page about it."""
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from mobilevitv2.errors import DataError
+from mobilevitv2.evaluation.chosen import Chosen, Progress
+from mobilevitv2.images.reading import load_image
+from mobilevitv2.predict.predictor import Predictor, Unreadable
+from mobilevitv2.report.page import told_of
+from mobilevitv2.tasks import task_named
+
+
+class Pass:
+    """The images of `chosen` seen once by a model; afterwards `facts` and `report` tell of it."""
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        chosen: Chosen,
+        *,
+        batch_size: int | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self.predictor = predictor
+        self.chosen = chosen
+        self.batch_size = batch_size
+        self.progress = progress
+        self.unreadable = {path: f"{path} {why}" for path, why in chosen.data.unreadable.items()}
+        self.count = 0
+        self.seconds = 0.0
+
+    @property
+    def images(self) -> Iterator[Any]:
+        """The image of each sample."""
+        return (sample[0] for sample in self.chosen.samples)
+
+    def results(self, **options: Any) -> Iterator[tuple[int, Any]]:
+        """The index of each image that can be read, and what the model says of it."""
+        stream = self.predictor.stream(self.images, batch_size=self.batch_size, **options)
+        for readable in self.readable([result] for result in stream):
+            yield from readable.items()
+
+    def readable(self, batches: Iterable[Sequence[Any]]) -> Iterator[dict[int, Any]]:
+        """What each batch has for the images that can be read, by their indices.
+
+        Raises DataError, at the end, where there are none.
+        """
+        started, seen = time.perf_counter(), 0
+        for batch in batches:
+            lost = {i: item for i, item in enumerate(batch, seen) if isinstance(item, Unreadable)}
+            self.unreadable |= {item.source: item.reason for item in lost.values()}
+            yield {i: item for i, item in enumerate(batch, seen) if i not in lost}
+            seen += len(batch)
+            self.count += len(batch) - len(lost)
+            if self.progress is not None:
+                self.progress(seen, len(self.chosen.samples))
+        self.seconds = time.perf_counter() - started
+        if not self.count:
+            split, name = self.chosen.split, self.chosen.data.name
+            raise DataError(f"no image of the {split} split of {name} can be read.")
+
+    def again(self, scores: Mapping[int, float]) -> Iterator[tuple[int, str, Image.Image, Any]]:
+        """The worst, the middling and the best images by score, predicted once more.
+
+        Each is an index, a path, the image and the model's result.
+        """
+        for index in told_of(scores):
+            path = self.chosen.samples[index][0]
+            yield index, str(path), load_image(path), self.predictor(path)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The fields that the results for all tasks share."""
+        return {
+            "model": str(self.predictor.source or type(self.predictor.backend).__name__),
+            "data": self.chosen.data.name,
+            "split": self.chosen.split,
+            "count": self.count,
+            "images_per_second": self.count / self.seconds,
+            "unreadable": self.unreadable,
+        }
+
+    def report(
+        self, out: str | Path, *, settings: Mapping[str, str] | None = None, **shown: Any
+    ) -> None:
+        """Write the page into the folder `out`; `shown` is for the task's own part of it."""
+        facts = self.facts
+        told = {name: facts[name] for name in ("model", "data", "split")}
+        task_named(self.predictor.task).part("report").write(
+            Path(out),
+            history=[],
+            classes=self.predictor.classes,
+            title=f"{facts['model']} on {facts['data']}",
+            settings={**told, **(settings or {})},
+            timing={"seconds": self.seconds, "images per second": facts["images_per_second"]},
+            **shown,
+        )
+
+
+def without_nan(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with None for nan, which JSON can't hold."""
+    return {key: None if value != value else value for key, value in values.items()}
