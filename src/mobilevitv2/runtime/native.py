@@ -122,16 +122,8 @@ class NativeRuntime:
         batch, _, height, width = pixels.shape
         arrays, places, counts = self._buffers(height, width, wanted, batch)
         if batch:
-            self._call(
-                self._library.mv2_run,
-                pixels.ctypes.data,
-                batch,
-                height,
-                width,
-                places,
-                counts,
-                len(counts),
-            )
+            images = pixels.ctypes.data, batch, height, width
+            self._call(self._library.mv2_run, *images, places, counts, len(counts))
         return arrays
 
     def prepare(self, photo: np.ndarray) -> np.ndarray:
