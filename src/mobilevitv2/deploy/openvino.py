@@ -29,11 +29,11 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
 
 
 def depthwise_nodes(model: Any) -> list[str]:
-    """Names of the depthwise convolutions, which OpenVINO computes in float anyway.
+    """Names of the depthwise convolutions, which OpenVINO computes in float even if quantized.
 
-    Quantized per channel, their inputs end the process on CPUs with AMX: OpenVINO 2026.4 fuses
-    that into the int8 convolution before them, and reads a wrong address on maps of up to 4 pixels
-    (https://github.com/openvinotoolkit/openvino/issues/37577).
+    OpenVINO 2026.4 fuses the quantization of their inputs, which is per channel, into the int8
+    convolution before them, and that reads wrong addresses on CPUs with AMX, on maps of up to 4
+    pixels: a segmentation fault (https://github.com/openvinotoolkit/openvino/issues/37577).
     """
     operators = model.get_ordered_ops()
     return [o.get_friendly_name() for o in operators if o.get_type_name() == "GroupConvolution"]
