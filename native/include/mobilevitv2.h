@@ -77,8 +77,8 @@ MV2_API int mv2_outputs(const mv2_model* model, int height, int width, mv2_outpu
 
 /* Runs the network on prepared pixels, float [batch, channels, height, width] in [0, 1], in the
  * weights' channel order. `outputs[i]` has room for `counts[i]` floats, batch times the output's
- * own count, or is 0 to skip the output. An image that contains NaN or infinity gets NaN or
- * infinity in every output. */
+ * own count, or is 0 to skip the output. For an image that contains NaN or infinity, the head's
+ * outputs hold nothing but NaN and infinity. */
 MV2_API int mv2_run(const mv2_model* model, const float* pixels, int batch, int height, int width,
                     float* const* outputs, const size_t* counts, int count, char* message,
                     size_t message_size);
