@@ -134,9 +134,9 @@ def test_everything_else_runs_in_pytorch(bundle, tmp_path):
 def test_what_the_engine_has_no_form_of_runs_in_pytorch(tmp_path):
     source = save_bundle(tmp_path / "error-3")
     assert isinstance(Predictor(source).backend, TorchBackend)
-    with pytest.raises(UnsupportedError, match="an error, as it was wanted"):
+    with pytest.raises(UnsupportedError, match="an error, as it was ordered"):
         Predictor(source, runtime="native")
-    with pytest.raises(CheckpointError, match="an error, as it was wanted"):
+    with pytest.raises(CheckpointError, match="an error, as it was ordered"):
         Predictor(save_bundle(tmp_path / "error-2"))  # a damaged file is no reason to go elsewhere
 
 
