@@ -4,7 +4,8 @@ Fields, defaults and results are those of transformers' `MobileViTImageProcessor
 each other's `preprocessor_config.json`; this one needs only numpy and Pillow.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, Literal, Self
 
@@ -150,12 +151,10 @@ class MobileViTImageProcessor(ProcessorSettings):
         sources = _listed(images, "images", item_ndim=3)
         pixel_values, sizes = [], []
         for index, source in enumerate(sources):
-            try:
+            with _numbered("Image", index, len(sources)):
                 image, white = settings._read(source, input_data_format)
                 sizes.append(image.size)
                 image = settings._resize_and_crop(image, settings.resample, name_of(source))
-            except ImageError as error:
-                raise _numbered(error, "Image", index, len(sources)) from error
             pixel_values.append(settings._to_array(image, white))
         batch = BatchFeature(pixel_values=_stacked(pixel_values, return_tensors, "images"))
         if segmentation_maps is not None:
@@ -211,15 +210,13 @@ class MobileViTImageProcessor(ProcessorSettings):
             raise ImageError(f"Got {len(sizes)} images and {len(maps)} segmentation maps.")
         labels = []
         for index, (source, size) in enumerate(zip(maps, sizes, strict=True)):
-            try:
+            with _numbered("Segmentation map", index, len(maps)):
                 label_map = load_segmentation_map(source)
                 if label_map.size != size:
                     raise ImageError(
                         f"the segmentation map {name_of(source)} has {label_map.width}x"
                         f"{label_map.height} px, but its image has {size[0]}x{size[1]}."
                     )
-            except ImageError as error:
-                raise _numbered(error, "Segmentation map", index, len(maps)) from error
             if self.do_reduce_labels:  # before the crop, whose filling isn't to be reduced
                 classes = np.asarray(label_map).astype(np.int32)
                 ignored = (classes == 0) | (classes == IGNORED_LABEL)
@@ -361,5 +358,12 @@ def _stacked(arrays: list[np.ndarray], return_tensors: str | None, what: str) ->
     return batch if return_tensors == "np" else require("torch", extra="torch").from_numpy(batch)
 
 
-def _numbered(error: ImageError, what: str, index: int, count: int) -> ImageError:
-    return error if count == 1 else ImageError(f"{what} {index + 1} of {count}: {error}")
+@contextmanager
+def _numbered(what: str, index: int, count: int) -> Iterator[None]:
+    """Say which of several images an ImageError is about."""
+    try:
+        yield
+    except ImageError as error:
+        if count == 1:
+            raise
+        raise ImageError(f"{what} {index + 1} of {count}: {error}") from error

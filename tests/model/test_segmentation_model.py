@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as hf
-from peers import copy_weights, images, randomize, relative_error
+from peers import copy_weights, images, randomize, relative_error, to_ours
 
 from mobilevitv2 import (
     MobileViTV2Config,
@@ -18,7 +18,7 @@ from mobilevitv2 import (
     Predictor,
 )
 from mobilevitv2.checkpoint.files import write_weights
-from mobilevitv2.checkpoint.layouts import HEADS, from_ours, to_ours
+from mobilevitv2.checkpoint.layouts import HEADS, from_ours
 from mobilevitv2.deploy.conversion import convert
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.model.segmentation import segmentation_loss

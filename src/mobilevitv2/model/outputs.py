@@ -99,11 +99,5 @@ class ObjectDetectionOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
 
 
-for _output in (
-    BackboneFeatures,
-    BaseModelOutput,
-    ImageClassifierOutput,
-    ObjectDetectionOutput,
-    SemanticSegmenterOutput,
-):
+for _output in ModelOutput.__subclasses__():
     _pytree.register_dataclass(_output)  # so that torch.export can return it
