@@ -32,7 +32,7 @@ class ModelOutput:
         if not isinstance(key, str):
             return self.values()[key]
         if key not in self:
-            raise KeyError(f"{key!r} isn't among this output's {', '.join(self.keys())}")
+            raise KeyError(f"{key!r} is not among this output's {', '.join(self.keys())}")
         return getattr(self, key)
 
     def __contains__(self, key: object) -> bool:
