@@ -1,7 +1,20 @@
 """Live peers with random weights: what our models are compared with."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor, nn
+
+from mobilevitv2.checkpoint.layouts import check, rename
+
+
+def to_ours(
+    state: Mapping[str, Tensor], layout: str, expected: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """The tensors under our names; exactly those of `expected`, in name and shape."""
+    renamed, unknown = rename(state, layout)
+    check(renamed, expected, layout, unknown)
+    return renamed
 
 
 def randomize(network: nn.Module, seed: int = 0) -> nn.Module:

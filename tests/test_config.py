@@ -32,21 +32,21 @@ def test_channels_are_transformers_at_every_width(width):
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("width_multiplier", "1.0", "width_multiplier is '1.0', of type str; a number is wanted"),
+        ("width_multiplier", "1.0", "width_multiplier is '1.0', of type str; expected a number"),
         ("width_multiplier", math.nan, "must be between"),
         ("width_multiplier", -1.0, "must be between"),
-        ("num_channels", 2.5, "num_channels is 2.5, of type float; an integer is wanted"),
-        ("num_channels", True, "of type bool; an integer is wanted"),
-        ("output_stride", 12, "output_stride is 12; one of 8, 16, 32 is wanted"),
+        ("num_channels", 2.5, "num_channels is 2.5, of type float; expected an integer"),
+        ("num_channels", True, "of type bool; expected an integer"),
+        ("output_stride", 12, "output_stride is 12; expected one of 8, 16, 32"),
         ("hidden_act", "tanh", "one of 'swish'"),
-        ("n_attn_blocks", [2, 4], "a list of 3 positive integers is wanted"),
-        ("n_attn_blocks", [2, 0, 3], "a list of 3 positive integers is wanted"),
-        ("patch_size", [2, 3], "only square patches"),
+        ("n_attn_blocks", [2, 4], "expected a list of 3 positive integers"),
+        ("n_attn_blocks", [2, 0, 3], "expected a list of 3 positive integers"),
+        ("patch_size", [2, 3], "patches must be square"),
         ("conv_kernel_size", 4, "must be odd"),
         ("attn_dropout", 1.5, "must be between 0 and 1"),
         ("num_labels", -1, "must be between"),
         ("id2label", {0: "a", 2: "b"}, "from 0 to 1 without a gap"),
-        ("id2label", 7, "a map from class index to name is wanted"),
+        ("id2label", 7, "expected a map from class index to name"),
         ("problem_type", "ranking", "one of None"),
     ],
 )
@@ -94,5 +94,5 @@ def test_unknown_fields_are_kept_and_named(caplog, tmp_path):
 
 
 def test_a_config_of_another_model_is_refused():
-    with pytest.raises(ConfigError, match="of model type 'mobilevit', and 'mobilevitv2'"):
+    with pytest.raises(ConfigError, match="model type is 'mobilevit'; expected 'mobilevitv2'"):
         MobileViTV2Config.from_dict({"model_type": "mobilevit"})

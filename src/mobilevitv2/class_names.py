@@ -1,4 +1,4 @@
-"""The published names and colors of the classes of known data sets."""
+"""Published class names and colors of known data sets."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ VOC = _names("""
 background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable,
 dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
 """)
-# https://cocodataset.org: its 80 classes of objects, in the order of their ids, which have gaps
+# https://cocodataset.org: its 80 classes of objects, ordered by their ids, which have gaps
 COCO = _names("""
 person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light,
 fire hydrant, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant,
@@ -63,7 +63,7 @@ COCO_UNUSED = (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)  # ids of objects that CO
 
 
 def coco_ids(classes: Sequence[str]) -> list[int]:
-    """The id that COCO gives each of its 80 classes, 1 to 90; of other classes 1, 2 and so on."""
+    """COCO's ids for its 80 classes, 1 to 90; for other classes 1, 2 and so on."""
     ids = list(range(1, len(classes) + 1))
     if tuple(classes) != COCO:
         return ids
@@ -78,5 +78,5 @@ def palette(count: int) -> list[Color]:
 
 
 def _spread(number: int) -> int:
-    """Every third bit of the number, the lowest of them as bit 7, the next as bit 6, and so on."""
+    """Every third bit of the number, the lowest as bit 7, the next as bit 6, and so on."""
     return sum((number >> 3 * i & 1) << (7 - i) for i in range(8))

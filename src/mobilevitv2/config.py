@@ -1,7 +1,7 @@
-"""`MobileViTV2Config`: every number that shapes a model, and all that is derived from them.
+"""`MobileViTV2Config`: every number that shapes a model, and all that follows from them.
 
-It holds what `config.json` holds, under transformers' names; channels and strides are derived here
-and nowhere else.
+It holds what `config.json` holds, under transformers' names; channels and strides are derived only
+here.
 """
 
 import json
@@ -22,7 +22,7 @@ SMALLEST = 32  # px of an image side: five halvings leave one pixel
 ACTIVATIONS = ("swish", "silu", "relu", "gelu", "hardswish", "hard_swish", "relu6", "mish")
 SEGMENTATION_HEADS = ("deeplabv3", "pspnet")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
-# What transformers writes into every config.json and no MobileViTv2 needs: kept without a word.
+# What transformers writes into every config.json and no MobileViTv2 needs: kept, not logged.
 BOOKKEEPING = frozenset(
     (
         "_name_or_path",
@@ -50,16 +50,16 @@ def round_channels(value: float, multiple: int, least: int | None = None) -> int
 
 @dataclass(kw_only=True)
 class MobileViTV2Config:
-    """Names and defaults of transformers' `MobileViTV2Config`, and what only we have.
+    """transformers' `MobileViTV2Config`, with its names and defaults, and more fields.
 
-    Ours alone are `drop_path_rate` and, for segmentation, `segmentation_head` (with `pool_scales`
-    for PSPNet; `aspp_out_channels` and `aspp_dropout_prob` count for either head),
-    `use_auxiliary_head` with `auxiliary_loss_weight`, and `class_colors`.
+    Those are `drop_path_rate` and, for segmentation, `segmentation_head` (with `pool_scales` for
+    PSPNet; `aspp_out_channels` and `aspp_dropout_prob` are for either head), `use_auxiliary_head`
+    with `auxiliary_loss_weight`, and `class_colors`.
 
-    Values are checked when the config is made; a wrong type or range raises `ConfigError`. Setting
-    `num_labels` afterwards renames the labels to LABEL_0, LABEL_1, ...; setting `id2label` sets
-    the number. `image_size`, `initializer_range` change nothing in the network: it takes any size,
-    and is initialized as ml-cvnets trained it.
+    Values are checked when the config is made; a wrong type or range raises ConfigError. Setting
+    `num_labels` later renames the labels to LABEL_0, LABEL_1, ...; setting `id2label` sets their
+    number. `image_size` and `initializer_range` change nothing in the network: it takes any size,
+    and is initialized like ml-cvnets.
     """
 
     model_type: ClassVar[str] = "mobilevitv2"
@@ -97,25 +97,25 @@ class MobileViTV2Config:
     output_hidden_states: bool = False
     return_dict: bool = True
     architectures: list[str] | None = None
-    preprocessor_config: dict[str, Any] | None = None  # how the weights want images, if it is known
-    label_thresholds: list[float] | None = None  # of a multi-label model, in [0, 1], for each class
-    unknown: dict[str, Any] = field(default_factory=dict)  # fields of a file that are not ours
+    preprocessor_config: dict[str, Any] | None = None  # how images are prepared, if known
+    label_thresholds: list[float] | None = None  # a multi-label model's, in [0, 1], for each class
+    unknown: dict[str, Any] = field(default_factory=dict)  # a file's other fields
 
     def __post_init__(self) -> None:
         self._check()
-        wanted, names = self.num_labels, self.id2label
+        count, names = self.num_labels, self.id2label
         if names is None:
-            self.num_labels = 2 if wanted is None else wanted
-        elif wanted is not None and wanted != len(names):
+            self.num_labels = 2 if count is None else count
+        elif count is not None and count != len(names):
             raise ConfigError(
-                f"num_labels is {wanted}, but id2label names {len(names)} classes. "
-                "Give one of them, or make them agree."
+                f"num_labels is {count}, but id2label names {len(names)} classes. Pass one of "
+                "them, or make them agree."
             )
         else:
             self.id2label = names
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Keep `num_labels`, `id2label` and `label2id` in agreement, once all fields are there."""
+        """Keep `num_labels`, `id2label` and `label2id` consistent, once all fields are there."""
         if "unknown" not in self.__dict__:  # the last field: `__init__` is still running
             return object.__setattr__(self, name, value)
         if name == "id2label" and value is not None:
@@ -128,7 +128,7 @@ class MobileViTV2Config:
             if names is None or len(names) != value:
                 self.id2label = {i: f"LABEL_{i}" for i in range(value)}
 
-    # What is derived
+    # Derived values
 
     @property
     def stem_channels(self) -> int:
@@ -175,7 +175,7 @@ class MobileViTV2Config:
         """transformers' older name of `return_dict`."""
         return self.return_dict
 
-    # In and out
+    # Reading and writing
 
     def to_dict(self) -> dict[str, Any]:
         """What `config.json` holds, in plain types; integer keys in `id2label`."""
@@ -195,8 +195,8 @@ class MobileViTV2Config:
         found = values.get("model_type", cls.model_type)
         if found != cls.model_type:
             raise ConfigError(
-                f"this config is of model type {found!r}, and {cls.model_type!r} was wanted. "
-                "Open it with the library that made it."
+                f"this config's model type is {found!r}; expected {cls.model_type!r}. Open it with "
+                "the library that made it."
             )
         if overrides.keys() & {"num_labels", "id2label"}:
             labels = {"num_labels", "id2label", "label2id", "class_colors", "label_thresholds"}
@@ -206,7 +206,7 @@ class MobileViTV2Config:
         known = {f.name for f in fields(cls)} - {"unknown"}
         unknown = {name: value for name, value in merged.items() if name not in known}
         if strange := sorted(unknown.keys() - BOOKKEEPING):
-            logger.warning("config fields that are not known here are kept: %s", ", ".join(strange))
+            logger.warning("keeping unknown config fields: %s", ", ".join(strange))
         if merged.get("id2label"):
             merged["num_labels"] = None  # the names say how many
         return cls(**{name: merged[name] for name in merged.keys() & known}, unknown=unknown)
@@ -222,7 +222,7 @@ class MobileViTV2Config:
         token: str | None = None,
         **overrides: Any,
     ) -> "MobileViTV2Config":
-        """The config of a folder or hub id. A damaged or unfit `config.json` is a `ConfigError`."""
+        """The config of a folder or hub id. A damaged or unfit `config.json` is a ConfigError."""
         path = resolve_file(
             source,
             CONFIG_NAME,
@@ -231,8 +231,7 @@ class MobileViTV2Config:
             local_files_only=local_files_only,
             token=token,
         )
-        values = read_json(path)
-        return cls.from_dict(values, **overrides)
+        return cls.from_dict(read_json(path), **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json`; an interrupted write leaves the old file."""
@@ -240,42 +239,35 @@ class MobileViTV2Config:
         text = json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
         write_atomic(Path(folder) / CONFIG_NAME, text.encode())
 
-    # What is allowed
+    # Checking
 
     def _check(self) -> None:
-        for name, (low, high) in _INTEGERS.items():
-            _wanted_number(name, getattr(self, name), int, low, high)
-        for name, (low, high) in _NUMBERS.items():
-            _wanted_number(name, getattr(self, name), (int, float), low, high)
+        for name, (kind, low, high) in _RANGES.items():
+            _check_number(name, getattr(self, name), kind, low, high)
         for name, length in _LISTS.items():
-            _wanted_integers(name, getattr(self, name), length)
+            _check_integers(name, getattr(self, name), length)
+            setattr(self, name, list(getattr(self, name)))
         for name in ("image_size", "patch_size"):
             if not isinstance(getattr(self, name), int):
-                _wanted_integers(name, getattr(self, name), 2)
-        _wanted_number("patch_size", self.patch, int, 1, 64)
+                _check_integers(name, getattr(self, name), 2)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                listed = ", ".join(map(repr, choices))
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {listed}.")
+        _check_number("patch_size", self.patch, int, 1, 64)
         if not isinstance(self.patch_size, int) and len(set(self.patch_size)) > 1:
-            raise ConfigError(f"patch_size is {self.patch_size}; only square patches are known.")
-        if not isinstance(self.pool_scales, list | tuple) or not self.pool_scales:
-            raise ConfigError(f"pool_scales is {self.pool_scales!r}; a list of sizes is wanted.")
-        _wanted_integers("pool_scales", self.pool_scales, len(self.pool_scales))
-        for name in (*_LISTS, "pool_scales"):
-            setattr(self, name, list(getattr(self, name)))
+            raise ConfigError(f"patch_size is {self.patch_size}; patches must be square.")
         self.expand_ratio = float(self.expand_ratio)  # transformers takes no other type
         if self.ffn_multiplier == int(self.ffn_multiplier):
             self.ffn_multiplier = int(self.ffn_multiplier)
-        _wanted_choice("output_stride", self.output_stride, (8, 16, 32))
-        _wanted_choice("hidden_act", self.hidden_act, ACTIVATIONS)
-        _wanted_choice("segmentation_head", self.segmentation_head, SEGMENTATION_HEADS)
-        _wanted_choice("use_auxiliary_head", self.use_auxiliary_head, (True, False))
-        _wanted_choice("problem_type", self.problem_type, (None, *PROBLEM_TYPES))
         if self.conv_kernel_size % 2 == 0:
             raise ConfigError(f"conv_kernel_size is {self.conv_kernel_size}; it must be odd.")
         if self.num_labels is not None:
-            _wanted_number("num_labels", self.num_labels, int, 0, 10_000_000)
+            _check_number("num_labels", self.num_labels, int, 0, 10_000_000)
         if not isinstance(self.preprocessor_config, dict | None):
             raise ConfigError(
-                f"preprocessor_config is {self.preprocessor_config!r:.80}; the fields of "
-                "preprocessor_config.json are expected."
+                f"preprocessor_config is {self.preprocessor_config!r:.80}; expected the fields of "
+                "preprocessor_config.json."
             )
         thresholds = self.label_thresholds
         if thresholds is not None and not (
@@ -291,48 +283,54 @@ class MobileViTV2Config:
             self.class_colors = _checked_colors(self.class_colors)
 
 
-_INTEGERS = {  # name: smallest and largest value
-    "num_channels": (1, 4096),
-    "conv_kernel_size": (1, 31),
-    "aspp_out_channels": (1, 65536),
-    "semantic_loss_ignore_index": (-(2**31), 2**31),
+_RANGES: dict[str, tuple[Any, float, float]] = {  # field: type, smallest and largest value
+    "num_channels": (int, 1, 4096),
+    "conv_kernel_size": (int, 1, 31),
+    "aspp_out_channels": (int, 1, 65536),
+    "semantic_loss_ignore_index": (int, -(2**31), 2**31),
+    "expand_ratio": (int | float, 0.1, 64),
+    "classifier_dropout_prob": (int | float, 0, 1),
+    "initializer_range": (int | float, 0, 100),
+    "layer_norm_eps": (int | float, 0, 1),
+    "aspp_dropout_prob": (int | float, 0, 1),
+    "width_multiplier": (int | float, 0.05, 16),
+    "ffn_multiplier": (int | float, 0.25, 64),
+    "attn_dropout": (int | float, 0, 1),
+    "ffn_dropout": (int | float, 0, 1),
+    "drop_path_rate": (int | float, 0, 0.999),
+    "auxiliary_loss_weight": (int | float, 0, 100),
 }
-_NUMBERS = {
-    "expand_ratio": (0.1, 64),
-    "classifier_dropout_prob": (0, 1),
-    "initializer_range": (0, 100),
-    "layer_norm_eps": (0, 1),
-    "aspp_dropout_prob": (0, 1),
-    "width_multiplier": (0.05, 16),
-    "ffn_multiplier": (0.25, 64),
-    "attn_dropout": (0, 1),
-    "ffn_dropout": (0, 1),
-    "drop_path_rate": (0, 0.999),
-    "auxiliary_loss_weight": (0, 100),
+_LISTS = {  # field: length
+    "n_attn_blocks": 3,
+    "base_attn_unit_dims": 3,
+    "atrous_rates": 3,
+    "pool_scales": None,  # any
 }
-_LISTS = {"n_attn_blocks": 3, "base_attn_unit_dims": 3, "atrous_rates": 3}  # name: length
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "output_stride": (8, 16, 32),
+    "hidden_act": ACTIVATIONS,
+    "segmentation_head": SEGMENTATION_HEADS,
+    "use_auxiliary_head": (True, False),
+    "problem_type": (None, *PROBLEM_TYPES),
+}
 
 
-def _wanted_number(name: str, value: Any, kind: Any, low: float, high: float) -> None:
+def _check_number(name: str, value: Any, kind: Any, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
-        wanted = "an integer" if kind is int else "a number"
+        expected = "an integer" if kind is int else "a number"
         raise ConfigError(
-            f"{name} is {value!r}, of type {type(value).__name__}; {wanted} is wanted."
+            f"{name} is {value!r}, of type {type(value).__name__}; expected {expected}."
         )
     if not low <= value <= high:  # NaN fails here too
         raise ConfigError(f"{name} is {value}; it must be between {low} and {high}.")
 
 
-def _wanted_integers(name: str, value: Any, length: int) -> None:
-    good = isinstance(value, list | tuple) and len(value) == length
+def _check_integers(name: str, value: Any, length: int | None) -> None:
+    """Raise ConfigError for anything but a list of positive integers, of any length if None."""
+    good = isinstance(value, list | tuple) and value and length in (None, len(value))
     if not good or not all(type(v) is int and v > 0 for v in value):
-        raise ConfigError(f"{name} is {value!r}; a list of {length} positive integers is wanted.")
-
-
-def _wanted_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
-    if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ConfigError(f"{name} is {value!r}; one of {listed} is wanted.")
+        count = f"{length} " if length else ""
+        raise ConfigError(f"{name} is {value!r}; expected a list of {count}positive integers.")
 
 
 def _checked_colors(value: Any) -> list[list[int]]:
@@ -342,7 +340,7 @@ def _checked_colors(value: Any) -> list[list[int]]:
         colors = [[]]
     if any(len(color) != 3 or not all(0 <= part <= 255 for part in color) for color in colors):
         raise ConfigError(
-            f"class_colors is {value!r:.80}; three numbers of 0 to 255 for each class are wanted."
+            f"class_colors is {value!r:.80}; expected three numbers of 0 to 255 for each class."
         )
     return colors
 
@@ -355,7 +353,7 @@ def checked_labels(value: Any) -> dict[int, str]:
         names = {int(index): str(label) for index, label in value.items()}
     except (AttributeError, TypeError, ValueError):
         raise ConfigError(
-            f"id2label is {value!r:.80}; a map from class index to name is wanted."
+            f"id2label is {value!r:.80}; expected a map from class index to name."
         ) from None
     if sorted(names) != list(range(len(names))):
         raise ConfigError(
@@ -366,9 +364,9 @@ def checked_labels(value: Any) -> dict[int, str]:
 
 
 def image_sides(size: Any) -> tuple[int, int]:
-    """(height, width) in px of an image size given as one number or as two. Raises ConfigError."""
+    """(height, width) [px] of an image size given as one number or two. Raises ConfigError."""
     sides = (size, size) if isinstance(size, int) else size
-    _wanted_integers("image size", sides, 2)
+    _check_integers("image size", sides, 2)
     if min(sides) < SMALLEST:
         raise ConfigError(
             f"the image size is {size}; MobileViTv2 halves an image five times and needs at least "

@@ -1,10 +1,10 @@
-"""Whether PyTorch has a GPU here, found out without importing it where it can't have one."""
+"""Whether PyTorch has a GPU here, found without importing it where it can't have one."""
 
 import os
 import sys
 from importlib.util import find_spec
 
-# What a driver leaves for programs to find: NVIDIA's, also on Jetson and in WSL, and AMD's.
+# What drivers leave for programs to find: NVIDIA's, also on Jetson and in WSL, and AMD's.
 DRIVERS = (
     "/dev/nvidiactl",
     "/proc/driver/nvidia",

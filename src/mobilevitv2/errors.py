@@ -1,6 +1,6 @@
-"""What can go wrong, by kind, and the one way to import an optional package.
+"""The errors, by kind, and the one way to import an optional package.
 
-Every message says what came, what was wanted and what to do; the command line prints it as one
+Every message says what came, what was expected and what to do; the command line prints it as one
 line and exits with 1.
 """
 
@@ -17,11 +17,11 @@ class ConfigError(ValueError):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is damaged, unsafe, or does not fit the model."""
+    """A checkpoint that is damaged, unsafe, or doesn't fit the model."""
 
 
 class UnsupportedError(ConfigError):
-    """A sound model, or a wish, that a runtime has no form of; PyTorch may have one."""
+    """A sound model or option that a runtime doesn't support; PyTorch may."""
 
 
 class DataError(ValueError):
@@ -29,7 +29,7 @@ class DataError(ValueError):
 
 
 class ExportError(RuntimeError):
-    """An exported file that does not answer as its model does."""
+    """An exported file whose answers differ from its model's."""
 
 
 DIVERGED = (
@@ -37,11 +37,11 @@ DIVERGED = (
     "diverged, or float16 overflowed: try float32."
 )
 
-WITH_TORCH = ("torch", "safetensors", "huggingface_hub")  # the extra torch; the rest is in train
+WITH_TORCH = ("torch", "safetensors", "huggingface_hub")  # in the extra torch; the rest in train
 
 
 def require(module: str, *, extra: str) -> ModuleType:
-    """The module, or an ImportError that names the extra which brings it."""
+    """The module, or an ImportError that names the extra to install."""
     try:
         return import_module(module)
     except ModuleNotFoundError as error:
@@ -51,7 +51,7 @@ def require(module: str, *, extra: str) -> ModuleType:
 
 
 def how_to_install(module: str, extra: str | None = None) -> str:
-    """The sentence that says how to get a package that is missing."""
+    """The sentence on how to install a missing package."""
     package = module.split(".")[0]
     extra = extra or ("torch" if package in WITH_TORCH else "train")
     return f"{package} is not installed. Get it with: pip install 'mobilevitv2[{extra}]'"

@@ -1,4 +1,4 @@
-"""What `preprocessor_config.json` says: its fields, what they may hold, reading and writing it."""
+"""The settings in `preprocessor_config.json`: their values, reading and writing them."""
 
 import json
 import math
@@ -14,9 +14,9 @@ from mobilevitv2.files.source import read_json, resolve_file
 from mobilevitv2.files.writing import write_atomic
 
 FILE_NAME = "preprocessor_config.json"
-MULTIPLE = 32  # px: where any size goes, height and width are multiples of it
-LONGEST_SIDE = 8192  # of what a resize or crop may be asked for
-# The type of the file, under the names that it has had; written anew on saving.
+MULTIPLE = 32  # px: of height and width, where models take any size
+LONGEST_SIDE = 8192  # px: of a resize or crop
+# The file's type, under the names that it has had; saving writes it anew.
 TYPE_FIELDS = ("image_processor_type", "feature_extractor_type", "processor_class")
 
 
@@ -24,8 +24,8 @@ TYPE_FIELDS = ("image_processor_type", "feature_extractor_type", "processor_clas
 class ProcessorSettings:
     """The fields of transformers' `MobileViTImageProcessor`, with its names and defaults.
 
-    The one other default: `do_convert_rgb` is true here and unset there. Values are checked when
-    they are assigned; a wrong one raises ConfigError. None means the default.
+    Only `do_convert_rgb` has another default: true here, unset there. Values are checked when they
+    are assigned; a wrong one raises ConfigError. None means the default.
     """
 
     do_resize: bool = True
@@ -39,33 +39,33 @@ class ProcessorSettings:
     do_reduce_labels: bool = False
     do_convert_rgb: bool = True
     unknown: dict[str, Any] = field(default_factory=dict)
-    """Fields of a file that are not used here, such as image_mean; they are saved again."""
+    """A file's fields that aren't used here, such as image_mean; they are saved again."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         check = CHECKS.get(name)
         super().__setattr__(name, check(name, value) if check else value)
 
     def to_dict(self) -> dict[str, Any]:
-        """All settings and unknown fields, with the type name by which transformers finds them."""
+        """All settings and unknown fields, with transformers' name for the type."""
         settings = {name: getattr(self, name) for name in CHECKS}
         copied = json.loads(json.dumps({**self.unknown, **settings}))
         return copied | {"image_processor_type": "MobileViTImageProcessor"}
 
     def to_json_string(self) -> str:
-        """What `save_pretrained` writes."""
+        """The text that `save_pretrained` writes."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any], **overrides: Any) -> Self:
-        """The processor of a saved file's fields; unknown ones are kept, None means default."""
+        """The processor with a saved file's fields; unknown ones are kept, None means default."""
         kind = settings.get("image_processor_type") or settings.get("feature_extractor_type")
         if kind is not None and not str(kind).startswith("MobileViT"):
             raise ConfigError(
-                f"These settings are of a {kind}, whose images a MobileViT processor would prepare "
-                "differently. Load the file that belongs to the MobileViTV2 model."
+                f"These are settings for a {kind}, which prepares images differently. Load the "
+                "MobileViTV2 model's file."
             )
         if strangers := overrides.keys() - CHECKS.keys():
-            raise ConfigError(f"No such setting: {sorted(strangers)}. There are {list(CHECKS)}.")
+            raise ConfigError(f"Unknown settings {sorted(strangers)}; known are {list(CHECKS)}.")
         merged = {**settings, **{k: v for k, v in overrides.items() if v is not None}}
         known = {name: merged[name] for name in CHECKS if merged.get(name) is not None}
         unknown = {k: v for k, v in settings.items() if k not in CHECKS and k not in TYPE_FIELDS}
@@ -82,9 +82,9 @@ class ProcessorSettings:
         token: str | None = None,
         **overrides: Any,
     ) -> Self:
-        """The processor that a bundle's folder, a JSON file or a hub id holds.
+        """The processor of a bundle's folder, a JSON file or a hub id.
 
-        Raises FileNotFoundError where the source has none, and ConfigError where it is damaged.
+        Raises FileNotFoundError for a source without one, ConfigError for a damaged one.
         """
         path = Path(source)
         if path.suffix != ".json" or not path.is_file():
@@ -103,7 +103,7 @@ class ProcessorSettings:
             raise ConfigError(f"{path}: {error}") from error
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write preprocessor_config.json, whole or not at all; returns its path."""
+        """Write preprocessor_config.json, whole or not at all, and return its path."""
         path = Path(folder) / FILE_NAME
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, self.to_json_string().encode())
@@ -119,7 +119,7 @@ class ProcessorSettings:
         create_pr: bool = False,
         token: str | None = None,
     ) -> str:
-        """Put the file into a hub repository, made where it is missing; returns its address."""
+        """Save to a hub repository, made if needed, and return the commit's address."""
         hub = require("huggingface_hub", extra="torch").HfApi(token=token)
         repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
         commit = hub.upload_file(
@@ -135,21 +135,19 @@ class ProcessorSettings:
 
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ConfigError(f"{name} is true or false, not {value!r}.")
+        raise ConfigError(f"{name} is {value!r}; expected true or false.")
     return value
 
 
 def checked_side(name: str, value: Any) -> int:
-    """A number of pixels that an image side can have; else ConfigError."""
+    """A number of pixels that an image side can have. Raises ConfigError for others."""
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= LONGEST_SIDE:
-        raise ConfigError(
-            f"{name} is a whole number of pixels in 1..{LONGEST_SIDE}, not {value!r}."
-        )
+        raise ConfigError(f"{name} is {value!r}; expected pixels, from 1 to {LONGEST_SIDE}.")
     return value
 
 
 def _size(name: str, value: Any) -> dict[str, int]:
-    """Also what old files hold: a number for the shortest edge, or [height, width]."""
+    """Also in old files' forms: a number for the shortest edge, or [height, width]."""
     forms = (
         {"shortest_edge"},
         {"shortest_edge", "longest_edge"},
@@ -161,33 +159,33 @@ def _size(name: str, value: Any) -> dict[str, int]:
     elif isinstance(value, list | tuple) and len(value) == 2:
         value = dict(zip(("height", "width"), value, strict=True))
     if not isinstance(value, Mapping) or set(value) not in forms:
-        wanted = "; ".join(" and ".join(sorted(form)) for form in forms)
-        raise ConfigError(f"{name} has one of these sets of keys: {wanted}; not {value!r}.")
+        known = " or ".join(" and ".join(sorted(form)) for form in forms)
+        raise ConfigError(f"{name} is {value!r}; expected the keys {known}.")
     return {key: checked_side(f"{name}[{key!r}]", side) for key, side in value.items()}
 
 
 def _crop_size(name: str, value: Any) -> dict[str, int]:
     value = _size(name, [value, value] if isinstance(value, int) else value)
     if "height" not in value:
-        raise ConfigError(f"{name} has the keys height and width, not {sorted(value)}.")
+        raise ConfigError(f"{name} has the keys {sorted(value)}; expected height and width.")
     return value
 
 
 def _resample(name: str, value: Any) -> int:
     filters = {resampling.value: resampling.name.lower() for resampling in Image.Resampling}
     if isinstance(value, bool) or not isinstance(value, int) or value not in filters:
-        raise ConfigError(f"{name} is the number of a Pillow filter of {filters}, not {value!r}.")
+        raise ConfigError(f"{name} is {value!r}; expected a Pillow filter's number of {filters}.")
     return int(value)
 
 
 def _factor(name: str, value: Any) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or value <= 0:
-        raise ConfigError(f"{name} is a positive number, such as 1/255, not {value!r}.")
+        raise ConfigError(f"{name} is {value!r}; expected a positive number, such as 1/255.")
     return float(value)
 
 
-# Every setting, and what makes sure that its value can be used.
+# Every setting, and what checks its value.
 CHECKS = {
     "do_resize": _flag,
     "size": _size,

@@ -7,7 +7,7 @@ import pytest
 import timm
 import torch
 import transformers
-from peers import randomize
+from peers import randomize, to_ours
 from torch import nn
 
 from mobilevitv2.checkpoint import layouts
@@ -17,7 +17,6 @@ from mobilevitv2.checkpoint.layouts import (
     recognize,
     rename,
     task_of,
-    to_ours,
 )
 from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.config import MobileViTV2Config

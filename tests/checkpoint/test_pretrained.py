@@ -159,7 +159,7 @@ def test_timm_opens_the_file_we_write_for_it(model, tmp_path, name, images):
 
 
 def test_a_layout_that_is_not_known_is_refused(model, tmp_path):
-    with pytest.raises(ValueError, match="'keras'; one of transformers, timm, cvnets"):
+    with pytest.raises(ValueError, match="'keras'; expected one of transformers, timm, cvnets"):
         model.save_as(tmp_path / "w.pt", layout="keras")
 
 

@@ -260,5 +260,5 @@ def test_answers_that_can_not_be_used():
     with pytest.raises(ValueError, match="hold NaN or infinity"):
         detect(logits, given)
     processor = MobileViTImageProcessor()
-    with pytest.raises(ValueError, match="There are 1 images and 2 target sizes"):
+    with pytest.raises(ValueError, match="Got 1 images and 2 target sizes"):
         processor.post_process_object_detection((logits[None], given[None]), 0.5, [(1, 1)] * 2)

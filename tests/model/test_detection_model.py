@@ -9,12 +9,12 @@ from typing import Any
 import plain_ssd
 import pytest
 import torch
-from peers import images, randomize, relative_error
+from peers import images, randomize, relative_error, to_ours
 from torchvision.models.detection import SSDLite320_MobileNet_V3_Large_Weights
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification
 from mobilevitv2.checkpoint.files import write_weights
-from mobilevitv2.checkpoint.layouts import HEADS, from_ours, recognize, task_of, to_ours
+from mobilevitv2.checkpoint.layouts import HEADS, from_ours, recognize, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.class_names import COCO
 from mobilevitv2.deploy import fuse

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 import transformers as hf
-from peers import copy_weights, images, randomize, relative_error
+from peers import copy_weights, images, randomize, relative_error, to_ours
 
 from mobilevitv2 import (
     MobileViTV2Config,
@@ -18,7 +18,7 @@ from mobilevitv2 import (
     Predictor,
 )
 from mobilevitv2.checkpoint.files import write_weights
-from mobilevitv2.checkpoint.layouts import HEADS, from_ours, to_ours
+from mobilevitv2.checkpoint.layouts import HEADS, from_ours
 from mobilevitv2.deploy.conversion import convert
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.model.segmentation import segmentation_loss
@@ -316,9 +316,9 @@ def test_new_classes_replace_the_last_convolutions_only():
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"segmentation_head": "unet"}, "one of 'deeplabv3', 'pspnet' is wanted"),
-        ({"pool_scales": []}, "a list of sizes is wanted"),
-        ({"use_auxiliary_head": "yes"}, "one of True, False is wanted"),
+        ({"segmentation_head": "unet"}, "expected one of 'deeplabv3', 'pspnet'"),
+        ({"pool_scales": []}, "expected a list of positive integers"),
+        ({"use_auxiliary_head": "yes"}, "expected one of True, False"),
         ({"class_colors": [[1, 2]]}, "three numbers of 0 to 255"),
         ({"class_colors": [[1, 2, 300]]}, "three numbers of 0 to 255"),
     ],

@@ -217,18 +217,6 @@ def rename(state: Mapping[str, Tensor], layout: str) -> tuple[dict[str, Tensor],
     return renamed, [key for key in state if key not in matched]
 
 
-def to_ours(
-    state: Mapping[str, Tensor], layout: str, expected: Mapping[str, Tensor]
-) -> dict[str, Tensor]:
-    """The tensors under our names; exactly those of `expected`, in name and shape.
-
-    `expected` is the state dict of a model with a head. All differences are one CheckpointError.
-    """
-    renamed, unknown = rename(state, layout)
-    check(renamed, expected, layout, unknown)
-    return renamed
-
-
 def from_ours(state: Mapping[str, Tensor], layout: str) -> dict[str, Tensor]:
     """A model's state dict under the names of `layout`. Raises CheckpointError for other keys."""
     ours = _respelled(list(state), "transformers")

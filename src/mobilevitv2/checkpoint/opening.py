@@ -71,11 +71,9 @@ def open_checkpoint(
         theirs = (
             (fields or {}).get("pretrained_cfg") or getattr(source, "pretrained_cfg", None) or {}
         )
-        fields = {
-            **_read_off(name, renamed, labels or _timm_labels(theirs)),
-            **_stride_of(source),
-            **_timm_size(theirs),
-        }
+        names = theirs.get("label_names")
+        labels = labels or (names if isinstance(names, list) else None)
+        fields = _inferred(name, renamed, labels) | _stride_of(source) | _timm_size(theirs)
     return Checkpoint(name, layout, task_of(state), renamed, unknown, {**fields, **images})
 
 
@@ -85,12 +83,14 @@ def _is_of(config: Mapping[str, Any], state: dict[str, Tensor]) -> bool:
     return classes is None or classes == len(config.get("id2label") or ())
 
 
-def _read_off(name: str, state: dict[str, Tensor], labels: list[str] | None) -> dict[str, Any]:
+def _inferred(name: str, state: dict[str, Tensor], labels: list[str] | None) -> dict[str, Any]:
     fields = infer_config(state)
     if "segmentation_head" in fields:
         fields |= _published_segmenter(name, fields["num_labels"])
     elif task_of(state) == "detection":
-        fields |= _published_detector(fields.get("num_labels"))
+        fields["image_size"] = DETECTED_AT
+        if fields.get("num_labels") == len(COCO):
+            fields["id2label"] = dict(enumerate(COCO))
     return fields | _names(name, fields, labels)
 
 
@@ -127,12 +127,6 @@ def _published_segmenter(name: str, classes: int) -> dict[str, Any]:
     }
 
 
-def _published_detector(classes: int | None) -> dict[str, Any]:
-    """What a detector's tensors don't show: 80 classes are those of COCO."""
-    names = {"id2label": dict(enumerate(COCO))} if classes == len(COCO) else {}
-    return {"image_size": DETECTED_AT, **names}
-
-
 def _config_beside(source: str | Path, **hub: Any) -> dict[str, Any] | None:
     if is_loose(source):
         return None
@@ -156,12 +150,6 @@ def _stride_of(source: Any) -> dict[str, Any]:
         return {}
     strides = info.reduction() if hasattr(info, "reduction") else [f["reduction"] for f in info]
     return {"output_stride": max(strides)} if len(strides) == 5 else {}
-
-
-def _timm_labels(pretrained_cfg: Mapping[str, Any]) -> list[str] | None:
-    """The class names in timm's facts about its weights."""
-    found = pretrained_cfg.get("label_names")
-    return found if isinstance(found, list) else None
 
 
 def _timm_size(pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:

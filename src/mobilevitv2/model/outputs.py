@@ -32,7 +32,7 @@ class ModelOutput:
         if not isinstance(key, str):
             return self.values()[key]
         if key not in self:
-            raise KeyError(f"{key!r} isn't among this output's {', '.join(self.keys())}")
+            raise KeyError(f"{key!r} is not among this output's {', '.join(self.keys())}")
         return getattr(self, key)
 
     def __contains__(self, key: object) -> bool:
@@ -99,11 +99,5 @@ class ObjectDetectionOutput(ModelOutput):
     hidden_states: tuple[Tensor, ...] | None = None
 
 
-for _output in (
-    BackboneFeatures,
-    BaseModelOutput,
-    ImageClassifierOutput,
-    ObjectDetectionOutput,
-    SemanticSegmenterOutput,
-):
+for _output in ModelOutput.__subclasses__():
     _pytree.register_dataclass(_output)  # so that torch.export can return it

@@ -12,6 +12,7 @@ weights give other scores there.
 
 # B batch, C channels, H W height and width of a feature map, N classes
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -65,19 +66,6 @@ class ASPP(nn.Module):
         return self.dropout(self.project.finish(F.conv2d(local, near) + shift))
 
 
-class DeepLabV3(nn.Module):
-    """DeepLabV3's head: [B, C, H, W] to scores [B, N, H, W]."""
-
-    def __init__(self, config: MobileViTV2Config) -> None:
-        super().__init__()
-        self.aspp = ASPP(config)
-        self.dropout = nn.Dropout2d(config.classifier_dropout_prob)
-        self.classifier = scores_of(config.aspp_out_channels, config)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.dropout(self.aspp(x)))
-
-
 class PyramidPooling(nn.Module):
     """PSPNet's pyramid (Zhao et al., 2017): [B, C, H, W] to [B, D, H, W].
 
@@ -106,34 +94,38 @@ class PyramidPooling(nn.Module):
         return self.dropout(self.fusion(torch.cat(parts, dim=1)))
 
 
-class PSPNet(nn.Module):
-    """PSPNet's head: [B, C, H, W] to scores [B, N, H, W]."""
+class Head(nn.Sequential):
+    """Features under their published name, dropout, class scores: [B, C, H, W] to [B, N, H, W]."""
 
-    def __init__(self, config: MobileViTV2Config) -> None:
-        super().__init__()
-        self.pyramid = PyramidPooling(config)
-        self.dropout = nn.Dropout2d(config.classifier_dropout_prob)
-        self.classifier = scores_of(config.aspp_out_channels, config)
+    classifier: ConvLayer
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.dropout(self.pyramid(x)))
+    def __init__(
+        self, config: MobileViTV2Config, channels: int, dropout: float, **features: nn.Module
+    ) -> None:
+        last = {"dropout": nn.Dropout2d(dropout), "classifier": scores_of(channels, config)}
+        super().__init__(OrderedDict(features | last))
 
 
-class AuxiliaryHead(nn.Module):
+def deeplabv3(config: MobileViTV2Config) -> Head:
+    """DeepLabV3's head."""
+    channels, dropout = config.aspp_out_channels, config.classifier_dropout_prob
+    return Head(config, channels, dropout, aspp=ASPP(config))
+
+
+def pspnet(config: MobileViTV2Config) -> Head:
+    """PSPNet's head."""
+    channels, dropout = config.aspp_out_channels, config.classifier_dropout_prob
+    return Head(config, channels, dropout, pyramid=PyramidPooling(config))
+
+
+def auxiliary(config: MobileViTV2Config) -> Head:
     """A small head on the fourth stage's map, whose loss helps that stage learn."""
-
-    def __init__(self, config: MobileViTV2Config) -> None:
-        super().__init__()
-        into, inside = config.stage_channels[-2], config.auxiliary_channels
-        self.conv = ConvLayer(into, inside, 3, activation="relu")
-        self.dropout = nn.Dropout2d(config.aspp_dropout_prob)
-        self.classifier = scores_of(inside, config)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.dropout(self.conv(x)))
+    channels = config.auxiliary_channels
+    conv = ConvLayer(config.stage_channels[-2], channels, 3, activation="relu")
+    return Head(config, channels, config.aspp_dropout_prob, conv=conv)
 
 
-HEADS = {"deeplabv3": DeepLabV3, "pspnet": PSPNet}
+HEADS = {"deeplabv3": deeplabv3, "pspnet": pspnet}
 
 
 class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
@@ -147,7 +139,7 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.mobilevitv2 = MobileViTV2Model(config, expand_output=False)
-        self.auxiliary_head = AuxiliaryHead(config) if config.use_auxiliary_head else None
+        self.auxiliary_head = auxiliary(config) if config.use_auxiliary_head else None
         self.segmentation_head = HEADS[config.segmentation_head](config)
 
     def forward(
