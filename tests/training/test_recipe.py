@@ -35,11 +35,14 @@ def test_a_recipe_survives_its_file(tmp_path):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("epoch: 3", r"no setting 'epoch'. Was epochs meant\? There are: epochs, batch_size"),
-        ("epochs: many", "epochs is 'many'; a whole number is wanted"),
-        ("epochs: 2.5", "epochs is 2.5; a whole number is wanted"),
+        (
+            "epoch: 3",
+            r"no setting 'epoch'. Did you mean epochs\? The settings are: epochs, batch_size",
+        ),
+        ("epochs: many", "epochs must be a whole number, not 'many'"),
+        ("epochs: 2.5", "epochs must be a whole number, not 2.5"),
         ("epochs: 0", "epochs is 0; a whole number of at least 1"),
-        ("hflip: true", "hflip is True; a number is wanted"),
+        ("hflip: true", "hflip must be a number, not True"),
         ("channels_last: 1", "channels_last is 1; true or false"),
         ("crop_scale: 0.5", "crop_scale is 0.5; two numbers"),
         ("crop_scale: [1, 0.5]", "the first may not be larger"),
@@ -48,7 +51,7 @@ def test_a_recipe_survives_its_file(tmp_path):
         ("lr: .nan", "lr is nan"),
         ("lr:", "lr is None"),
         ("a: [", "is not valid YAML"),
-        ("- 1", "holds no settings"),
+        ("- 1", "has no settings"),
     ],
 )
 def test_a_recipe_that_cannot_be_used_says_why(tmp_path, text, sentence):

@@ -228,7 +228,7 @@ def test_nothing_is_overwritten_unasked_and_no_foreign_folder_ever(photos, tmp_p
     (out / "letters").mkdir(parents=True)
     with pytest.raises(FileExistsError, match="exists already"):
         quick(photos, out)
-    with pytest.raises(FileExistsError, match="holds no training run"):
+    with pytest.raises(FileExistsError, match="isn.t a training run"):
         quick(photos, out, overwrite=True)
     result = quick(photos, tmp_path / "run")
     with pytest.raises(DataError):

@@ -1,4 +1,4 @@
-"""The Lightning module that all tasks share: a step, its moving average, what an epoch comes to."""
+"""The Lightning module that all tasks share: a step, the moving average, an epoch's history."""
 
 # B batch, H W height and width
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Training(pl.LightningModule):
-    """Trains `network` and a moving average of it, which is what is validated and kept.
+    """Trains `network` and a moving average of it; the average is validated and kept.
 
     Batches are (pixels, targets, broken [B]): uint8 [B, 3, H, W] in training, ready for the network
     in validation; targets are a tensor, or a list. A task says what the loss is, and its `Goal`
@@ -53,7 +53,7 @@ class Training(pl.LightningModule):
         self.bgr = bgr
         self.loss_sum = nn.Buffer(torch.zeros(()))  # of this epoch, for its mean
         self.images_seen = nn.Buffer(torch.zeros((), dtype=torch.int64))
-        self.val_loss, self.val_count = 0.0, 0  # summed over what counts, and how much does
+        self.val_loss, self.val_count = 0.0, 0  # the sum over what counts, and how much counts
         self.history: list[dict[str, float]] = []  # a row for each epoch
         self.broken: dict[str, set[int]] = {"train": set(), "val": set()}
 
@@ -66,7 +66,7 @@ class Training(pl.LightningModule):
         """Count a validation batch without broken images into the loss and the scores."""
 
     def count_loss(self, loss: Tensor, count: int) -> None:
-        """A mean validation loss over so many images, or pixels."""
+        """Count a mean validation loss over so many images, or pixels."""
         self.val_loss += loss.item() * count
         self.val_count += count
 
@@ -74,7 +74,7 @@ class Training(pl.LightningModule):
         return make_optimizer(self.network, self.recipe)
 
     def on_fit_start(self) -> None:
-        self.network.train()  # also tells a frozen part of it to stay in inference
+        self.network.train()  # its frozen part stays in inference
         averaged, trained = (
             [*net.parameters(), *net.buffers()] for net in (self.averaged, self.network)
         )
@@ -113,7 +113,7 @@ class Training(pl.LightningModule):
         return loss
 
     def to_images(self, pixels: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] to what the processor makes of the same pixels."""
+        """uint8 [B, 3, H, W] to what the processor would make of the same pixels."""
         images = pixels.to(torch.float32).mul_(self.pixel_scale)
         images = images.flip(1) if self.bgr else images
         return self._in_format(images)
