@@ -220,5 +220,5 @@ def test_what_cannot_be_resumed_says_why(data, undisturbed, tmp_path):
         train(data, out=tmp_path / "nothing", resume=True)
     with pytest.raises(ConfigError, match="has epochs 5, not 9"):
         train(data, out=undisturbed, resume=True, epochs=9)
-    with pytest.raises(DataError, match="train images of digits aren.t those"):
+    with pytest.raises(DataError, match="train images of digits aren't those"):
         train("digits", out=undisturbed, resume=True, quiet=True)

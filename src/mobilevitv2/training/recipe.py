@@ -28,8 +28,8 @@ def _number(low: float, high: float = LARGEST, *, whole: bool = False) -> Check:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ConfigError(f"{name} must be {kind}, not {value!r}.")
         if not low <= value <= high:  # NaN and infinity fail here too
-            allowed = f"at least {low}" if high == LARGEST else f"from {low} to {high}"
-            raise ConfigError(f"{name} is {value}; it must be {kind} {allowed}.")
+            allowed = f"of at least {low}" if high == LARGEST else f"between {low} and {high}"
+            raise ConfigError(f"{name} must be {kind} {allowed}, not {value}.")
         if whole and value != int(value):
             raise ConfigError(f"{name} must be {kind}, not {value}.")
         return int(value) if whole else float(value)
