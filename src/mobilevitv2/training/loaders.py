@@ -76,6 +76,16 @@ def collate(items: list[tuple[Tensor, Any, int]]) -> tuple[Tensor, Any, Tensor]:
     return _together(pixels), _together(targets), torch.tensor(broken)
 
 
+def readable(batch: tuple[Tensor, Any, Tensor]) -> tuple[list[int], Tensor, Any]:
+    """The places, pixels and targets of those of a batch that aren't broken."""
+    pixels, targets, broken = batch
+    there = [i for i, index in enumerate(broken.tolist()) if index < 0]
+    if len(there) == len(broken):
+        return there, pixels, targets
+    some = targets[there] if isinstance(targets, Tensor) else [targets[i] for i in there]
+    return there, pixels[there], some
+
+
 def _together(values: Sequence[Any]) -> Any:
     if isinstance(values[0], int):
         return torch.tensor(values)

@@ -15,6 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.training.augment import seed_of
+from mobilevitv2.training.loaders import readable
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.schedule import ema_decay, learning_rate, make_optimizer
 
@@ -89,10 +90,9 @@ class Training(pl.LightningModule):
         self.clock, self.trained_seconds, self.images_timed = time.perf_counter(), 0.0, 0
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Any]:
-        pixels, targets, broken = batch
-        split = "train" if self.trainer.training else "val"
-        self.broken[split].update(broken[broken >= 0].tolist())
-        return pixels, targets
+        training, broken = self.trainer.training, batch[2]
+        self.broken["train" if training else "val"].update(broken[broken >= 0].tolist())
+        return batch[:2] if training else readable(batch)[1:]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.step_before = self.trainer.global_step
@@ -132,14 +132,8 @@ class Training(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Any], batch_idx: int) -> None:
         images, targets = batch
-        if isinstance(targets, list):
-            there = torch.tensor([target is not None for target in targets])
-            targets = [target for target in targets if target is not None]
-        else:
-            there = targets.flatten(1).amax(1) >= 0 if targets.ndim > 1 else targets >= 0
-            targets = targets[there]
-        if there.any():
-            self.validate_batch(self._in_format(images[there]), targets)
+        if len(images):
+            self.validate_batch(self._in_format(images), targets)
 
     def on_validation_epoch_end(self) -> None:
         loss = self.val_loss / self.val_count if self.val_count else math.nan

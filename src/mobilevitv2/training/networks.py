@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +26,6 @@ KEPT = {  # a head's settings, and their fields in the config of one that is kep
     "output_stride": "output_stride",
     "auxiliary_loss": "use_auxiliary_head",
 }
-TINY = 96  # px; below, validation cuts no border off
 
 
 def from_scratch(
@@ -130,15 +128,3 @@ def freeze(network: nn.Module, stages: int | None) -> None:
     if not hasattr(network, "freeze"):
         raise ConfigError(f"freeze is {stages}, but a {type(network).__name__} has no such stages.")
     network.freeze(stages)  # pyright: ignore[reportCallIssue]
-
-
-def margin_processor(processor: MobileViTImageProcessor, size: int) -> MobileViTImageProcessor:
-    """The reference's margin around a crop of `size`; none for tiny images."""
-    margin = MobileViTImageProcessor.for_checkpoint("cvnets", size).size
-    return replace(
-        processor,
-        do_resize=True,
-        do_center_crop=True,
-        size={"shortest_edge": size} if size < TINY else margin,
-        crop_size={"height": size, "width": size},
-    )
