@@ -42,7 +42,7 @@ MV2_API int mv2_open(const char *folder, const mv2_options *options, mv2_model *
     for (int code = 1; code <= 5; ++code) {
         char name[16];
         snprintf(name, sizeof name, "error-%d", code);
-        if (strstr(folder, name)) return say(code, "an error, as it was wanted: \xc3\xa4", message, size);
+        if (strstr(folder, name)) return say(code, "an error, as it was ordered: \xc3\xa4", message, size);
     }
     if (options->instructions && strcmp(options->instructions, "fake") &&
         strcmp(options->instructions, "plain"))

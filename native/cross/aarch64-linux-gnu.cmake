@@ -7,8 +7,8 @@ set(CMAKE_FIND_ROOT_PATH_MODE_PROGRAM NEVER)
 set(CMAKE_FIND_ROOT_PATH_MODE_LIBRARY ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_INCLUDE ONLY)
 set(CMAKE_FIND_ROOT_PATH_MODE_PACKAGE ONLY)
-# ctest runs the tests with it. -cpu max has bf16 and dot products; MV2_QEMU_CPU=neoverse-n1 has
-# only these, and MV2_QEMU_CPU=cortex-a57 neither.
+# ctest runs the tests under this. -cpu max has bf16 and dot products; MV2_QEMU_CPU=neoverse-n1 has
+# only the latter, MV2_QEMU_CPU=cortex-a57 neither.
 if(DEFINED ENV{MV2_QEMU_CPU})
     set(qemu_cpu $ENV{MV2_QEMU_CPU})
 else()

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds for 64-bit ARM and runs the tests under qemu: as the newest processor, which has bf16 and dot
-# products, as a Neoverse N1, which has only these, and as a Cortex-A57, which has neither. test_aarch64.sh [FOLDER] keeps the build in FOLDER.
+# test_aarch64.sh [FOLDER]: builds for 64-bit ARM, in FOLDER if given, and runs the tests under
+# qemu: as the newest processor, which has bf16 and dot products, as a Neoverse N1, which has only
+# the latter, and as a Cortex-A57, which has neither.
 set -euo pipefail
 native=$(cd "$(dirname "$0")/.." && pwd)
 for program in cmake aarch64-linux-gnu-g++ qemu-aarch64-static; do

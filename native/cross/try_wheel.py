@@ -1,7 +1,7 @@
-"""Tries an installed wheel with numpy alone: a small classifier of random weights on random pixels.
+"""Try an installed wheel with numpy alone: a small classifier with random weights on random pixels.
 
-Every instruction set that the processor has must give the same scores. Exits with 1 where one
-does not, and where the wheel holds no engine.
+All of the processor's instruction sets must give the same scores. Exits with 1 if one doesn't, or
+if the wheel has no engine.
 """
 
 import ctypes
@@ -86,7 +86,7 @@ def shapes(config: MobileViTV2Config) -> dict[str, list[int]]:
 
 
 def write_bundle(folder: Path) -> None:
-    """Weights that keep the size of what flows through them, as trained ones do."""
+    """Write weights that keep activations at their size, as trained ones do."""
     config = MobileViTV2Config(width_multiplier=0.5, id2label=dict(enumerate(LABELS)))
     numbers = np.random.default_rng(0)
     header, data, end = {}, [], 0
@@ -113,7 +113,7 @@ def write_bundle(folder: Path) -> None:
 
 
 def logits(library: ctypes.CDLL, folder: Path, instructions: bytes) -> np.ndarray:
-    """What the classifier says of the photo, with this instruction set."""
+    """The classifier's logits for the photo, with this instruction set."""
     message = ctypes.create_string_buffer(1024)
 
     def check(error: int) -> None:
@@ -155,21 +155,21 @@ def main() -> None:
     """Find the engine in the installed package, run it, compare."""
     found = [path for folder in runtime.__path__ for path in Path(folder).glob("_engine.*")]
     if not found:
-        raise SystemExit(f"there is no engine in {list(runtime.__path__)}.")
+        raise SystemExit(f"no engine in {list(runtime.__path__)}.")
     import_module("mobilevitv2.runtime.native")
     library = ctypes.CDLL(str(found[0]))
     library.mv2_instructions.restype = ctypes.c_char_p
     sets = library.mv2_instructions(0).split()
     if not sets:
-        raise SystemExit(f"{found[0]} has no instruction set that runs here.")
+        raise SystemExit(f"{found[0]} has no instruction set for this processor.")
     with tempfile.TemporaryDirectory() as folder:
         write_bundle(Path(folder))
         answers = {name.decode(): logits(library, Path(folder), name) for name in sets}
     first = next(iter(answers.values()))
     for name, answer in answers.items():
         print(name, answer)
-        if not np.allclose(answer, first, rtol=1e-3, atol=1e-3):  # NaN is close to nothing
-            sys.exit(f"{name} says {answer}, but {next(iter(answers))} says {first}.")
+        if not np.allclose(answer, first, rtol=1e-3, atol=1e-3):  # NaN isn't close to anything
+            sys.exit(f"{name} gives {answer}, but {next(iter(answers))} gives {first}.")
 
 
 if __name__ == "__main__":

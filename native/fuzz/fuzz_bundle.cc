@@ -1,5 +1,6 @@
 // Two bytes for each side of an image, a config.json up to a zero byte, then the header of a
-// .safetensors file, whose data are made up here: the two as a network that tells its outputs.
+// .safetensors file, whose data are made up here: opens the two as a network and asks for its
+// outputs.
 #include <algorithm>
 #include <cstring>
 
@@ -12,7 +13,7 @@ namespace {
 constexpr size_t most_bytes = 1 << 20;  // of a file's data
 constexpr int longest_side = 300;
 
-// The largest number in front of a bracket, which in a sound header is where the data end.
+// The largest number before a bracket, which is the end of the data in a valid header.
 size_t last_offset(const std::string& header) {
     size_t largest = 0;
     for (size_t at = header.find(']'); at != std::string::npos; at = header.find(']', at + 1)) {

@@ -1,6 +1,5 @@
 // Two bytes for each side of an image, then a config.json. The network gets whatever weights it
-// asks for, as long as they are few: this file stands in for safetensors.cc. Small images are
-// computed.
+// asks for, if they are few: this file replaces safetensors.cc. Small images are run.
 #include <algorithm>
 #include <cstring>
 #include <random>
@@ -74,7 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
         const mv2::SafeTensors weights(nullptr, 0, "the file");
         const mv2::Network network(config, weights, "the file",
                                    mv2::find_kernels(MV2_FP32, "portable"));
-        // Not what only costs time: borders, pyramids, planes, labels.
+        // Leave out what only costs time: borders, pyramids, planes, labels.
         int64_t work = config.planes + config.classes;
         for (int rate : config.atrous_rates) work += rate;
         for (int scale : config.pool_scales) work += int64_t{scale} * scale;
@@ -85,7 +84,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     return 0;
 }
 
-// Half of the time a number of the text becomes another one.
+// Replaces a number of the text half of the time.
 extern "C" size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t most, unsigned seed) {
     std::minstd_rand random(seed);
     if (size < 6 || random() % 2) return LLVMFuzzerMutate(data, size, most);

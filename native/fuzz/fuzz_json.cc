@@ -1,4 +1,4 @@
-// Any bytes as JSON; what is read is written, and reads again as the same.
+// Any bytes as JSON; whatever parses is written, and must read back the same.
 #include <cstdlib>
 
 #include "error.h"

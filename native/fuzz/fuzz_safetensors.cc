@@ -1,4 +1,4 @@
-// Any bytes as a .safetensors file; of one that is taken, all tensors are read.
+// Any bytes as a .safetensors file; if it is accepted, all its tensors are read.
 #include "error.h"
 #include "safetensors.h"
 

@@ -1,4 +1,4 @@
-// mobilevitv2-classify: names what is on photos, by the C interface alone and without Python.
+// mobilevitv2-classify: classifies photos through the C interface alone, without Python.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -22,6 +22,14 @@ constexpr const char* usage =
     "usage: mobilevitv2-classify BUNDLE IMAGE... [--top N] [--threads N] "
     "[--precision fp32|bf16|int8]";
 
+constexpr const char* help =
+    "\n"
+    "Prints the best classes of each image, with their probabilities.\n"
+    "\n"
+    "  --top N        classes per image (default: 5)\n"
+    "  --threads N    threads to use (default: 0, one per core)\n"
+    "  --precision P  fp32, bf16 or int8 (default: fp32)\n";
+
 struct Arguments {
     std::string bundle;
     std::vector<std::string> images;
@@ -33,8 +41,8 @@ int whole_number(const std::string& option, const std::string& text, int smalles
     char* end = nullptr;
     const long value = std::strtol(text.c_str(), &end, 10);
     if (text.empty() || *end != 0 || value < smallest || value > 1000000) {
-        fail_input(option + " is '" + text + "'; a whole number from " + std::to_string(smallest) +
-                   " is wanted.");
+        fail_input(option + " must be a whole number from " + std::to_string(smallest) +
+                   " on, got '" + text + "'.");
     }
     return static_cast<int>(value);
 }
@@ -43,7 +51,7 @@ int precision_of(const std::string& name) {
     if (name == "fp32") return MV2_FP32;
     if (name == "bf16") return MV2_BF16;
     if (name == "int8") return MV2_INT8;
-    fail_input("--precision is '" + name + "'; fp32, bf16 or int8 is wanted.");
+    fail_input("--precision must be fp32, bf16 or int8, got '" + name + "'.");
 }
 
 Arguments parse_arguments(const std::vector<std::string>& words) {
@@ -59,25 +67,25 @@ Arguments parse_arguments(const std::vector<std::string>& words) {
         } else if (word == "--help" || word == "-h") {
             arguments.help = true;
         } else if (word == "--top" || word == "--threads" || word == "--precision") {
-            if (i + 1 == words.size()) fail_input(word + " wants a value. " + usage);
+            if (i + 1 == words.size()) fail_input(word + " needs a value. " + usage);
             const std::string& value = words[++i];
             if (word == "--top") arguments.top = whole_number(word, value, 1);
             if (word == "--threads") arguments.threads = whole_number(word, value, 0);
             if (word == "--precision") arguments.precision = precision_of(value);
         } else {
-            fail_input(word + " is no option. " + usage);
+            fail_input("unknown option " + word + ". " + usage);
         }
     }
     if (arguments.help) return arguments;
     if (paths.size() < 2) {
-        fail_input("a bundle's folder and at least one image are wanted. " + std::string(usage));
+        fail_input("expected a bundle's folder and at least one image. " + std::string(usage));
     }
     arguments.bundle = paths[0];
     arguments.images.assign(paths.begin() + 1, paths.end());
     return arguments;
 }
 
-// Calls a function of the interface with room for its message, and throws that.
+// Calls a function of the interface, and throws its error with the message.
 template <class Function, class... Rest>
 void call(Function function, Rest... arguments) {
     char message[1024] = "";
@@ -96,7 +104,7 @@ Model open(const Arguments& arguments) {
 
 struct Classes {
     std::vector<std::string> labels;
-    bool apart;  // each has a probability of its own, whatever the others have
+    bool independent;  // each has a probability of its own
 };
 
 Classes classes_of(const mv2_model* model) {
@@ -104,8 +112,8 @@ Classes classes_of(const mv2_model* model) {
     Classes classes;
     for (const Json& label : description.find("labels")->items)
         classes.labels.push_back(label.text);
-    classes.apart = classes.labels.size() == 1 ||
-                    description.find("problem_type")->text == "multi_label_classification";
+    classes.independent = classes.labels.size() == 1 ||
+                          description.find("problem_type")->text == "multi_label_classification";
     return classes;
 }
 
@@ -131,19 +139,19 @@ std::vector<double> classify(const mv2_model* model, const Classes& classes, con
     int count = 0;
     call(mv2_outputs, model, height, width, outputs, 32, &count);
     count = std::min(count, 32);
-    const mv2_output* wanted = std::find_if(outputs, outputs + count, [](const mv2_output& output) {
+    const mv2_output* found = std::find_if(outputs, outputs + count, [](const mv2_output& output) {
         return std::strcmp(output.name, "logits") == 0 && output.rank == 1;
     });
-    if (wanted == outputs + count || wanted->count == 0) {
+    if (found == outputs + count || found->count == 0) {
         fail_unsupported(
-            "the bundle holds no classifier. Give one that `mobilevitv2 train` made "
-            "of a folder of images for each class.");
+            "the bundle isn't a classifier. Give one that `mobilevitv2 train` made from a folder "
+            "of images for each class.");
     }
-    std::vector<float> logits(wanted->count);
+    std::vector<float> logits(found->count);
     std::vector<float*> results(static_cast<size_t>(count), nullptr);
     std::vector<size_t> counts(static_cast<size_t>(count), 0);
-    results[static_cast<size_t>(wanted - outputs)] = logits.data();
-    counts[static_cast<size_t>(wanted - outputs)] = logits.size();
+    results[static_cast<size_t>(found - outputs)] = logits.data();
+    counts[static_cast<size_t>(found - outputs)] = logits.size();
     const ptrdiff_t stride = static_cast<ptrdiff_t>(photo.width) * 3;
     call(mv2_run_photo, model, photo.rgb.data(), photo.height, photo.width, stride, results.data(),
          counts.data(), count);
@@ -152,7 +160,7 @@ std::vector<double> classify(const mv2_model* model, const Classes& classes, con
             "the logits hold NaN or infinity, so there is no prediction. The training diverged, "
             "or the weights are damaged.");
     }
-    return classes.apart ? sigmoid(logits) : softmax(logits);
+    return classes.independent ? sigmoid(logits) : softmax(logits);
 }
 
 void print_best(const std::string& image, const std::vector<double>& scores,
@@ -171,7 +179,7 @@ void print_best(const std::string& image, const std::vector<double>& scores,
 
 void report(const std::exception& error) { std::fprintf(stderr, "error: %s\n", error.what()); }
 
-// Images that can't be read are named, and the others classified all the same.
+// Reports images that can't be read, and classifies the others.
 int run(const Arguments& arguments) {
     const Model model = open(arguments);
     const Classes classes = classes_of(model.get());
@@ -197,7 +205,7 @@ int main(int count, char** words) {
         const mv2::Arguments arguments = mv2::parse_arguments(
             std::vector<std::string>(words + std::min(count, 1), words + count));
         if (arguments.help) {
-            std::puts(mv2::usage);
+            std::printf("%s\n%s", mv2::usage, mv2::help);
             return 0;
         }
         return mv2::run(arguments);

@@ -1,5 +1,5 @@
-// libjpeg reports errors by a function that must not return. It is left by longjmp, which runs no
-// destructors: what lives across it is plain, or belongs to the caller.
+// libjpeg reports errors through a function that must not return. It leaves by longjmp, which runs
+// no destructors: what lives across it is trivial or belongs to the caller.
 #include "decoders.h"
 
 #ifndef MV2_HAS_JPEG
@@ -39,7 +39,7 @@ void stop(j_common_ptr jpeg) {
     std::longjmp(decoder->failed, 1);
 }
 
-// libjpeg fills what is missing with gray, and only warns.
+// libjpeg fills missing data with gray, and only warns.
 void warn(j_common_ptr jpeg, int level) {
     if (level < 0 && jpeg->err->msg_code == JWRN_JPEG_EOF) stop(jpeg);
 }
@@ -55,7 +55,7 @@ bool read_header(Decoder& decoder, const std::vector<uint8_t>& bytes) {
     return true;
 }
 
-// Rows of the file's inks, stored inverted, to light.
+// A row of CMYK, stored inverted, to RGB.
 void to_rgb(const uint8_t* inks, int width, uint8_t* rgb) {
     for (int x = 0; x < width; x++, inks += 4, rgb += 3) {
         for (int c = 0; c < 3; c++) {

@@ -1,4 +1,4 @@
-// As in decode_jpeg.cc, nothing with a destructor lives in a function that longjmp leaves.
+// As in decode_jpeg.cc, no function that longjmp leaves holds anything with a destructor.
 #include "decoders.h"
 
 #ifndef MV2_HAS_PNG
@@ -57,7 +57,7 @@ bool read_header(Decoder& decoder) {
     if (setjmp(png_jmpbuf(decoder.png))) return false;
     png_set_read_fn(decoder.png, &decoder, take);
     png_read_info(decoder.png, decoder.info);
-    if (!is_deep_gray(decoder)) {  // all others to RGBA of 8 bits
+    if (!is_deep_gray(decoder)) {  // all others to 8-bit RGBA
         png_set_strip_16(decoder.png);
         png_set_expand(decoder.png);
         png_set_gray_to_rgb(decoder.png);
@@ -75,7 +75,7 @@ bool read_rows(Decoder& decoder, std::vector<png_bytep>& rows) {
     return true;
 }
 
-// Pillow's alpha_composite on white, to the bit.
+// Pillow's alpha_composite on white, bit for bit.
 uint8_t on_white(int value, int alpha) {
     const unsigned sum = static_cast<unsigned>(value * alpha + 255 * (255 - alpha)) * 128 + 16384;
     return static_cast<uint8_t>((((sum >> 8) + sum) >> 8) >> 7);
@@ -89,7 +89,7 @@ void from_rgba(const std::vector<uint8_t>& rgba, Photo& photo) {
     }
 }
 
-// 16 bits often hold values of 8; otherwise 65535 is white.
+// 16 bits often hold 8-bit values; otherwise 65535 is white.
 void from_deep_gray(const std::vector<uint8_t>& pairs, Photo& photo) {
     const auto value = [&](size_t i) { return pairs[2 * i] * 256 + pairs[2 * i + 1]; };
     int largest = 0;
@@ -109,8 +109,8 @@ Photo decode_png(const std::vector<uint8_t>& bytes, const std::string& name) {
     decoder.info = decoder.png ? png_create_info_struct(decoder.png) : nullptr;
     if (!decoder.info)
         fail_unsupported(
-            "libpng can't be used: it is another than this program "
-            "was built with, or memory ran out.");
+            "libpng can't be used: it isn't the version this program was built with, or memory ran "
+            "out.");
     if (!read_header(decoder)) fail_cut_short(name, decoder.reason);
     Photo photo =
         empty_photo(static_cast<long>(png_get_image_height(decoder.png, decoder.info)),

@@ -1,4 +1,4 @@
-// JPEG and PNG by their libraries; without them these refuse.
+// JPEG and PNG by their libraries; without them these throw.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ Photo decode_png(const std::vector<uint8_t>& bytes, const std::string& name);
               ". Copy or export it again.");
 }
 
-// Room for a photo whose header announces this size.
+// Memory for a photo whose header announces this size.
 inline Photo empty_photo(long height, long width, const std::string& name) {
     if (height < 1 || width < 1) fail_cut_short(name);
     if (height > max_photo_pixels / width) {

@@ -1,5 +1,5 @@
-// Walks a file's parts up to its EXIF block, and the block up to one tag. All of it may lie, so
-// that every read is of a `Span`, which answers 0 for what is beyond its end.
+// Walks a file's parts up to its EXIF block, and the block up to one tag. None of it can be
+// trusted, so every read goes through a `Span`, which returns 0 for anything beyond its end.
 #include "orientation.h"
 
 #include <algorithm>
@@ -32,7 +32,7 @@ struct Span {
 
 constexpr uint32_t orientation_tag = 0x0112;
 
-// Of a TIFF header and the directory that it points to: entries of tag, type, count and value.
+// A TIFF header and the directory that it points to: entries of tag, type, count and value.
 int orientation_in_tiff(Span tiff) {
     const bool little = tiff.starts_with("II*\0", 4);
     if (!little && !tiff.starts_with("MM\0*", 4)) return 1;
@@ -67,7 +67,7 @@ int orientation_in_jpeg(Span file) {
     return 1;
 }
 
-// Chunks of length, name, body and a check sum.
+// Chunks of length, name, body and checksum.
 int orientation_in_png(Span file) {
     Span rest = file.from(8);
     while (rest.size >= 12) {

@@ -6,7 +6,7 @@
 
 namespace mv2 {
 
-// 1 to 8 as EXIF numbers them; 1, upright, for a file that doesn't say or says it unreadably.
+// 1 to 8 as in EXIF; 1 (upright) for a file without a readable one.
 int exif_orientation(const uint8_t* file, size_t size);
 
 }  // namespace mv2

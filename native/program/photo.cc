@@ -29,7 +29,7 @@ std::vector<uint8_t> read_file(const std::string& path) {
     return bytes;
 }
 
-// Decimal, after white space and comments; -1 where there is none, or none that is sensible.
+// A decimal number after white space and comments; -1 if there is none or it is absurd.
 long ppm_number(const std::vector<uint8_t>& bytes, size_t& at) {
     const auto is_space = [](uint8_t c) { return c == ' ' || (c >= '\t' && c <= '\r'); };
     while (at < bytes.size() && (is_space(bytes[at]) || bytes[at] == '#')) {
@@ -57,7 +57,7 @@ Photo decode_ppm(const std::vector<uint8_t>& bytes, const std::string& name) {
     }
     if (maximum != 255) {
         fail_file(name + " has PPM values up to " + std::to_string(maximum) +
-                  "; 255 is wanted. Save it with 8 bits.");
+                  "; expected 255. Save it with 8 bits.");
     }
     Photo photo = empty_photo(height, width, name);
     if (at > bytes.size() || bytes.size() - at < photo.rgb.size()) fail_cut_short(name);
@@ -73,11 +73,11 @@ Photo decode(const std::vector<uint8_t>& bytes, const std::string& name) {
     if (starts_with("\xff\xd8")) return decode_jpeg(bytes, name);
     if (starts_with("\x89PNG")) return decode_png(bytes, name);
     if (starts_with("P6")) return decode_ppm(bytes, name);
-    fail_file(name + " is no JPEG, PNG or PPM (P6) image. Save it as one of these.");
+    fail_file(name + " isn't a JPEG, PNG or PPM (P6) image. Save it as one of these.");
 }
 
-// Orientations 5 to 8 lie on their side. Pixel (y, x) of the upright photo comes from the stored
-// one at the same place after the mirrorings that EXIF's number stands for.
+// In orientations 5 to 8 the stored photo lies on its side. Pixel (y, x) of the upright photo is
+// the stored one at the same place after the mirrorings that EXIF's number stands for.
 Photo turn_upright(Photo stored, int orientation) {
     if (orientation == 1) return stored;
     const bool lies = orientation >= 5;

@@ -1,4 +1,4 @@
-// Photos from files: JPEG and PNG where their libraries were there to build with, PPM always.
+// Photos from files: PPM always, JPEG and PNG if their libraries were there at build time.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ struct Photo {
     std::vector<uint8_t> rgb;  // [height, width, 3]
 };
 
-// Upright, and with transparency laid on white, as the Python package reads them. Throws Error
+// Upright, with transparency composited on white, as in the Python package. Throws Error
 // (MV2_ERROR_FILE).
 Photo read_photo(const std::string& path);
 

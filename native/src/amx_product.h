@@ -1,13 +1,13 @@
-// The matrix product by tiles: 16 rows by 16 columns of sums in a register of 1 KiB, 32 values of
-// k at once.
+// The matrix product by tiles: 16 rows by 16 columns of sums in a register of 1 KiB, 32 values of k
+// at once.
 //
-// A block is two tiles of rows by two of columns: four loads, four products. Rows are loaded from
-// where they lie. Sums leave through memory; what follows a convolution is done to a block's sums
-// while the next block's products run.
+// A block is two tiles of rows by two of columns: four loads, four products. Rows are loaded in
+// place. Sums leave through memory; what follows a convolution is applied to a block's sums while
+// the next block's products run.
 //
-// Nothing is read past the last row: its tile begins 16 rows before the end, and computes rows
-// again that it shares with the one before. Only where there are fewer than 16 rows at all are the
-// tiles made lower for the while, which costs some 100 cycles.
+// Nothing is read past the last row: its tile begins 16 rows before the end, and recomputes the
+// rows that it shares with the previous one. Only if there are fewer than 16 rows in all are the
+// tiles made shorter for the time, which costs some 100 cycles.
 #pragma once
 
 #include <atomic>
@@ -62,12 +62,11 @@ inline void tile_block(const Operand<X>* operands, int count, ptrdiff_t stride, 
     }
 }
 
-// Whether all columns of a few rows come first, or all rows of a few columns. What the inner loop
-// goes over is read again by each turn of the outer: it should be the smaller, and weights larger
-// than half an L2 cache should never be.
-inline bool rows_outside(ptrdiff_t rows_bytes, ptrdiff_t weights_bytes) {
-    constexpr ptrdiff_t first_cache = 16 << 10,
-                        second_cache = 1 << 20;  // the share of the one operand
+// Whether rows are the outer loop and columns the inner, or the other way round. Each turn of the
+// outer loop reads again what the inner loop covers: this should be the smaller, and never weights
+// that exceed half an L2 cache.
+inline bool rows_outermost(ptrdiff_t rows_bytes, ptrdiff_t weights_bytes) {
+    constexpr ptrdiff_t first_cache = 16 << 10, second_cache = 1 << 20;  // one operand's share
     return rows_bytes > first_cache && weights_bytes <= second_cache;
 }
 
@@ -78,7 +77,7 @@ void tile_products(const Operand<X>* operands, int count, ptrdiff_t stride, int 
     constexpr int height = 2 * tile_rows, width = 2 * tile_columns;
     constexpr ptrdiff_t pitch = width * sizeof(float);
     alignas(64) float sums[height * width];
-    // Sums that wait: rows begin to end of a panel, `sums` begins with row `base`.
+    // The waiting sums: rows begin to end of a panel; `sums` begins with row `base`.
     int base = 0, begin = 0, end = 0, at = 0;
     const auto drain = [&] {
         for (int row = begin; row < end; row++) {
@@ -88,7 +87,7 @@ void tile_products(const Operand<X>* operands, int count, ptrdiff_t stride, int 
         }
     };
 
-    // GCC's tile loads don't say that they read memory: what was written before has to be there.
+    // GCC's tile loads don't declare that they read memory: earlier writes have to be done.
     std::atomic_signal_fence(std::memory_order_seq_cst);
     const bool low = rows < tile_rows;
     if (low) Tiles::configure(tile_configs.of[rows]);
@@ -96,7 +95,7 @@ void tile_products(const Operand<X>* operands, int count, ptrdiff_t stride, int 
     const int blocks = (rows + height - 1) / height, panels = (columns.end - columns.begin) / width;
     const ptrdiff_t depth =
         count * static_cast<ptrdiff_t>(sizeof(typename X::Element)) * matrix.k;  // bytes
-    const bool by_rows = rows_outside(depth * rows, depth * panels * width);
+    const bool by_rows = rows_outermost(depth * rows, depth * panels * width);
     const int outer = by_rows ? blocks : panels, inner = by_rows ? panels : blocks;
     for (int o = 0; o < outer; o++) {
         for (int i = 0; i < inner; i++) {
@@ -112,7 +111,7 @@ void tile_products(const Operand<X>* operands, int count, ptrdiff_t stride, int 
             drain();
             Tiles::template store<0>(sums, pitch);
             Tiles::template store<1>(sums + tile_columns, pitch);
-            if (two) {  // onto rows of the first tile, where they are the same
+            if (two) {  // over rows of the first tile, where they are the same
                 Tiles::template store<2>(sums + (second - first) * width, pitch);
                 Tiles::template store<3>(sums + (second - first) * width + tile_columns, pitch);
             }

@@ -1,4 +1,4 @@
-// The C interface: checks what comes in, and turns what is thrown into numbers and sentences.
+// The C interface: checks arguments, and turns exceptions into error numbers and messages.
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -34,7 +34,7 @@ using mv2::fail_input;
 constexpr int most_threads = 64, most_images = 1 << 20;
 constexpr size_t longest_config = 64 << 20;
 
-// Runs f; an exception becomes a number and a message.
+// Runs f; an exception becomes an error number and a message.
 template <class F>
 int guarded(char* message, size_t size, F&& f) {
     int kind = MV2_ERROR_INTERNAL;
@@ -52,7 +52,7 @@ int guarded(char* message, size_t size, F&& f) {
         }
     } catch (const std::bad_alloc&) {
         kind = MV2_ERROR_MEMORY;
-        text = "there is not enough memory for this image size, batch or model; try a smaller one.";
+        text = "there isn't enough memory for this image size, batch or model; try a smaller one.";
     } catch (const std::exception& error) {
         text = "an error inside the engine.";
         try {
@@ -65,7 +65,7 @@ int guarded(char* message, size_t size, F&& f) {
     }
     if (message && size) {
         size_t end = std::strlen(text);
-        if (end > size - 1)  // cut in front of a character, not inside
+        if (end > size - 1)  // cut between characters
             for (end = size - 1; end && (text[end] & 0xc0) == 0x80;) end--;
         std::memcpy(message, text, end);
         message[end] = 0;
@@ -74,7 +74,7 @@ int guarded(char* message, size_t size, F&& f) {
 }
 
 template <class T>
-T* there(T* pointer, const char* name) {
+T* not_null(T* pointer, const char* name) {
     if (!pointer) fail_input(std::string(name) + " is a null pointer.");
     return pointer;
 }
@@ -92,7 +92,7 @@ bool is_file(const std::string& path) {
 }
 #else
 const std::string& system_path(const std::string& path) { return path; }
-bool exists(const std::string& path) {  // so is what may not be read, and reading it says so
+bool exists(const std::string& path) {  // or may exist: reading it then says what is wrong
     struct stat status{};
     return stat(path.c_str(), &status) == 0 || errno != ENOENT;
 }
@@ -103,28 +103,28 @@ bool is_file(const std::string& path) {
 #endif
 
 std::string read_text(const std::string& path) {
-    if (exists(path) && !is_file(path)) fail_file(path + " is no file, or may not be read.");
+    if (exists(path) && !is_file(path)) fail_file(path + " isn't a file or can't be accessed.");
     std::ifstream file(system_path(path), std::ios::binary | std::ios::ate);
     if (!file)
         fail_file(path +
-                  " can't be opened; a folder with config.json and model.safetensors is wanted.");
+                  " can't be opened; expected a folder with config.json and model.safetensors.");
     const std::streamoff size = file.tellg();
     if (size < 0 || static_cast<size_t>(size) > longest_config)
-        fail_file(path + " is no config: it is too large.");
+        fail_file(path + " is too large for a config.");
     std::string text(static_cast<size_t>(size), 0);
     file.seekg(0);
     if (!file.read(text.data(), size)) fail_file(path + " can't be read.");
     return text;
 }
 
-mv2::Json text_of(const std::string& value) {
+mv2::Json json_text(const std::string& value) {
     mv2::Json json;
     json.kind = mv2::Json::string;
     json.text = value;
     return json;
 }
 
-mv2::Json number_of(double value) {
+mv2::Json json_number(double value) {
     mv2::Json json;
     json.kind = mv2::Json::number;
     json.value = value;
@@ -136,22 +136,22 @@ std::string describe(const mv2_model& model, int precision, const mv2::Json& pro
     mv2::Json all, labels;
     all.kind = mv2::Json::object;
     labels.kind = mv2::Json::array;
-    for (const std::string& label : model.config.labels) labels.items.push_back(text_of(label));
-    all.members["task"] = text_of(tasks[static_cast<int>(model.config.task)]);
+    for (const std::string& label : model.config.labels) labels.items.push_back(json_text(label));
+    all.members["task"] = json_text(tasks[static_cast<int>(model.config.task)]);
     all.members["labels"] = labels;
-    all.members["problem_type"] = text_of(model.config.problem_type);
-    all.members["precision"] = text_of(mv2::precision_name(precision));
-    all.members["instructions"] = text_of(model.network->kernels().name);
-    all.members["threads"] = number_of(model.threads);
-    all.members["weights"] = number_of(static_cast<double>(model.network->weight_bytes()));
-    all.members["channels"] = number_of(model.config.planes);
+    all.members["problem_type"] = json_text(model.config.problem_type);
+    all.members["precision"] = json_text(mv2::precision_name(precision));
+    all.members["instructions"] = json_text(model.network->kernels().name);
+    all.members["threads"] = json_number(model.threads);
+    all.members["weights"] = json_number(static_cast<double>(model.network->weight_bytes()));
+    all.members["channels"] = json_number(model.config.planes);
     all.members["processor"] = processor;
     return mv2::to_json(all);
 }
 
 std::unique_ptr<mv2_model> open(const std::string& folder, const mv2_options& options) {
     if (options.threads < 0 || options.threads > most_threads)
-        fail_input("threads is " + std::to_string(options.threads) + "; 0 to 64 is wanted.");
+        fail_input("threads must be 0 to 64, got " + std::to_string(options.threads) + ".");
     const mv2::Kernels kernels =
         mv2::find_kernels(options.precision, options.instructions ? options.instructions : "");
     auto model = std::make_unique<mv2_model>();
@@ -172,25 +172,25 @@ std::unique_ptr<mv2_model> open(const std::string& folder, const mv2_options& op
     return model;
 }
 
-// Checks the callers' outputs; those that are not given are not wanted.
+// The caller's outputs, checked; nullptr for those that the caller doesn't want.
 std::vector<float*> checked_outputs(const mv2_model& model, int batch, int height, int width,
                                     float* const* outputs, const size_t* counts, int count) {
     if (batch < 1 || batch > most_images)
-        fail_input("the batch has " + std::to_string(batch) + " images; 1 to 1048576 are wanted.");
+        fail_input("a batch must have 1 to 1048576 images, got " + std::to_string(batch) + ".");
     const std::vector<mv2::Output> known = model.network->outputs(height, width);
     if (count < 0 || static_cast<size_t>(count) > known.size())
-        fail_input(std::to_string(count) + " outputs are given; the model has " +
-                   std::to_string(known.size()) + ".");
+        fail_input("the model has " + std::to_string(known.size()) + " outputs, got " +
+                   std::to_string(count) + ".");
     if (count) {
-        there(outputs, "outputs");
-        there(counts, "counts");
+        not_null(outputs, "outputs");
+        not_null(counts, "counts");
     }
     std::vector<float*> places(known.size());
     for (int i = 0; i < count; i++) {
-        const size_t wanted = known[i].count() * static_cast<size_t>(batch);
-        if (outputs[i] && counts[i] != wanted)
-            fail_input("output " + known[i].name + " has room for " + std::to_string(counts[i]) +
-                       " floats, and " + std::to_string(wanted) + " are made.");
+        const size_t expected = known[i].count() * static_cast<size_t>(batch);
+        if (outputs[i] && counts[i] != expected)
+            fail_input("output " + known[i].name + " needs room for " + std::to_string(expected) +
+                       " floats, got " + std::to_string(counts[i]) + ".");
         places[i] = outputs[i];
     }
     return places;
@@ -224,8 +224,8 @@ const char* mv2_instructions(int precision) {
 int mv2_open(const char* folder, const mv2_options* options, mv2_model** model, char* message,
              size_t message_size) {
     return guarded(message, message_size, [&] {
-        *there(model, "model") = nullptr;
-        *model = open(there(folder, "folder"), *there(options, "options")).release();
+        *not_null(model, "model") = nullptr;
+        *model = open(not_null(folder, "folder"), *not_null(options, "options")).release();
     });
 }
 
@@ -237,10 +237,10 @@ int mv2_outputs(const mv2_model* model, int height, int width, mv2_output* outpu
                 int* count, char* message, size_t message_size) {
     return guarded(message, message_size, [&] {
         const std::vector<mv2::Output> known =
-            there(model, "model")->network->outputs(height, width);
-        *there(count, "count") = static_cast<int>(known.size());
+            not_null(model, "model")->network->outputs(height, width);
+        *not_null(count, "count") = static_cast<int>(known.size());
         for (int i = 0; i < capacity && i < static_cast<int>(known.size()); i++) {
-            mv2_output& to = there(outputs, "outputs")[i];
+            mv2_output& to = not_null(outputs, "outputs")[i];
             std::memset(&to, 0, sizeof to);
             std::strncpy(to.name, known[i].name.c_str(), sizeof to.name - 1);
             to.rank = static_cast<int>(known[i].shape.size());
@@ -254,8 +254,8 @@ int mv2_run(const mv2_model* model, const float* pixels, int batch, int height, 
             float* const* outputs, const size_t* counts, int count, char* message,
             size_t message_size) {
     return guarded(message, message_size, [&] {
-        there(model, "model");
-        there(pixels, "pixels");
+        not_null(model, "model");
+        not_null(pixels, "pixels");
         const auto places = checked_outputs(*model, batch, height, width, outputs, counts, count);
         model->network->run(pixels, batch, height, width, places.data(), model->threads);
     });
@@ -264,23 +264,23 @@ int mv2_run(const mv2_model* model, const float* pixels, int batch, int height, 
 int mv2_prepared_size(const mv2_model* model, int height, int width, int* prepared_height,
                       int* prepared_width, char* message, size_t message_size) {
     return guarded(message, message_size, [&] {
-        const mv2::Size size = mv2::prepared_size(there(model, "model")->images, height, width);
-        *there(prepared_height, "prepared_height") = size.height;
-        *there(prepared_width, "prepared_width") = size.width;
+        const mv2::Size size = mv2::prepared_size(not_null(model, "model")->images, height, width);
+        *not_null(prepared_height, "prepared_height") = size.height;
+        *not_null(prepared_width, "prepared_width") = size.width;
     });
 }
 
 int mv2_prepare(const mv2_model* model, const uint8_t* photo, int height, int width,
                 ptrdiff_t stride, float* pixels, size_t count, char* message, size_t message_size) {
     return guarded(message, message_size, [&] {
-        check_planes(*there(model, "model"));
-        there(photo, "photo");
+        check_planes(*not_null(model, "model"));
+        not_null(photo, "photo");
         const mv2::Size size = mv2::prepared_size(model->images, height, width);
-        const size_t wanted = static_cast<size_t>(3) * size.height * size.width;
-        if (count != wanted)
-            fail_input("pixels has room for " + std::to_string(count) + " floats, and " +
-                       std::to_string(wanted) + " are made.");
-        mv2::prepare(model->images, photo, height, width, stride, there(pixels, "pixels"));
+        const size_t expected = static_cast<size_t>(3) * size.height * size.width;
+        if (count != expected)
+            fail_input("pixels needs room for " + std::to_string(expected) + " floats, got " +
+                       std::to_string(count) + ".");
+        mv2::prepare(model->images, photo, height, width, stride, not_null(pixels, "pixels"));
     });
 }
 
@@ -288,8 +288,8 @@ int mv2_run_photo(const mv2_model* model, const uint8_t* photo, int height, int 
                   ptrdiff_t stride, float* const* outputs, const size_t* counts, int count,
                   char* message, size_t message_size) {
     return guarded(message, message_size, [&] {
-        check_planes(*there(model, "model"));
-        there(photo, "photo");
+        check_planes(*not_null(model, "model"));
+        not_null(photo, "photo");
         const mv2::Size size = mv2::prepared_size(model->images, height, width);
         const auto places =
             checked_outputs(*model, 1, size.height, size.width, outputs, counts, count);
@@ -303,18 +303,18 @@ int mv2_run_photo(const mv2_model* model, const uint8_t* photo, int height, int 
 int mv2_profile(const mv2_model* model, int height, int width, int rounds, char* json, size_t size,
                 char* message, size_t message_size) {
     return guarded(message, message_size, [&] {
-        const mv2::Network& network = *there(model, "model")->network;
+        const mv2::Network& network = *not_null(model, "model")->network;
         if (rounds < 1 || rounds > 10000)
-            fail_input("rounds is " + std::to_string(rounds) + "; 1 to 10000 is wanted.");
+            fail_input("rounds must be 1 to 10000, got " + std::to_string(rounds) + ".");
         mv2::Json all, parts;
         all.kind = mv2::Json::object;
         parts.kind = mv2::Json::array;
         for (const mv2::StageTime& time : network.profile(height, width, model->threads, rounds)) {
             mv2::Json part;
             part.kind = mv2::Json::object;
-            part.members["name"] = text_of(time.name);
-            part.members["seconds"] = number_of(time.seconds);
-            part.members["multiply_adds"] = number_of(time.multiply_adds);
+            part.members["name"] = json_text(time.name);
+            part.members["seconds"] = json_number(time.seconds);
+            part.members["multiply_adds"] = json_number(time.multiply_adds);
             parts.items.push_back(part);
         }
         double best = 0;
@@ -326,12 +326,12 @@ int mv2_profile(const mv2_model* model, int height, int width, int rounds, char*
             network.kernels().leave();
             best = std::max(best, done / seconds.count());
         }
-        all.members["peak"] = number_of(best);
+        all.members["peak"] = json_number(best);
         all.members["parts"] = parts;
         const std::string text = mv2::to_json(all);
         if (text.size() >= size)
-            fail_input("json has room for " + std::to_string(size) + " bytes, and " +
-                       std::to_string(text.size() + 1) + " are wanted.");
-        std::memcpy(there(json, "json"), text.c_str(), text.size() + 1);
+            fail_input("json needs room for " + std::to_string(text.size() + 1) + " bytes, got " +
+                       std::to_string(size) + ".");
+        std::memcpy(not_null(json, "json"), text.c_str(), text.size() + 1);
     });
 }

@@ -1,8 +1,8 @@
 // Separable self-attention and feed-forward on a map that is never unfolded.
 //
-// The GroupNorm in front of a product is two numbers, mean and scale: they are applied to what
-// comes out of the product, not to what goes in. The key projection is applied to the four context
-// vectors instead of every pixel. See docs/design.md of the package for why both are exact.
+// A GroupNorm in front of a product is two numbers, mean and scale, which are applied to the
+// product instead of its input. The key projection is applied to the four context vectors instead
+// of every pixel. The package's docs/design.md shows why both are exact.
 #pragma once
 
 #include <cmath>
@@ -21,12 +21,12 @@ inline Rows pixels_of_part(const AttentionMap& map, int part) {
     return {begin * map.width, (end < map.height ? end : map.height) * map.width};
 }
 
-// Which of the four positions of a 2x2 patch a pixel has.
+// A pixel's position in its 2x2 patch, of four.
 inline int position(const AttentionMap& map, int pixel) {
     return pixel / map.width % 2 * 2 + pixel % map.width % 2;
 }
 
-// What the products read: the residual stream, rounded where the instruction set wants it.
+// What the products read: the residual stream, rounded if the instruction set needs it.
 template <class X>
 inline const typename X::Element* stream(const AttentionMap& map) {
     return static_cast<const typename X::Element*>(map.rounded ? map.rounded : map.values);
@@ -39,8 +39,8 @@ inline void put(const AttentionMap& map, ptrdiff_t at, typename X::V v) {
         X::store(static_cast<typename X::Element*>(map.rounded) + at, v);
 }
 
-// Mean and squares of a finished part, exact where the mean is far from 0: two passes, and the
-// second makes the scores of the next layer on its way.
+// Mean and squares of a finished part, in two passes, so that they are exact even if the mean is
+// far from 0. The second pass also computes the next layer's scores.
 template <class X>
 inline void measure(const AttentionMap& map, int part, const float* query) {
     using V = typename X::V;
@@ -70,10 +70,10 @@ inline void measure(const AttentionMap& map, int part, const float* query) {
             }
         }
     }
-    // Channels that only fill a register up are 0, and each has added center * center.
-    const double filling = static_cast<double>(map.dim - map.true_dim) * count;
+    // The channels of the padding are 0, and each has added center * center.
+    const double padding = static_cast<double>(map.dim - map.true_dim) * count;
     const double c = static_cast<float>(mean);
-    double about = static_cast<double>(X::sum(squares)) - filling * c * c;
+    double about = static_cast<double>(X::sum(squares)) - padding * c * c;
     about -= (mean - c) * (mean - c) * count * map.true_dim;
     map.part[part].mean = mean;
     map.part[part].squares = about < 0 ? 0 : about;  // NaN stays
@@ -138,9 +138,8 @@ void local(const LocalArgs& args, int part, Scratch scratch) {
     measure<X>(map, part, args.query);
 }
 
-// The exponentials of a part's scores and, weighted with them, the sum of its pixels, for each of
-// the four positions. Zero of the exponent is the part's own highest score, so that none under- or
-// overflows.
+// The exponentials of a part's scores and, weighted by them, the sum of its pixels, for each of the
+// four positions. They are relative to the part's own highest score, so that none overflows.
 template <class X>
 void sum_part(const LayerArgs& args, int part) {
     using V = typename X::V;
@@ -197,7 +196,7 @@ void sum_part(const LayerArgs& args, int part) {
     }
 }
 
-// The context vectors: the parts' sums together, normalized, and the key projection.
+// The context vectors: the parts' sums combined, normalized, and the key projection.
 template <class X>
 void context(const LayerArgs& args, Scratch scratch) {
     using V = typename X::V;
@@ -210,7 +209,7 @@ void context(const LayerArgs& args, Scratch scratch) {
         double total = 0;
         for (int i = 0; i < map.parts; i++) {
             Part& part = map.part[i];
-            part.highest[p] = std::exp2(part.highest[p] - highest);  // now: what its sums count
+            part.highest[p] = std::exp2(part.highest[p] - highest);  // now its sums' weight
             total += static_cast<double>(part.sum[p]) * part.highest[p];
         }
         for (int c = 0; c < map.dim; c += X::lanes) {
@@ -228,7 +227,7 @@ void context(const LayerArgs& args, Scratch scratch) {
                [&](int m, int c, V v) { X::store(args.context + m * map.dim + c, v); });
 }
 
-// Value projection times context, out projection, onto the residual stream.
+// Value projection times context, out projection, added to the residual stream.
 template <class X>
 void attend(const LayerArgs& args, int part, Scratch scratch) {
     using V = typename X::V;

@@ -1,4 +1,4 @@
-// config.json of a bundle: every number that shapes a model, as MobileViTV2Config derives them.
+// A bundle's config.json: every number that shapes a model, derived as in MobileViTV2Config.
 #pragma once
 
 #include <string>
@@ -24,19 +24,19 @@ struct Config {
     std::vector<int> atrous_rates{6, 12, 18};
     std::vector<int> pool_scales{1, 2, 3, 6};
     std::vector<std::string> labels;
-    std::string problem_type;  // of a classifier, or empty
+    std::string problem_type;  // a classifier's, or empty
     int classes = 0;
 
     int stem_channels() const;
     std::vector<int> stage_channels() const;  // of five stages
     std::vector<int> dims() const;            // of three attention stages
     int widened(int channels) const;          // inside an inverted residual
-    int hidden(int dim) const;                // inside a feed-forward part
-    int pool_channels() const;                // of a branch of PSPNet
+    int hidden(int dim) const;                // inside a feed-forward network
+    int pool_channels() const;                // of a PSPNet branch
 };
 
-// Throws Error: MV2_ERROR_FILE for values of a wrong type or range, MV2_ERROR_UNSUPPORTED for an
-// activation, patch or kernel that no published model has.
+// Throws Error: MV2_ERROR_FILE for values of the wrong type or out of range, MV2_ERROR_UNSUPPORTED
+// for an activation, patch or kernel that no published model has.
 Config read_config(const Json& json, const std::string& name);
 
 }  // namespace mv2

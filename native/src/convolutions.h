@@ -1,12 +1,12 @@
-// The convolutions of the heads: 1x1, dense 3x3 with dilation, 3x3 of each channel, one row.
+// The heads' convolutions: 1x1, dense 3x3 with dilation, depthwise 3x3, and a single row.
 #pragma once
 
 #include "filter.h"
 
 namespace mv2 {
 
-// One row of the output: up to nine products, one for each tap whose row is inside the map, summed
-// in registers; columns beyond the edge are the zeros of the border.
+// One row of the output: up to nine products, one per tap whose row is inside the map, summed in
+// registers; columns beyond the edge are the border's zeros.
 template <class X>
 void conv_row(const ConvArgs& args, int y, Rows columns) {
     using T = typename X::Element;
@@ -47,7 +47,7 @@ void conv_row(const ConvArgs& args, int y, Rows columns) {
     }
 }
 
-// Columns outermost: as many as have weights that stay in the cache while the rows pass by.
+// Columns outermost: as many as keep their weights in the cache while the rows pass by.
 template <class X>
 void conv(const ConvArgs& args, Rows rows) {
     constexpr size_t cached = 256 << 10;

@@ -1,12 +1,13 @@
-// `EmulatedTiles`: the tile registers in plain C++, for tests on processors that have none.
+// `EmulatedTiles`: the tile registers in plain C++, for tests on processors without them.
 //
-// The arithmetic is what Intel's manual gives for TDPBF16PS: for each sum, the even and the odd
-// values of k are added up apart, by fused multiply-adds from 0; then both are added, and that to
-// the sum. All round to nearest even, subnormal numbers count as 0, in and out. (A result that
-// only rounding lifts out of the subnormal ones may differ, and so may a NaN's payload.)
+// The arithmetic is that of Intel's manual for TDPBF16PS: for each sum, the even and the odd values
+// of k are added up separately, by fused multiply-adds from 0; then the two are added, and the
+// result is added to the sum. Everything rounds to nearest even, and subnormal inputs and outputs
+// count as 0. (A result that only rounding lifts out of the subnormal range may differ, and so may
+// a NaN's payload.)
 //
-// What the processor refuses ends the program here, and so do rows that are not on a cache line:
-// the processor takes those, but reads them several times slower.
+// What the processor would refuse ends the program here, and so do rows that don't start on a cache
+// line, which the processor reads several times slower.
 #pragma once
 
 #include <cstddef>
@@ -116,7 +117,7 @@ class EmulatedTiles {
     }
     static void need(bool so, const char* what) {
         if (so) return;
-        std::fprintf(stderr, "emulated tiles: %s wanted\n", what);
+        std::fprintf(stderr, "emulated tiles: expected %s\n", what);
         std::abort();
     }
 };

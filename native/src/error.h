@@ -1,4 +1,4 @@
-// `Error`: what goes wrong, with the number of mobilevitv2.h that says of which kind it is.
+// `Error`: a message with its MV2_ERROR_ number from mobilevitv2.h.
 #pragma once
 
 #include <stdexcept>

@@ -1,6 +1,6 @@
-// The 3x3 convolution of each channel by itself ("depthwise"), over one output row.
+// The depthwise 3x3 convolution, over one output row.
 //
-// A few neighboring pixels are made at a time: at stride 1 they share most of what they read.
+// It computes a few neighboring pixels at a time: at stride 1 they share most of their input.
 #pragma once
 
 #include "product.h"

@@ -35,7 +35,7 @@ class Buffers {
     Store store_;
 };
 
-// What heads do, on all threads.
+// What heads are made of, on all threads.
 void convolve(Run& run, const ConvArgs& args) {
     const int height = args.in.height, rows = std::clamp(height / (2 * run.team.size()), 1, 4);
     run.rows(height, rows, [&](Rows r, Scratch) { run.kernels.conv(args, r); });
@@ -66,8 +66,7 @@ void planes(Run& run, const float* in, int pixels, int padded, int channels, flo
     });
 }
 
-// ---- none: the backbone itself
-// -------------------------------------------------------------------
+// ---- the backbone alone ----
 
 class Backbone : public Head {
  public:
@@ -98,8 +97,7 @@ class Backbone : public Head {
     int channels_;
 };
 
-// ---- classification
-// ------------------------------------------------------------------------------
+// ---- classification ----
 
 class Classifier : public Head {
  public:
@@ -142,8 +140,7 @@ class Classifier : public Head {
     int classes_;
 };
 
-// ---- segmentation
-// --------------------------------------------------------------------------------
+// ---- segmentation ----
 
 // The convolution to class scores that ends both heads.
 struct Scores {
@@ -183,7 +180,7 @@ class DeepLabV3 : public Segmenter {
             far_.push_back(packer.matrix(
                 weights.conv_norm(aspp + "convs." + std::to_string(i + 1), out, in, 9)));
         pooled_ = packer.matrix(weights.conv_norm(aspp + "convs.4.conv_1x1", out, in, 1));
-        // What comes from the whole map is the same at every pixel: a shift of what is mixed.
+        // The pooled branch is the same at every pixel, so it only shifts the projection.
         const Convolution mix = weights.conv_norm(aspp + "project", out, 5 * out, 1);
         Convolution local = mix, whole = mix;
         local.in = 4 * out;
@@ -310,8 +307,7 @@ class PSPNet : public Segmenter {
     Matrix fusion_;
 };
 
-// ---- detection
-// -----------------------------------------------------------------------------------
+// ---- detection ----
 
 constexpr int maps = 6;
 constexpr int halved_channels[] = {256, 128, 128};
@@ -325,7 +321,7 @@ struct Shape {
     float width, height;
 };
 
-// The anchors at a cell of a map: two squares, then one lying and one standing for each ratio.
+// The anchors at a cell of a map: two squares, then a wide and a tall one for each ratio.
 std::vector<Shape> anchor_shapes(int map) {
     constexpr double first = 0.1, last = 1.05;
     const double step = (last - first) / maps, small = first + map * step,
@@ -440,7 +436,7 @@ class SSDLite : public Head {
         void run(Run& run, const Features& features, float* const* outputs) override {
             sizes[0] = features.fine;
             sizes[1] = features.coarse;
-            for (int i = 1; i < 4; i++) {  // each the half of the last
+            for (int i = 1; i < 4; i++) {  // each half the size of the last
                 copy(run, sizes[i], bordered[i]);
                 mv2::filter(run,
                             {bordered[i], zeros[i], head.filters_[i - 1], 2, 1, filtered[i - 1]});
@@ -479,7 +475,7 @@ class SSDLite : public Head {
             convolve(run, {map, p.answer, p.answer.bias, none, {}, 0, answers[i], 0});
         }
 
-        // Answers of a map to logits, and to boxes by what they say of the anchors.
+        // Splits a map's answers into logits, and boxes relative to the anchors.
         void unpack(Run& run, int i, size_t first, float* logits, float* boxes) {
             const Map& map = sizes[i];
             const std::vector<Shape> shapes = anchor_shapes(i);

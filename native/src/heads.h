@@ -21,17 +21,17 @@ struct Output {
     }
 };
 
-// What the backbone hands on of one image.
+// What the backbone passes on for one image.
 struct Features {
-    Map fine, coarse;     // of the last stages but one and last; data nullptr where not wanted
+    Map fine, coarse;     // of the last two stages; data is nullptr if not wanted
     const float* pooled;  // [channels], the mean of the last map
 };
 
-// A head for images of one size: buffers, and the run.
+// A head for images of one size: its buffers and its run.
 class HeadPlan {
  public:
     virtual ~HeadPlan() = default;
-    // `outputs[i]` of Head::outputs, or nullptr where it is not wanted.
+    // `outputs[i]` receives that one of Head::outputs, or is nullptr if not wanted.
     virtual void run(Run& run, const Features& features, float* const* outputs) = 0;
 };
 

@@ -1,5 +1,6 @@
-// What MobileViTImageProcessor does to a photo: resize, crop, scale, and flip the channels. Only
-// what the crop leaves is computed, a few rows at a time: no resized photo ever lies in memory.
+// What MobileViTImageProcessor does to a photo: resize, crop, scale and flip the channels. Only
+// what the crop leaves is computed, a few rows at a time: the resized photo is never in memory as a
+// whole.
 #include "image.h"
 
 #include <algorithm>
@@ -18,15 +19,15 @@
 namespace mv2 {
 namespace {
 
-constexpr int longest_asked_side = 8192;  // that a resize or crop may be set to
+constexpr int longest_asked_side = 8192;  // for a resize or crop
 constexpr int longest_photo_side = 65535;
-constexpr int64_t most_pixels = 178956970;  // Pillow refuses larger photos as bombs
+constexpr int64_t most_pixels = 178956970;  // Pillow refuses larger photos as decompression bombs
 
 // The fields of preprocessor_config.json; one that is missing or null keeps its default.
 class Fields {
  public:
     Fields(const Json& config, const char* name) : config_(config), name_(name) {
-        if (config.kind != Json::object) fail_file(name_ + " is no object of JSON.");
+        if (config.kind != Json::object) fail_file(name_ + " must be a JSON object.");
     }
 
     [[noreturn]] void fail(const std::string& what) const { fail_file(name_ + ": " + what); }
@@ -40,7 +41,7 @@ class Fields {
         const Json* value = find(field);
         if (!value) return;
         if (value->kind != Json::boolean) {
-            fail(std::string(field) + " is true or false, not " + shown(*value) + ".");
+            fail(std::string(field) + " must be true or false, got " + shown(*value) + ".");
         }
         result = value->truth;
     }
@@ -49,8 +50,8 @@ class Fields {
               const char* what) const {
         if (value.kind != Json::number || value.value != std::floor(value.value) ||
             value.value < least || value.value > most) {
-            fail(field + " is " + what + " in " + std::to_string(least) + ".." +
-                 std::to_string(most) + ", not " + shown(value) + ".");
+            fail(field + " must be " + what + " from " + std::to_string(least) + " to " +
+                 std::to_string(most) + ", got " + shown(value) + ".");
         }
         return static_cast<int>(value.value);
     }
@@ -62,7 +63,7 @@ class Fields {
     static std::string shown(const Json& value) {
         const std::string text = to_json(value);
         if (text.size() <= 80) return text;
-        size_t end = 77;  // not within a character
+        size_t end = 77;  // not inside a character
         while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
         return text.substr(0, end) + "...";
     }
@@ -79,13 +80,13 @@ void check_type(const Fields& fields) {
     const Json* type = fields.find("image_processor_type");
     if (!given(type)) type = fields.find("feature_extractor_type");
     if (given(type) && type->text.rfind("MobileViT", 0) != 0) {
-        fields.fail("these settings are of a " + Fields::shown(*type) +
-                    ", whose images a MobileViT processor would prepare differently. Put the file "
-                    "there that belongs to the MobileViTV2 model.");
+        fields.fail("these settings are for a " + Fields::shown(*type) +
+                    ", which prepares images differently from a MobileViT processor. Use the file "
+                    "that belongs to the MobileViTV2 model.");
     }
 }
 
-// {"shortest_edge": 288}, and what else `size` may be; also a number or [height, width].
+// `size` is {"shortest_edge": 288} or another set of keys, a number, or [height, width].
 void read_size(const Fields& fields, ImageSettings& settings) {
     const Json* size = fields.find("size");
     if (!size) return;
@@ -115,8 +116,8 @@ void read_size(const Fields& fields, ImageSettings& settings) {
             settings.max_width = side("max_width");
         } else {
             fields.fail(
-                "size has one of these sets of keys: shortest_edge; longest_edge and "
-                "shortest_edge; height and width; max_height and max_width; not " +
+                "size must have one of these sets of keys: shortest_edge; longest_edge and "
+                "shortest_edge; height and width; max_height and max_width; got " +
                 Fields::shown(*size) + ".");
         }
     }
@@ -152,8 +153,8 @@ std::string shown(double height, double width) {
     return text;
 }
 
-// The size that a photo is resized to. The order of the operations is that of the Python code, and
-// with it the rounding.
+// The size that a photo is resized to. The operations are in the Python code's order, so that they
+// round the same.
 Size resized_size(const ImageSettings& settings, int photo_height, int photo_width) {
     const double width = photo_width, height = photo_height;
     double to_width = width, to_height = height;
@@ -166,29 +167,29 @@ Size resized_size(const ImageSettings& settings, int photo_height, int photo_wid
         to_height = std::max(1.0, std::floor(height * scale));
     } else {
         const double edge = std::min(width, height), other = std::max(width, height);
-        double wanted = settings.shortest_edge, exact = wanted;
-        if (settings.longest_edge && other / edge * wanted > settings.longest_edge) {
+        double short_side = settings.shortest_edge, exact = short_side;
+        if (settings.longest_edge && other / edge * short_side > settings.longest_edge) {
             exact = settings.longest_edge * edge / other;
-            wanted = std::max(1.0, half_to_even(exact));
+            short_side = std::max(1.0, half_to_even(exact));
         }
-        if (!settings.longest_edge || edge != wanted) {
+        if (!settings.longest_edge || edge != short_side) {
             const double long_side = std::floor(exact * other / edge);
-            to_width = width <= height ? wanted : long_side;
-            to_height = width <= height ? long_side : wanted;
+            to_width = width <= height ? short_side : long_side;
+            to_height = width <= height ? long_side : short_side;
         }
     }
     if (to_width < 1 || to_height < 1 || to_width * to_height > static_cast<double>(most_pixels)) {
         fail_input("A photo of " + shown(height, width) + " would be resized to " +
                    shown(to_height, to_width) +
-                   ", and 1 to 178,956,970 pixels are possible: cut the photo.");
+                   "; expected 1 to 178,956,970 pixels: crop the photo.");
     }
     return {static_cast<int>(to_height), static_cast<int>(to_width)};
 }
 
-// Of one axis: the photo's size, the size it is resized to, and the part of that which is kept.
+// One axis: the photo's size, the size it is resized to, and the part of that which is kept.
 struct Side {
     int photo, resized, prepared;
-    int before;      // where the prepared pixels begin among the resized ones; below 0 they are 0
+    int before;      // the first prepared pixel among the resized ones; before 0 they are 0
     int begin, end;  // the resized pixels that are kept
 
     Side(int photo_size, int resized_size, bool crop, int crop_size)
@@ -208,7 +209,7 @@ struct Sides {
 Sides sides(const ImageSettings& settings, int height, int width) {
     if (height < 1 || width < 1 || height > longest_photo_side || width > longest_photo_side ||
         int64_t{height} * width > most_pixels) {
-        fail_input("A photo has sides of 1 to 65,535 px and at most 178,956,970 pixels, not " +
+        fail_input("A photo must have sides of 1 to 65,535 px and up to 178,956,970 pixels, got " +
                    shown(height, width) + ": make it smaller.");
     }
     const Size to = settings.resize ? resized_size(settings, height, width) : Size{height, width};
@@ -216,8 +217,8 @@ Sides sides(const ImageSettings& settings, int height, int width) {
             {width, to.width, settings.crop, settings.crop_width}};
 }
 
-// The source pixel of each kept pixel; -1 for none. Pillow steps through the source by adding, and
-// the sum's rounding decides which pixel is the nearest.
+// The source pixel of each kept pixel; -1 for none. Pillow accumulates the position in the source,
+// and the sum's rounding decides which pixel is nearest.
 std::vector<int> nearest_pixels(const Side& side) {
     std::vector<int> pixels;
     const double step = static_cast<double>(side.photo) / side.resized;
@@ -229,7 +230,7 @@ std::vector<int> nearest_pixels(const Side& side) {
     return pixels;
 }
 
-// Pixels of the photo's rows to the kept columns, as three planes of bytes one after the other.
+// Turns a row of the photo into the kept columns, as three consecutive planes of bytes.
 class Columns {
  public:
     Columns(const Side& side, Resample filter) : count_(static_cast<size_t>(side.kept())) {
@@ -252,7 +253,7 @@ class Columns {
     size_t source_offset() const { return 3 * static_cast<size_t>(source_.first); }
     size_t source_bytes() const { return 3 * static_cast<size_t>(source_.count); }
 
-    // Takes the source_bytes() from source_offset() on of a row, gives bytes().
+    // Takes source_bytes() of a row from source_offset() on, writes bytes().
     void pick(const uint8_t* source, uint8_t* out) {
         if (axis_) {
             split(source, source_.count, planes_.data(), pitch_);
@@ -271,11 +272,11 @@ class Columns {
     size_t count_, pitch_ = 0;
     Window source_{0, 0};
     std::optional<Axis> axis_;
-    std::vector<int> pixels_;  // of the source, where there is no axis
+    std::vector<int> pixels_;  // of the source, if there is no axis
     std::vector<int16_t> planes_;
 };
 
-// Where the prepared pixels go: bytes become floats by a table.
+// The prepared pixels; a table turns bytes into floats.
 class Output {
  public:
     Output(const ImageSettings& settings, const Sides& place, float* pixels)
@@ -314,16 +315,16 @@ class Output {
     }
 };
 
-// Which pass comes first decides what is rounded in between. This is Pillow's rule since 13.0.
-// Older ones always pass along the rows first, and differ for photos that lose far more rows than
-// columns: those more than twice as high as wide.
+// The order of the passes decides what is rounded in between. This is Pillow's rule since 13.0.
+// Older versions always resize along the rows first, and differ for photos that lose far more rows
+// than columns: those more than twice as high as wide.
 bool columns_come_first(const Sides& place) {
     const int64_t fewer_rows = place.rows.photo - place.rows.resized;
     const int64_t fewer_columns = place.columns.photo - place.columns.resized;
     return fewer_rows > 0 && fewer_rows > 2 * fewer_columns;
 }
 
-// `row(y)` gives the photo's row y from the first column on that is needed.
+// `row(y)` returns the photo's row y from the first needed column on.
 template <typename Row>
 void resize_columns_first(const Axis& axis, const Side& side, Columns& columns, Row row,
                           Output& output) {
@@ -341,7 +342,7 @@ void resize_columns_first(const Axis& axis, const Side& side, Columns& columns, 
     }
 }
 
-// The resized rows lie in a ring, which has room for one window: windows only move on.
+// The resized rows lie in a ring with room for one window, as windows only move forward.
 template <typename Row>
 void resize_rows_first(const Axis& axis, const Side& side, Columns& columns, Row row,
                        Output& output) {
@@ -365,7 +366,7 @@ void resize_rows_first(const Axis& axis, const Side& side, Columns& columns, Row
     }
 }
 
-// Rows that are taken as they are, or that are the nearest ones.
+// Takes rows unchanged, or the nearest ones.
 template <typename Row>
 void pick_rows(const Side& side, Columns& columns, Row row, Output& output) {
     const bool same = side.photo == side.resized;
@@ -388,7 +389,7 @@ ImageSettings image_settings(const Json& config, const char* name) {
     const Fields fields(config, name);
     check_type(fields);
     ImageSettings settings;
-    bool unused = false;  // a mistake in these two is refused, as it is in Python
+    bool unused = false;  // mistakes in these two are refused, as in Python
     fields.flag("do_reduce_labels", unused);
     fields.flag("do_convert_rgb", unused);
     fields.flag("do_resize", settings.resize);
@@ -403,7 +404,7 @@ ImageSettings image_settings(const Json& config, const char* name) {
     }
     if (const Json* factor = fields.find("rescale_factor")) {
         if (factor->kind != Json::number || !(factor->value > 0) || factor->value > FLT_MAX / 255) {
-            fields.fail("rescale_factor is a positive number, such as 1/255, not " +
+            fields.fail("rescale_factor must be a positive number, such as 1/255, got " +
                         Fields::shown(*factor) + ".");
         }
         settings.rescale_factor = factor->value;
@@ -419,10 +420,10 @@ Size prepared_size(const ImageSettings& settings, int height, int width) {
 void prepare(const ImageSettings& settings, const uint8_t* photo, int height, int width,
              ptrdiff_t stride, float* pixels) {
     const Sides place = sides(settings, height, width);
-    if (!photo || !pixels) fail_input("The photo and the room for its pixels are 0: pass both.");
+    if (!photo || !pixels) fail_input("The photo or its pixels are a null pointer: pass both.");
     if (std::abs(stride) < ptrdiff_t{3} * width) {
-        fail_input("The photo's rows are " + std::to_string(stride) + " bytes apart, and one has " +
-                   std::to_string(3 * width) + ": pass uint8 RGB.");
+        fail_input("The photo's rows are " + std::to_string(stride) + " bytes apart, but have " +
+                   std::to_string(3 * width) + " bytes: pass uint8 RGB.");
     }
     Output output(settings, place, pixels);
     Columns columns(place.columns, settings.resample);

@@ -1,5 +1,5 @@
-// From a photo's bytes to the pixels that a network takes, bit for bit as Pillow and
-// MobileViTImageProcessor do it.
+// Turns a photo's bytes into a network's input pixels, bit for bit as Pillow and
+// MobileViTImageProcessor do.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace mv2 {
 
-// Pillow's numbers; the two last, Magic Kernel Sharp, came with 13.0.
+// Pillow's numbers; the last two, Magic Kernel Sharp, came with 13.0.
 enum class Resample { nearest, lanczos, bilinear, bicubic, box, hamming, mks2013, mks2021 };
 
 // preprocessor_config.json, with the defaults of MobileViTImageProcessor.
@@ -27,14 +27,14 @@ struct ImageSettings {
     bool flip_channels = true;
 };
 
-// Throws Error (MV2_ERROR_FILE) for values of a wrong type or range.
+// Throws Error (MV2_ERROR_FILE) for values of the wrong type or out of range.
 ImageSettings image_settings(const Json& config, const char* name);
 
 struct Size {
     int height, width;
 };
 
-// Of the prepared pixels of a photo. Throws Error (MV2_ERROR_INPUT).
+// The size of a photo's prepared pixels. Throws Error (MV2_ERROR_INPUT).
 Size prepared_size(const ImageSettings& settings, int height, int width);
 
 // uint8 RGB [height, width, 3], rows `stride` bytes apart, to float [3, h, w] of prepared_size.

@@ -23,7 +23,7 @@
 
 namespace mv2 {
 
-// One for each isa_*.cc; CMake says which are in this build.
+// One for each isa_*.cc; CMake tells which are in this build.
 Kernels portable_kernels();
 Kernels avx2_kernels();
 Kernels avx512_kernels();
@@ -60,7 +60,7 @@ Registers cpuid(uint32_t leaf, uint32_t part) {
     return r;
 }
 
-// The registers that the operating system keeps for each thread.
+// The registers that the operating system saves for each thread.
 uint64_t kept_registers() {
     if (!(cpuid(1, 0).c >> 27 & 1)) return 0;
 #if defined(_MSC_VER)
@@ -72,8 +72,8 @@ uint64_t kept_registers() {
 #endif
 }
 
-bool bits(uint32_t word, std::initializer_list<int> wanted) {
-    for (int bit : wanted)
+bool bits(uint32_t word, std::initializer_list<int> needed) {
+    for (int bit : needed)
         if (!(word >> bit & 1)) return false;
     return true;
 }
@@ -98,22 +98,22 @@ bool has_avx512() {  // F, DQ, BW, VL
         (kept_registers() & 0x60000) != 0x60000)
         return false;
 #if defined(__linux__)
-    constexpr long ask = 0x1023,
-                   tiles = 18;  // ARCH_REQ_XCOMP_PERM: Linux gives tiles to those who ask
+    // Linux grants the tiles to processes that ask.
+    constexpr long ask = 0x1023, tiles = 18;  // ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA
     return syscall(SYS_arch_prctl, ask, tiles) == 0;
 #else
-    return false;  // other systems have other ways to ask
+    return false;  // other systems have other ways of asking
 #endif
 }
 #endif
 
 #if defined(__aarch64__) || defined(_M_ARM64)
 #if !defined(__linux__)
-constexpr int AT_HWCAP = 0, AT_HWCAP2 = 0;  // for the calls below, which are the same everywhere
+constexpr int AT_HWCAP = 0, AT_HWCAP2 = 0;  // unused, but the calls below name them
 #endif
 
-// Whether Linux's word of capabilities has that bit, or macOS knows the feature by that name.
-// Windows is not asked.
+// Whether Linux's word of capabilities has the bit, or macOS reports the feature of that name.
+// Windows isn't asked.
 bool reports([[maybe_unused]] int word, [[maybe_unused]] int bit,
              [[maybe_unused]] const char* name) {
 #if defined(__linux__)
@@ -165,7 +165,7 @@ const Choice choices[] = {
 #if defined(MV2_HAS_AVX512_BF16)
     {"avx512-bf16", MV2_BF16, has_avx512_bf16, avx512_bf16_kernels},
 #endif
-#if defined(MV2_HAS_AMX_EMULATED)  // for tests: never the best, as avx512-bf16 runs where it runs
+#if defined(MV2_HAS_AMX_EMULATED)  // for tests: never the best, as avx512-bf16 runs there too
     {"amx-bf16-emulated", MV2_BF16, has_avx512_bf16, amx_emulated_kernels},
 #endif
 #if defined(MV2_HAS_AVX512_INT8)
@@ -174,7 +174,7 @@ const Choice choices[] = {
 #if defined(MV2_HAS_AVX_VNNI_INT8)
     {"avx-vnni-int8", MV2_INT8, has_avx_vnni, avx_vnni_int8_kernels},
 #endif
-#if defined(MV2_HAS_AVX_VNNI_EMULATED)  // for tests: never the best, as avx512-int8 runs there
+#if defined(MV2_HAS_AVX_VNNI_EMULATED)  // for tests: never the best, as avx512-int8 runs there too
     {"avx-vnni-int8-emulated", MV2_INT8, has_avx512_int8, avx_vnni_emulated_kernels},
 #endif
 #if defined(MV2_HAS_AVX2_INT8)
@@ -203,19 +203,19 @@ std::vector<std::string> instructions(int precision) {
 
 Kernels find_kernels(int precision, const std::string& name) {
     if (precision < MV2_FP32 || precision > MV2_INT8)
-        fail_input("precision is " + std::to_string(precision) +
-                   "; 0 (fp32), 1 (bf16) or 2 (int8) is wanted.");
+        fail_input("precision must be 0 (fp32), 1 (bf16) or 2 (int8), got " +
+                   std::to_string(precision) + ".");
     std::string known;
     for (const Choice& choice : choices) {
         if (choice.precision != precision || !choice.runs()) continue;
         if (name.empty() || name == choice.name) return choice.make();
         known += (known.empty() ? "" : ", ") + std::string(choice.name);
     }
-    const std::string wanted = precision_name(precision);
+    const std::string named = precision_name(precision);
     if (known.empty())
-        fail_input("this processor has no instructions for " + wanted + "; fp32 runs everywhere.");
-    fail_input(name + " is no instruction set for " + wanted + " on this processor; " + known +
-               " is there.");
+        fail_input("this processor has no instructions for " + named + "; fp32 runs everywhere.");
+    fail_input("unknown instruction set " + name + "; for " + named + " this processor has " +
+               known + ".");
 }
 
 }  // namespace mv2

@@ -8,11 +8,10 @@
 
 namespace mv2 {
 
-// The names of what runs here in a precision of mobilevitv2.h, best first.
+// The instruction sets that run here in a precision of mobilevitv2.h, best first.
 std::vector<std::string> instructions(int precision);
 
-// The kernels of that name, or the best for "". Throws Error (MV2_ERROR_INPUT) where there are
-// none.
+// The kernels of that name, or the best for "". Throws Error (MV2_ERROR_INPUT) if there are none.
 Kernels find_kernels(int precision, const std::string& name);
 
 const char* precision_name(int precision);

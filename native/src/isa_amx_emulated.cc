@@ -1,4 +1,4 @@
-// What isa_amx_bf16.cc holds, with emulated tiles: for tests: some hundred times slower.
+// isa_amx_bf16.cc with emulated tiles, for tests: some hundred times slower.
 #include "emulated_tiles.h"
 #include "kernels_of.h"
 #include "simd_amx.h"

@@ -1,4 +1,4 @@
-// What isa_avx_vnni_int8.cc holds, with AVX-512's form of its one instruction: for tests.
+// isa_avx_vnni_int8.cc with AVX-512's form of its one instruction, for tests.
 #include "kernels_of.h"
 #include "simd_avx2_int8.h"
 

@@ -1,6 +1,6 @@
 // fp32 with NEON.
 #if defined(__GNUC__) && !defined(__clang__)
-// GCC would load so far ahead of the arithmetic that sums are pushed out of the registers.
+// GCC would load so far ahead of the arithmetic that sums spill from the registers.
 #pragma GCC optimize("no-schedule-insns")
 #endif
 #include "kernels_of.h"

@@ -1,6 +1,6 @@
-// JSON by recursive descent, as strict as RFC 8259. What bounds the harm of a hostile text: the
-// depth (the stack) and the number of values (a `,0` of two bytes becomes a Json of a hundred; half
-// a million of them are some 100 MB at most, and ten times what the largest real file has).
+// A recursive descent parser, as strict as RFC 8259. Two limits protect against hostile text: the
+// depth (for the stack) and the number of values (the two bytes of `,0` become a Json of a hundred;
+// half a million are at most some 100 MB, and ten times as many as in the largest real file).
 #include "json.h"
 
 #include <algorithm>
@@ -20,10 +20,12 @@ namespace {
 
 constexpr int deepest = 64;
 constexpr size_t most_values = 500000;
+constexpr const char* expected_value =
+    "expected an object, array, string, finite number, true, false or null";
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-// The length of the UTF-8 character that begins at text[at]; 0 where there is none.
+// The length of the UTF-8 character that begins at text[at]; 0 if it is invalid.
 size_t character_length(std::string_view text, size_t at) {
     auto byte = [&](size_t i) -> unsigned {
         return i < text.size() ? static_cast<unsigned char>(text[i]) : 0;
@@ -81,8 +83,7 @@ void append_utf8(std::string& text, unsigned code) {
     return magnitude < 0;
 }
 
-// The double that is nearest to a number of JSON's form, whatever the locale; infinite where it is
-// too large.
+// The double nearest to a JSON number, whatever the locale; infinite if it is too large.
 double to_double(std::string_view number) {
     double value = 0;
 #if defined(__cpp_lib_to_chars)
@@ -92,7 +93,7 @@ double to_double(std::string_view number) {
         if (number[0] == '-') value = -value;
     }
 #else
-    std::string text(number);  // for strtod, which wants the locale's decimal point
+    std::string text(number);  // for strtod, which expects the locale's decimal point
     const size_t point = text.find('.');
     if (point != std::string::npos) text.replace(point, 1, std::localeconv()->decimal_point);
     value = std::strtod(text.c_str(), nullptr);
@@ -108,7 +109,7 @@ class Parser {
     Json document() {
         Json result = value(0);
         skip_space();
-        if (at_ < text_.size()) fail("the text should end after its value");
+        if (at_ < text_.size()) fail("expected the end of the text");
         return result;
     }
 
@@ -129,11 +130,10 @@ class Parser {
             char hex[8];
             std::snprintf(hex, sizeof hex, "0x%02X", static_cast<unsigned>(c));
             found = c > 0x20 && c < 0x7F ? std::string("'") + text_[at_] + "'"
-                                         : std::string("the byte ") + hex;
+                                         : std::string("byte ") + hex;
         }
-        fail_file(name_ + " is no JSON that can be read: " + what + " at line " +
-                  std::to_string(line) + ", column " + std::to_string(column) + ", where " + found +
-                  " is.");
+        fail_file(name_ + " isn't valid JSON: " + what + " at line " + std::to_string(line) +
+                  ", column " + std::to_string(column) + ", found " + found + ".");
     }
 
     char peek() const { return at_ < text_.size() ? text_[at_] : '\0'; }
@@ -151,13 +151,13 @@ class Parser {
 
     void take_word(const char* word) {
         if (text_.substr(at_, std::strlen(word)) != word) {
-            fail("a value should be an object, array, string, finite number, true, false or null");
+            fail(expected_value);
         }
         at_ += std::strlen(word);
     }
 
     Json value(int depth) {
-        if (++values_ > most_values) fail("there are more than 500,000 values");
+        if (++values_ > most_values) fail("more than 500,000 values");
         Json result;
         skip_space();
         switch (peek()) {
@@ -191,51 +191,51 @@ class Parser {
     }
 
     void object(Json& result, int depth) {
-        if (depth > deepest) fail("objects and arrays are nested deeper than 64");
+        if (depth > deepest) fail("more than 64 nested objects and arrays");
         result.kind = Json::object;
         ++at_;
         if (take('}')) return;
         do {
             skip_space();
-            if (peek() != '"') fail("a key in double quotes should be");
+            if (peek() != '"') fail("expected a key in double quotes");
             const size_t key_at = at_;
             std::string key = string();
-            if (!take(':')) fail("a colon should be");
+            if (!take(':')) fail("expected a colon");
             Json member = value(depth);
             if (repeated_ == Repeated::refused && result.members.count(key)) {
                 at_ = key_at;
-                fail("a key comes twice");
+                fail("repeated key");
             }
             result.members[std::move(key)] = std::move(member);
         } while (take(','));
-        if (!take('}')) fail("a comma or } should be");
+        if (!take('}')) fail("expected a comma or }");
     }
 
     void array(Json& result, int depth) {
-        if (depth > deepest) fail("objects and arrays are nested deeper than 64");
+        if (depth > deepest) fail("more than 64 nested objects and arrays");
         result.kind = Json::array;
         ++at_;
         if (take(']')) return;
         do {
             result.items.push_back(value(depth));
         } while (take(','));
-        if (!take(']')) fail("a comma or ] should be");
+        if (!take(']')) fail("expected a comma or ]");
     }
 
     std::string string() {
         std::string result;
         ++at_;
         while (peek() != '"') {
-            if (at_ >= text_.size()) fail("a string should end with a double quote");
+            if (at_ >= text_.size()) fail("expected a closing double quote");
             if (text_[at_] == '\\') {
                 escape(result);
                 continue;
             }
             if (static_cast<unsigned char>(text_[at_]) < 0x20) {
-                fail("a control character in a string should be escaped");
+                fail("unescaped control character in a string");
             }
             const size_t length = character_length(text_, at_);
-            if (length == 0) fail("a string should be UTF-8");
+            if (length == 0) fail("invalid UTF-8 in a string");
             result.append(text_.substr(at_, length));
             at_ += length;
         }
@@ -253,18 +253,18 @@ class Parser {
         } else if (peek() == 'u') {
             unsigned code = code_unit();
             if (code >= 0xD800 && code < 0xDC00) {
-                if (peek() != '\\') fail("the second half of a surrogate pair should be");
+                if (peek() != '\\') fail("expected the second half of a surrogate pair");
                 ++at_;
-                if (peek() != 'u') fail("the second half of a surrogate pair should be");
+                if (peek() != 'u') fail("expected the second half of a surrogate pair");
                 const unsigned low = code_unit();
-                if (low < 0xDC00 || low > 0xDFFF) fail("a surrogate pair should have ended");
+                if (low < 0xDC00 || low > 0xDFFF) fail("incomplete surrogate pair");
                 code = 0x10000 + ((code - 0xD800) << 10) + (low - 0xDC00);
             } else if (code >= 0xDC00 && code < 0xE000) {
-                fail("the second half of a surrogate pair has no first before the place");
+                fail("second half of a surrogate pair without the first");
             }
             append_utf8(result, code);
         } else {
-            fail("an escape that JSON knows should be");
+            fail("unknown escape");
         }
     }
 
@@ -278,14 +278,14 @@ class Parser {
                               : c >= 'a' && c <= 'f' ? c - 'a' + 10
                               : c >= 'A' && c <= 'F' ? c - 'A' + 10
                                                      : -1;
-            if (digit < 0) fail("four hexadecimal digits should be");
+            if (digit < 0) fail("expected four hexadecimal digits");
             code = code * 16 + static_cast<unsigned>(digit);
         }
         return code;
     }
 
     void digits() {
-        if (!is_digit(peek())) fail("a digit should be");
+        if (!is_digit(peek())) fail("expected a digit");
         while (is_digit(peek())) ++at_;
     }
 
@@ -293,7 +293,7 @@ class Parser {
         const size_t start = at_;
         if (peek() == '-') ++at_;
         if (!is_digit(peek())) {  // also NaN and Infinity, which Python writes
-            fail("a value should be an object, array, string, finite number, true, false or null");
+            fail(expected_value);
         }
         if (peek() == '0') {
             ++at_;
@@ -312,7 +312,7 @@ class Parser {
         const double result = to_double(text_.substr(start, at_ - start));
         if (!std::isfinite(result)) {
             at_ = start;
-            fail("a number is beyond what a double holds");
+            fail("number beyond a double");
         }
         return result;
     }
@@ -320,7 +320,7 @@ class Parser {
 
 std::string to_text(double value) {
     if (!std::isfinite(value)) {
-        fail_input("JSON has no NaN and no infinity: such a number can't be written.");
+        fail_input("JSON can't hold NaN or infinity.");
     }
 #if defined(__cpp_lib_to_chars)
     char buffer[64];

@@ -1,8 +1,9 @@
-// The table of functions that one instruction set brings, and what they are given.
+// The table of an instruction set's functions, and their arguments.
 //
-// A function works on a few rows of a map; the network (network.cc) deals rows out to threads. Maps
-// are [height, width, channels], channels padded with zeros to `channel_multiple`, so that a
-// 1x1 convolution is a product of two matrices and a vector register holds channels of one pixel.
+// A function works on a few rows of a map; the workspace (workspace.cc) distributes rows to
+// threads. Maps are [height, width, channels], with channels padded with zeros to a multiple of
+// `channel_multiple`, so that a 1x1 convolution is a product of two matrices and a vector register
+// holds channels of one pixel.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +12,7 @@
 namespace mv2 {
 
 // A feature map. `border` columns of zeros lie left and right of every row; rows above and below
-// are not stored. Elements are fp32 or bf16, as the kernels that wrote it have it.
+// aren't stored. Elements are fp32 or bf16, depending on the kernels that wrote it.
 struct Map {
     void* data = nullptr;
     int height = 0, width = 0, channels = 0, border = 0;
@@ -25,17 +26,17 @@ struct Rows {
     int begin, end;
 };
 
-// A linear map of channels, k to n (both padded), packed as the kernels want it.
+// A linear map of channels, k to n (both padded), packed for the kernels.
 struct Matrix {
     const void* weights = nullptr;
     const float* bias = nullptr;    // [n]
-    const float* sums = nullptr;    // [taps][n], of each column of the weights as they were rounded
+    const float* sums = nullptr;    // [taps][n], of each column of the rounded weights
     const float* scales = nullptr;  // [n], of int8 weights
     int k = 0, n = 0;
     ptrdiff_t tap = 0;  // bytes from one of a 3x3 convolution's nine matrices to the next
 };
 
-// A 3x3 convolution of each channel by itself: weights [channels / 16][9][16], bias [channels].
+// A depthwise 3x3 convolution: weights [channels / 16][9][16], bias [channels].
 struct Filter {
     const float* weights = nullptr;
     const float* bias = nullptr;
@@ -59,7 +60,7 @@ struct ResidualArgs {
     int stride, dilation;
     bool add;
     int ring;        // rows of the widened map that are kept
-    uint64_t phase;  // another number for each use: rows kept by an earlier one are stale
+    uint64_t phase;  // new for each use: rows kept from an earlier one are stale
 };
 
 // The rows of the widened map of `phase` that a thread has kept: begin to end.
@@ -68,35 +69,35 @@ struct Ring {
     int begin = 0, end = 0;
 };
 
-// Memory of one thread. The kernels say how many bytes of `data` each call takes.
+// One thread's memory. The kernels tell how many bytes of `data` each call needs.
 struct Scratch {
     Ring* ring;
     unsigned char* data;
 };
 
-// The pixels of two or more whole rows of an attention map, the unit in which its sums are made. As
-// the cut does not depend on the threads, neither do the sums.
+// Two or more whole rows of an attention map, the unit in which its sums are computed. The division
+// doesn't depend on the threads, so neither do the sums.
 struct Part {
-    double mean, squares;      // of all channels and pixels; sum of squares about the mean
-    float highest[4], sum[4];  // of the exponentials of each patch position: where 0 is, and sum
+    double mean, squares;      // of all channels and pixels; squares: their sum about the mean
+    float highest[4], sum[4];  // for each patch position: highest score, sum of the exponentials
 };
 
-// One stage's attention: the state that its layers hand on.
+// One stage's attention: the state that its layers pass on.
 struct AttentionMap {
     int height, width, dim;  // dim padded; `true_dim` without
     int true_dim;
     int part_rows, parts;
     float* values;  // [pixels][dim], the residual stream
-    void* rounded;  // the same as the products want it, or nullptr where that is fp32
+    void* rounded;  // the same for the products, or nullptr if they take fp32
     float* scores;  // [pixels]
     Part* part;     // [parts]
     float* summed;  // [parts][4][dim]
 };
 
-// Into the attention map: 3x3 filter with SiLU, 1x1 convolution; then the first query.
+// Into the attention map: depthwise filter with SiLU, 1x1 convolution; then the first query.
 struct LocalArgs {
     Map in;             // its border is the dilation
-    const void* zeros;  // a row of it beyond the edge
+    const void* zeros;  // its rows beyond the edge
     Filter filter;
     int dilation;
     Matrix narrow;
@@ -107,7 +108,7 @@ struct LocalArgs {
 struct LayerArgs {
     AttentionMap map;
     float mean, scale;  // of the norm in front: (x - mean) * scale; its weights are in the matrices
-    const float* query;  // [dim], of the next layer, or nullptr: its scores are made with the sums
+    const float* query;  // [dim], of the next layer, or nullptr: scores come with the sums
     Matrix key, value, out;
     const float* value_bias;  // [dim], with the norm's shift
     float* context;           // [4][dim]
@@ -121,7 +122,7 @@ struct ProjectArgs {
     float scale;
     Matrix matrix;
     const float* bias;  // with the norm's shift
-    Map out;            // data nullptr: only the sums are wanted
+    Map out;            // data is nullptr if only the sums are wanted
     float* pooled;      // [parts][n] sums over the part's pixels, or nullptr
 };
 
@@ -139,15 +140,15 @@ struct ConvArgs {
 
 struct FilterArgs {
     Map in;             // its border is the dilation
-    const void* zeros;  // a row of it beyond the edge
+    const void* zeros;  // its rows beyond the edge
     Filter filter;
     int stride, dilation;
     Map out;
 };
 
-// One row [k] to fp32 [n]: the columns begin to end of a product with one row.
+// Columns begin to end of a product with a single row, [k] to fp32 [n].
 struct DenseArgs {
-    const void* in;  // [k], as products want it
+    const void* in;  // [k], as the products read it
     Matrix matrix;
     const float* bias;
     float least;
@@ -157,9 +158,9 @@ struct DenseArgs {
 struct Kernels {
     const char* name;
     int channel_multiple;
-    int element;  // bytes of a map's element: 4 is fp32, 2 is bf16
-    int weight;   // bytes of a matrix's element: 4 is fp32, 2 is bf16, 1 is int8
-    int block;    // pixels that a product should have at a time, or more
+    int element;  // bytes of a map's element: 4 for fp32, 2 for bf16
+    int weight;   // bytes of a matrix's element: 4 for fp32, 2 for bf16, 1 for int8
+    int block;    // pixels that a product should have at least
     // Where element (k, n) of a matrix [depth, columns] lies in the packed form.
     size_t (*place)(int depth, int columns, int k, int n);
 
@@ -178,10 +179,10 @@ struct Kernels {
     void (*conv)(const ConvArgs&, Rows);
     void (*filter)(const FilterArgs&, Rows);
     void (*dense)(const DenseArgs&, Rows columns);
-    void (*enter)();  // of a thread, before the first of the above; and after the last
-    void (*leave)();
-    // Multiplies in registers alone for that many rounds; returns the multiply-adds: the
-    // processor's most.
+    void (*enter)();  // called by a thread before the first of the above
+    void (*leave)();  // and after the last
+    // Multiplies in registers alone for that many rounds, as fast as the processor can; returns
+    // the number of multiply-adds.
     double (*spin)(ptrdiff_t rounds);
 };
 

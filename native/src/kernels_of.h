@@ -31,7 +31,7 @@ Kernels kernels_of(const char* name) {
         conv<X>,
         filter<X>,
         dense<X>,
-        [] { X::enter(); },  // not their addresses: instruction sets share no function
+        [] { X::enter(); },  // not their addresses: instruction sets may not share functions
         [] { X::leave(); },
         spin<X>,
     };

@@ -12,7 +12,7 @@ std::vector<float> part_of(const std::vector<float>& values, size_t begin, size_
     return {values.begin() + begin, values.begin() + begin + count};
 }
 
-// Rows `begin` and following of a 1x1 convolution.
+// `count` rows of a 1x1 convolution from `begin` on.
 Convolution rows_of(const Convolution& conv, int begin, int count) {
     Convolution part;
     part.out = count;
@@ -43,7 +43,7 @@ TransformerLayer read_transformer(Weights& weights, Packer& packer, const Config
     const int hidden = config.hidden(dim);
     const Norm before = weights.norm(name + ".layernorm_before", dim);
     const Convolution qkv = weights.conv(name + ".attention.qkv_proj", 1 + 2 * dim, dim, 1, true);
-    // The norm's shift and the query's bias change all scores by the same, and so no weight.
+    // The norm's shift and the query's bias change all scores equally, which softmax ignores.
     std::vector<float> query(dim);
     for (int i = 0; i < dim; i++) query[i] = qkv.weight[i] * before.weight[i];
     layer.query = packer.vector(query);
@@ -100,8 +100,8 @@ Backbone read_backbone(const Config& config, Weights& weights, const Kernels& ke
             in = channels[i];
             const int dim = dims[i - 2];
             if (config.hidden(dim) < 1)
-                fail_file("config.json: ffn_multiplier leaves no hidden channels at " +
-                          std::to_string(dim) + ".");
+                fail_file("config.json: ffn_multiplier leaves no hidden channels for " +
+                          std::to_string(dim) + " channels.");
             stage.attention = std::make_unique<AttentionLayers>();
             AttentionLayers& a = *stage.attention;
             a.dilation = dilation;

@@ -20,7 +20,7 @@ struct ResidualLayer {
 };
 
 struct TransformerLayer {
-    const float* query;  // with the norm's weights
+    const float* query;  // times the norm's weights
     Matrix key, value, out, widen, narrow;
 };
 
@@ -45,7 +45,7 @@ struct Backbone {
     std::vector<StageLayers> stages;
 };
 
-// Throws Error where the weights do not fit the config, std::bad_alloc.
+// Throws Error if the weights don't match the config, std::bad_alloc.
 Backbone read_backbone(const Config& config, Weights& weights, const Kernels& kernels,
                        Store& store);
 

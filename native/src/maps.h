@@ -1,19 +1,18 @@
-// What is done with whole maps outside of the kernels, rarely and for little time, in plain C++.
+// Rare and cheap operations on whole maps, in plain C++ instead of kernels.
 #pragma once
 
 #include "kernels.h"
 
 namespace mv2 {
 
-// Rows begin to end, resized bilinearly so that the corners stay where they are (align_corners).
-// Writes channels `channel` and following of `out`; borders are set to 0.
+// Resizes bilinearly to rows begin to end of `out`, with the corners aligned (align_corners).
+// Writes from channel `channel` on; borders are set to 0.
 void stretch(const Map& in, const Map& out, int channel, int element, Rows rows);
 
-// The same map with another border.
+// Copies a map into one with another border.
 void copy_rows(const Map& in, const Map& out, int element, Rows rows);
 
-// Means over a grid of size x size cells that may overlap, as torch's adaptive_avg_pool2d cuts
-// them.
+// Means over a grid of cells, which may overlap, as in torch's adaptive_avg_pool2d.
 void mean_cells(const Map& in, const Map& out, int element);
 
 // The first `channels` channels as fp32 [channels, height, width].

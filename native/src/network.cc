@@ -19,15 +19,15 @@ namespace {
 
 constexpr int smallest = 32, largest = 65535;  // sides of an image [px]
 constexpr int64_t most_pixels = 1 << 28;
-constexpr size_t most_idle = 16, most_idle_bytes = 512 << 20;  // of plans that are kept
+constexpr size_t most_idle = 16, most_idle_bytes = 512 << 20;  // of workspaces
 
-// One lock for the lists of plans of all models: it is held for moments, and a fork waits for it.
-std::mutex& plans_lock() {
+// One lock for all models' lists of workspaces: it is held for moments, and a fork waits for it.
+std::mutex& workspaces_lock() {
     static std::mutex* lock = [] {
         static std::mutex made;
 #if !defined(_WIN32)
-        pthread_atfork([] { plans_lock().lock(); }, [] { plans_lock().unlock(); },
-                       [] { plans_lock().unlock(); });
+        pthread_atfork([] { workspaces_lock().lock(); }, [] { workspaces_lock().unlock(); },
+                       [] { workspaces_lock().unlock(); });
 #endif
         return &made;
     }();
@@ -38,9 +38,9 @@ void check_size(int height, int width) {
     const auto size = std::to_string(height) + "x" + std::to_string(width);
     if (height < smallest || width < smallest)
         fail_input("the image is " + size +
-                   " px; MobileViTv2 halves it five times and needs 32x32.");
+                   " px; MobileViTv2 halves it five times and needs at least 32x32.");
     if (height > largest || width > largest || static_cast<int64_t>(height) * width > most_pixels)
-        fail_input("the image is " + size + " px; 65535 a side and 2^28 pixels are the most.");
+        fail_input("the image is " + size + " px; the limits are 65535 px a side and 2^28 pixels.");
 }
 
 }  // namespace
@@ -58,7 +58,7 @@ Network::~Network() = default;
 
 std::unique_ptr<Workspace> Network::take(int height, int width) const {
     {
-        std::lock_guard<std::mutex> lock(plans_lock());
+        std::lock_guard<std::mutex> lock(workspaces_lock());
         for (auto i = idle_.begin(); i != idle_.end(); ++i) {
             if ((*i)->height != height || (*i)->width != width) continue;
             std::unique_ptr<Workspace> found = std::move(*i);
@@ -70,8 +70,8 @@ std::unique_ptr<Workspace> Network::take(int height, int width) const {
 }
 
 void Network::give_back(std::unique_ptr<Workspace> workspace) const {
-    std::list<std::unique_ptr<Workspace>> oldest;  // freed after the lock
-    std::lock_guard<std::mutex> lock(plans_lock());
+    std::list<std::unique_ptr<Workspace>> oldest;  // freed after unlocking
+    std::lock_guard<std::mutex> lock(workspaces_lock());
     idle_.push_front(std::move(workspace));
     size_t count = 0, bytes = 0;
     for (auto i = idle_.begin(); i != idle_.end(); ++i) {
@@ -93,8 +93,7 @@ void Network::run(const float* pixels, int batch, int height, int width, float* 
     check_size(height, width);
     Team team(threads);
     const int size = team.size();
-    // Whole images for each thread, as long as there are enough; what is left all threads do
-    // together.
+    // Each thread takes whole images while there are enough; all threads share the rest.
     const int apart = size > 1 ? batch / size * size : 0;
     std::vector<std::unique_ptr<Workspace>> workspaces;
     for (int i = 0; i < (apart ? size : 1); i++) {

@@ -1,4 +1,4 @@
-// The network: packed weights, a plan for each image size, and the run.
+// The network: packed weights, workspaces for each image size, and inference.
 #pragma once
 
 #include <list>
@@ -15,7 +15,7 @@ namespace mv2 {
 
 class Workspace;
 
-// What a part of the network takes.
+// The time that a part of the network takes.
 struct StageTime {
     std::string name;
     double seconds;
@@ -24,15 +24,15 @@ struct StageTime {
 
 class Network {
  public:
-    // Throws Error for weights that do not fit the config, std::bad_alloc.
+    // Throws Error if the weights don't match the config, std::bad_alloc.
     Network(const Config& config, const SafeTensors& file, const std::string& name,
             const Kernels& kernels);
     ~Network();
 
-    // Of images of this size [px]: the head's outputs, then stage_0 to stage_4. Throws Error.
+    // For images of this size [px]: the head's outputs, then stage_0 to stage_4. Throws Error.
     std::vector<Output> outputs(int height, int width) const;
 
-    // float [batch, planes, height, width] to the outputs; nullptr for those that are not wanted.
+    // float [batch, planes, height, width] to the outputs; nullptr for those not wanted.
     void run(const float* pixels, int batch, int height, int width, float* const* outputs,
              int threads) const;
 
@@ -47,7 +47,7 @@ class Network {
     Store store_;
     Backbone backbone_;
     std::unique_ptr<Head> head_;
-    // Of plans that no call uses at the moment; the oldest go when there are many.
+    // Workspaces that no call uses at the moment; the oldest are freed when there are many.
     mutable std::list<std::unique_ptr<Workspace>> idle_;
 
     std::unique_ptr<Workspace> take(int height, int width) const;

@@ -36,7 +36,7 @@ float from_bf16(uint16_t value) {
     return out;
 }
 
-// Writes a weight of that many bytes, and returns what it has become.
+// Writes a weight in that many bytes, and returns its rounded value.
 float put(float weight, float scale, int bytes, unsigned char* to) {
     if (bytes == 1) {
         const int rounded = static_cast<int>(std::nearbyint(weight / scale));
@@ -87,16 +87,16 @@ float* Packer::vector(const std::vector<float>& values) {
 
 Matrix Packer::matrix(const Convolution& conv, const Norm* norm, std::vector<int> segments) {
     if (segments.empty()) segments = {conv.in};
-    std::vector<int> lies(conv.in);  // where each input channel is
+    std::vector<int> lies(conv.in);  // the position of each input channel
     int depth = 0, channel = 0;
     for (int segment : segments) {
         for (int i = 0; i < segment; i++) lies[channel++] = depth + i;
         depth += padded(segment);
     }
     if (kernels_.weight == 1 && depth > quantized_depth)
-        fail_unsupported("the model has a product of " + std::to_string(depth) + " channels, and " +
-                         std::to_string(quantized_depth) +
-                         " are the most in int8. Use bf16 or fp32.");
+        fail_unsupported("the model has a product over " + std::to_string(depth) +
+                         " channels, but int8 supports at most " +
+                         std::to_string(quantized_depth) + ". Use bf16 or fp32.");
     Matrix m;
     m.k = depth;
     m.n = padded(conv.out);
@@ -126,7 +126,7 @@ Matrix Packer::matrix(const Convolution& conv, const Norm* norm, std::vector<int
         }
         if (!finite)
             fail_file(
-                "the bundle has a weight that is beyond fp32 once the norm beside it is folded in. "
+                "the bundle has a weight that exceeds fp32 once its norm is folded in. "
                 "The training diverged, or the file is damaged.");
         bias[n] = static_cast<float>(bias[n] + shift);
         const float scale = largest > 0 ? largest / 127 : 1;

@@ -1,4 +1,4 @@
-// From convolutions to what the kernels read, and the memory that holds it.
+// Packs convolutions the way the kernels read them, into memory that it owns.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace mv2 {
 
-// Zeroed memory on cache lines, freed together.
+// Zeroed memory, aligned to cache lines and freed together.
 class Store {
  public:
     // Throws std::bad_alloc.
@@ -39,9 +39,9 @@ class Packer {
         return (channels + m - 1) / m * m;
     }
 
-    // A 1x1 or dense 3x3 convolution. With a norm in front, its weights go into the matrix and its
-    // biases through it into the bias. `segments` says how the input channels lie, where they are
-    // several maps side by side, each padded by itself.
+    // A 1x1 or dense 3x3 convolution. A norm in front is folded in: its weights into the matrix,
+    // its biases into the bias. `segments` are the channels of each map if the input consists of
+    // several side by side, each padded separately.
     Matrix matrix(const Convolution& conv, const Norm* norm = nullptr,
                   std::vector<int> segments = {});
     Filter filter(const Convolution& conv);

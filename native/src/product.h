@@ -1,9 +1,9 @@
-// The matrix product that nearly all of the network's arithmetic is in.
+// The matrix product, which is nearly all of the network's arithmetic.
 //
-// A few rows by a few registers of columns are kept in registers while k runs; what follows a
-// convolution (activation, scale, residual) happens there too, before anything is written.
+// The sums of a few rows by a few registers of columns stay in registers while k runs; what follows
+// a convolution (activation, scale, residual) happens there too, before anything is written.
 //
-// X is an instruction set with its element type, see simd_*.h.
+// X is an instruction set with its element type; see simd_*.h.
 #pragma once
 
 #include "kernels.h"
@@ -18,8 +18,8 @@
 
 namespace mv2 {
 
-// How an instruction set multiplies (X::form): as below; with tiles (tiles.h); or with rows that
-// are quantized on the way (quantized.h).
+// How an instruction set multiplies (X::form): as below, with tiles (tiles.h), or with rows that
+// are quantized on the fly (quantized.h).
 enum class Form { registers, tiles, quantized };
 
 // One operand of a sum of products: rows of `a`, and the columns of a packed matrix.
@@ -73,7 +73,7 @@ inline void block(const Operand<X>* operands, int count, ptrdiff_t stride, int k
     }
 }
 
-// All rows of a panel of N registers: full blocks, then what is left over.
+// All rows of a panel of N registers: full blocks, then the rest.
 template <class X, int N, class Finish>
 inline void panel(const Operand<X>* operands, int count, ptrdiff_t stride, int rows, int k,
                   const float* bias, int column, Finish&& finish) {
@@ -124,8 +124,8 @@ size_t place(int depth, int columns, int k, int n) {
            (n - start) * group + k % group;
 }
 
-// Multiplications in registers alone: what the processor can do at most. The sums begin
-// differently, so that no compiler sees twelve times the same one.
+// Multiplies in registers alone, as fast as the processor can. The sums start differently, so that
+// no compiler finds the same one twelve times.
 template <class X>
 double spin(ptrdiff_t rounds) {
     constexpr int sums = 12;

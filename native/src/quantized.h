@@ -1,18 +1,18 @@
-// Products of int8: weights quantized once, for each column; the rows of a map here, for each
+// Products of int8: weights are quantized once, per column; a map's rows are quantized here, per
 // pixel.
 //
-// A pixel's channels become bytes between its own least and largest, so nothing has to be
-// calibrated and no pixel suffers from another's range. With bytes q: value = offset + q * step,
-// and a product is step * sum(q * w) + offset * sum(w): one sum in integers, and the other known
-// beforehand. How many bits q has, and whether it has a sign, is the instruction set's choice.
+// A pixel's channels become bytes between its own least and greatest value, so nothing needs
+// calibration and no pixel suffers from another's range. With bytes q, value = offset + q * step,
+// and a product is step * sum(q * w) + offset * sum(w): one sum of integers, and one known in
+// advance. The instruction set decides how many bits q has and whether it is signed.
 #pragma once
 
 #include "product.h"
 
 namespace mv2 {
 
-constexpr int quantized_rows = 16;     // that are kept as bytes while all columns pass by
-constexpr int quantized_depth = 4096;  // channels of a row at most
+constexpr int quantized_rows = 16;     // kept as bytes while all columns pass by
+constexpr int quantized_depth = 4096;  // most channels of a row
 
 struct QuantizedRows {
     alignas(64) uint8_t bytes[quantized_rows * quantized_depth];
@@ -88,8 +88,8 @@ inline void quantized_panel(const QuantizedRows& q, int first, int rows, int k,
         quantized_finish<X, 1, N>(q, first, row, k, operand, matrix, column, bias, finish);
 }
 
-// Several operands: each row's bytes have a scale of their own in each of them, so the sum over
-// operands is in floats, four rows at a time.
+// Several operands: a row's bytes have a scale of their own in each, so the operands are summed in
+// floats, four rows at a time.
 template <class X, int N, class Finish>
 inline void quantized_sum(const Operand<X>* operands, int count, ptrdiff_t stride, int rows,
                           const Matrix& matrix, int column, const float* bias, QuantizedRows& q,

@@ -1,6 +1,7 @@
-// Which source pixels make a pixel of a resized axis, and in which parts: Pillow's fixed-point
-// weights, to the last bit. Compile what includes this with -ffp-contract=off where the processor
-// has fused multiply-add from the start (arm64): another rounding can move a weight by 2^-22.
+// Which source pixels make up a pixel of a resized axis, and with which weights: Pillow's
+// fixed-point ones, to the last bit. Compile what includes this with -ffp-contract=off on
+// processors that always have fused multiply-add (arm64): another rounding can move a weight by
+// 2^-22.
 #pragma once
 
 #include <algorithm>
@@ -14,9 +15,9 @@
 
 namespace mv2 {
 
-// A weight w has 22 bits after the point and lies in two int16: w = high * 256 + low. Sums over
-// 16-bit products are what every instruction set is fast at; and with 8 bits below, the sum over an
-// image side's 65,535 pixels stays in 32 bits, in either half.
+// A weight w has 22 fractional bits and is stored as two int16: w = high * 256 + low. Every
+// instruction set is fast at sums of 16-bit products; and with 8 bits in the low half, the sum over
+// an image side's 65,535 pixels stays within 32 bits in either half.
 constexpr int weight_bits = 22;
 constexpr int low_bits = 8;
 
@@ -34,7 +35,7 @@ struct Axis {
     int widest = 0;
 
     Axis(Resample filter, int from, int to, int begin, int end);
-    Window source() const {  // all source pixels that any pixel needs; windows never go back
+    Window source() const {  // all source pixels needed; windows never move back
         if (windows.empty()) return {0, 0};
         const Window& last = windows.back();
         return {windows[0].first, last.first + last.count - windows[0].first};
@@ -63,7 +64,7 @@ inline double filter_radius(Resample filter) {
     }
 }
 
-// Parabolas from 0.5 on that meet, each over one pixel: J. Costella, johncostella.com/magic.
+// Parabolas that meet at 0.5, 1.5 and so on: J. Costella, johncostella.com/magic.
 inline double magic_kernel(Resample filter, double x) {
     if (filter == Resample::mks2013) {
         if (x < 0.5) return 17.0 / 16.0 - 7.0 / 4.0 * (x * x);

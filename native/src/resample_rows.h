@@ -1,5 +1,5 @@
-// The two inner loops of resizing, along a row and across rows. x86 takes AVX2 where the processor
-// has it; everything else is plain loops that compilers turn into 16-bit multiply-adds.
+// The two inner loops of resizing, along a row and across rows. x86 uses AVX2 if the processor has
+// it; everything else is plain loops that compilers turn into 16-bit multiply-adds.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ inline uint8_t clip_pixel(int sum) {
     return static_cast<uint8_t>(sum < 0 ? 0 : sum > 255 ? 255 : sum);
 }
 
-// The two halves of a weighted sum, rounded to a pixel. Unsigned: the halves alone may exceed what
-// their sum never does.
+// The two halves of a weighted sum, rounded to a pixel. Unsigned, as the halves alone may overflow
+// where their sum never does.
 inline uint8_t join_halves(int low, int high) {
     const uint32_t sum = (static_cast<uint32_t>(high) << low_bits) + static_cast<uint32_t>(low) +
                          (1u << (weight_bits - 1));
@@ -84,7 +84,7 @@ inline void across_plain(const uint8_t* const* rows, const int16_t* low, const i
 #define MV2_AVX2 __attribute__((target("avx2")))
 
 MV2_AVX2 inline void split_avx2(const uint8_t* rgb, int count, int16_t* planes, size_t pitch) {
-    // Of 16 bytes, 4 pixels: the bytes of red, green and blue, 4 of each.
+    // Sorts 16 bytes with 4 pixels into red, green and blue, 4 bytes each.
     const __m128i sort = _mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1);
     int i = 0;
     for (; 3 * (i + 16) + 4 <= 3 * count; i += 16) {  // the last of the four loads reads 4 more
@@ -156,7 +156,7 @@ MV2_AVX2 inline void across_avx2(const uint8_t* const* rows, const int16_t* low,
     size_t x = 0;
     for (; x + 32 <= count; x += 32) {
         __m256i lows[4] = {}, highs[4] = {};
-        for (int tap = 0; tap < taps; tap += 2) {  // an odd one is followed by a weight of 0
+        for (int tap = 0; tap < taps; tap += 2) {  // a weight of 0 follows an odd one
             int32_t pair_low, pair_high;
             std::memcpy(&pair_low, low + tap, 4);
             std::memcpy(&pair_high, high + tap, 4);

@@ -1,6 +1,5 @@
-// The inverted residual, a few rows at a time: the widened map, the largest of all, is never there
-// as a whole. Its rows stay in the cache, in a ring that the next rows of the same thread go on
-// with.
+// The inverted residual, a few rows at a time: the widened map, the largest of all, never exists as
+// a whole. Its rows stay in the cache, in a ring that the same thread's next rows continue.
 #pragma once
 
 #include <cstring>
@@ -32,7 +31,7 @@ struct ResidualPieces {
     }
 };
 
-// The elements of the border of a row, left and right of it, are set to 0.
+// Sets a row's border, left and right of it, to 0.
 template <class T>
 inline void clear_border(T* row, int width, int border, int channels) {
     std::memset(static_cast<void*>(row), 0, sizeof(T) * border * channels);
@@ -65,7 +64,7 @@ void residual(const ResidualArgs& args, Rows rows, Scratch scratch) {
     const int wide = args.widen.n, reach = args.dilation, height = args.in.height;
     const ptrdiff_t line = static_cast<ptrdiff_t>(args.in.width + 2 * reach) * wide;
 
-    const int first = rows.begin * args.stride - reach;  // of the widened rows that are needed
+    const int first = rows.begin * args.stride - reach;  // of the widened rows needed
     const int last = (rows.end - 1) * args.stride + reach + 1;
     const int stop = last < height ? last : height;
     const int start = first > 0 ? first : 0;

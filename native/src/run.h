@@ -10,7 +10,7 @@
 
 namespace mv2 {
 
-// Scratch memory of the threads of a team; grows when a larger team comes.
+// The scratch memory of a team's threads; grows for a larger team.
 class ScratchSet {
  public:
     void reserve(size_t threads, size_t bytes) {

@@ -1,5 +1,5 @@
-// A .safetensors file: 8 bytes of length, that many of JSON, then the values. The reader believes
-// nothing that the header says before it has compared it with the size of the file.
+// A .safetensors file: 8 bytes of length, that many bytes of JSON, then the values. The reader
+// checks everything that the header says against the size of the file before relying on it.
 #include "safetensors.h"
 
 #include <algorithm>
@@ -25,8 +25,8 @@
 
 namespace mv2 {
 
-// A file cut by somebody else while it is mapped ends the process on reading (SIGBUS), as with
-// every mapped file.
+// If something else truncates the file while it is mapped, reading it ends the process (SIGBUS), as
+// with every mapped file.
 struct SafeTensors::Mapping {
     const unsigned char* bytes = nullptr;
     size_t size = 0;
@@ -39,11 +39,11 @@ struct SafeTensors::Mapping {
         const std::streamoff end = file ? static_cast<std::streamoff>(file.tellg()) : -1;
         if (end < 0) fail_file(path + " can't be opened. Give the path of a .safetensors file.");
         if (static_cast<uint64_t>(end) > SIZE_MAX)
-            fail_file(path + " is too large to be read here.");
+            fail_file(path + " is too large to read on this system.");
         content.resize(static_cast<size_t>(end));
         file.seekg(0);
         file.read(reinterpret_cast<char*>(content.data()), static_cast<std::streamsize>(end));
-        if (!file) fail_file(path + " can't be read to its end. Copy it anew.");
+        if (!file) fail_file(path + " can't be read to the end. Copy it again.");
         bytes = content.data();
         size = content.size();
     }
@@ -64,8 +64,8 @@ struct SafeTensors::Mapping {
         }
         const int reason = errno;
         close(file);
-        if (!known) fail_file(path + " is no file. Give the path of a .safetensors file.");
-        if (!fits) fail_file(path + " is too large to be read here.");
+        if (!known) fail_file(path + " isn't a file. Give the path of a .safetensors file.");
+        if (!fits) fail_file(path + " is too large to read on this system.");
         if (address == MAP_FAILED)
             fail_file(path + " can't be read: " + std::strerror(reason) + ".");
         bytes = static_cast<const unsigned char*>(address);
@@ -97,7 +97,7 @@ constexpr Type types[] = {
     {"F8_E8M0", Dtype::other, 1}, {"C64", Dtype::other, 8},
 };
 
-// A number of the header as what it must be: whole, not negative, and exact in a double.
+// Reads a number of the header, which must be whole, non-negative and exact in a double.
 bool whole_number(const Json& value, uint64_t& result) {
     const bool good = value.kind == Json::number && value.value >= 0 &&
                       value.value <= 9007199254740992.0 && value.value == std::floor(value.value);
@@ -127,7 +127,7 @@ float from_bf16(const unsigned char* bytes) {
 float from_f16(const unsigned char* bytes) {
     const uint32_t half = load<uint16_t>(bytes);
     const uint32_t sign = (half & 0x8000) << 16, exponent = half >> 10 & 31, fraction = half & 1023;
-    if (exponent == 0) {  // a denormal of fp16 is a normal number of fp32
+    if (exponent == 0) {  // fp16's subnormals are normal numbers in fp32
         const float value = static_cast<float>(fraction) * 0x1p-24f;
         return sign ? -value : value;
     }
@@ -168,33 +168,33 @@ struct Extent {
     const std::string* name;
 };
 
-// The members of one entry of the header, checked against each other and against `data_size`.
+// Reads one entry of the header, and checks its members against each other and `data_size`.
 Extent read_entry(const std::string& file, const std::string& name, const Json& entry,
                   uint64_t data_size, TensorView& tensor) {
     auto fail = [&](const std::string& what) {
-        fail_file(file + " is damaged: " + what + " of the tensor " + name + ". Copy it anew.");
+        fail_file(file + " is damaged: the tensor " + name + " has " + what + ". Copy it again.");
     };
     const Json* dtype = entry.find("dtype");
     const Json* shape = entry.find("shape");
     const Json* offsets = entry.find("data_offsets");
-    if (!dtype || dtype->kind != Json::string) fail("there is no dtype");
-    if (!shape || shape->kind != Json::array) fail("there is no shape");
+    if (!dtype || dtype->kind != Json::string) fail("no dtype");
+    if (!shape || shape->kind != Json::array) fail("no shape");
     if (!offsets || offsets->kind != Json::array || offsets->items.size() != 2) {
-        fail("there are no two data_offsets");
+        fail("no pair of data_offsets");
     }
     Extent extent{0, 0, &name};
     if (!whole_number(offsets->items[0], extent.begin) ||
         !whole_number(offsets->items[1], extent.end) || extent.begin > extent.end ||
         extent.end > data_size) {
-        fail("the data_offsets are outside of the " + std::to_string(data_size) + " bytes of data");
+        fail("data_offsets outside the " + std::to_string(data_size) + " bytes of data");
     }
     uint64_t count = 1;
     bool empty = false;
     for (const Json& side : shape->items) {
         uint64_t length = 0;
-        if (!whole_number(side, length)) fail("the shape has a side that is no whole number");
+        if (!whole_number(side, length)) fail("a shape that isn't whole numbers");
         empty = empty || length == 0;
-        if (length != 0 && count > INT64_MAX / length) fail("the shape is too large");
+        if (length != 0 && count > INT64_MAX / length) fail("too large a shape");
         if (length != 0) count *= length;
         tensor.shape.push_back(static_cast<int64_t>(length));
     }
@@ -204,8 +204,8 @@ Extent read_entry(const std::string& file, const std::string& name, const Json& 
         if (dtype->text != type.name) continue;
         tensor.dtype = type.dtype;
         if (count > UINT64_MAX / type.bytes || count * type.bytes != extent.end - extent.begin) {
-            fail("the shape " + shape_text(tensor.shape) + " in " + dtype->text +
-                 " doesn't make the " + std::to_string(extent.end - extent.begin) + " bytes");
+            fail("the shape " + shape_text(tensor.shape) + " in " + dtype->text + ", but " +
+                 std::to_string(extent.end - extent.begin) + " bytes");
         }
     }
     tensor.bytes = static_cast<size_t>(extent.end - extent.begin);
@@ -215,7 +215,7 @@ Extent read_entry(const std::string& file, const std::string& name, const Json& 
 void check_metadata(const std::string& file, const Json& metadata) {
     bool good = metadata.kind == Json::object || metadata.kind == Json::null;
     for (const auto& member : metadata.members) good &= member.second.kind == Json::string;
-    if (!good) fail_file(file + " is damaged: its __metadata__ is no map of texts. Copy it anew.");
+    if (!good) fail_file(file + " is damaged: its __metadata__ isn't strings. Copy it again.");
 }
 
 }  // namespace
@@ -234,23 +234,23 @@ SafeTensors::~SafeTensors() = default;
 
 void SafeTensors::parse(const unsigned char* bytes, size_t size) {
     if (size < 8) {
-        fail_file(name_ + " is no .safetensors file: it has " + std::to_string(size) +
-                  " bytes, and the length of its header alone takes 8.");
+        fail_file(name_ + " isn't a .safetensors file: it has " + std::to_string(size) +
+                  " bytes, but the length of its header alone takes 8.");
     }
     const uint64_t length = load<uint64_t>(bytes);
     if (length > longest_header) {
-        fail_file(name_ + " is no .safetensors file: its header would have " +
-                  std::to_string(length) + " bytes, and 100,000,000 are the limit.");
+        fail_file(name_ + " isn't a .safetensors file: its header would have " +
+                  std::to_string(length) + " bytes; the limit is 100,000,000.");
     }
     if (length > size - 8) {
-        fail_file(name_ + " is cut off: its header should have " + std::to_string(length) +
-                  " bytes, and " + std::to_string(size - 8) + " are there. Copy it anew.");
+        fail_file(name_ + " is truncated: its header should have " + std::to_string(length) +
+                  " bytes, but only " + std::to_string(size - 8) + " follow. Copy it again.");
     }
     const size_t header_size = static_cast<size_t>(length);
     const std::string_view text(reinterpret_cast<const char*>(bytes) + 8, header_size);
     const Json header = parse_json(text, "The header of " + name_, Repeated::refused);
     if (header.kind != Json::object) {
-        fail_file(name_ + " is no .safetensors file: its header is no object of JSON.");
+        fail_file(name_ + " isn't a .safetensors file: its header isn't a JSON object.");
     }
     const unsigned char* data = bytes + 8 + header_size;
     const uint64_t data_size = size - 8 - header_size;
@@ -271,15 +271,15 @@ void SafeTensors::parse(const unsigned char* bytes, size_t size) {
     uint64_t end = 0;
     for (const Extent& extent : extents) {
         if (extent.begin != end) {
-            fail_file(name_ + " is damaged: before the data of the tensor " + *extent.name +
-                      (extent.begin < end ? " another one has not ended" : " there is a gap") +
-                      ". Copy it anew.");
+            fail_file(name_ + " is damaged: the data of the tensor " + *extent.name +
+                      (extent.begin < end ? " overlap another's" : " follow a gap") +
+                      ". Copy it again.");
         }
         end = extent.end;
     }
     if (end != data_size) {
-        fail_file(name_ + " is damaged: its tensors have " + std::to_string(end) + " bytes, and " +
-                  std::to_string(data_size) + " follow the header. Copy it anew.");
+        fail_file(name_ + " is damaged: its tensors have " + std::to_string(end) + " bytes, but " +
+                  std::to_string(data_size) + " follow the header. Copy it again.");
     }
 }
 
@@ -287,12 +287,12 @@ std::vector<float> SafeTensors::floats(const std::string& name,
                                        const std::vector<int64_t>& shape) const {
     const auto found = tensors_.find(name);
     if (found == tensors_.end()) {
-        fail_file(name_ + " has no tensor " + name + ", which this model's config.json asks for.");
+        fail_file(name_ + " has no tensor " + name + ", which the model's config.json requires.");
     }
     const TensorView& tensor = found->second;
     if (tensor.shape != shape) {
-        fail_file(name_ + " has the tensor " + name + " of shape " + shape_text(tensor.shape) +
-                  ", and this model's config.json asks for " + shape_text(shape) + ".");
+        fail_file(name_ + " has the tensor " + name + " in the shape " + shape_text(tensor.shape) +
+                  ", but the model's config.json requires " + shape_text(shape) + ".");
     }
     bool finite = false;
     std::vector<float> values;
@@ -310,13 +310,12 @@ std::vector<float> SafeTensors::floats(const std::string& name,
             finite = convert_all<from_f64, 8>(tensor, values);
             break;
         default:
-            fail_file(
-                name_ + " has the tensor " + name +
-                " in a dtype that is none of F32, F16, BF16 and F64. Save it in one of them.");
+            fail_file(name_ + " has the tensor " + name +
+                      " in a dtype other than F32, F16, BF16 and F64. Save it in one of these.");
     }
     if (!finite) {
-        fail_file(name_ + " has a value in the tensor " + name +
-                  " that is NaN, infinite or beyond fp32. Such weights are of no use.");
+        fail_file(name_ + " has NaN, infinity or a value beyond fp32 in the tensor " + name +
+                  ". The training diverged, or the file is damaged.");
     }
     return values;
 }

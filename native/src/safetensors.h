@@ -1,4 +1,4 @@
-// Weights in a .safetensors file, read where they lie.
+// Weights in a .safetensors file, read in place.
 #pragma once
 
 #include <cstddef>
@@ -15,18 +15,18 @@ enum class Dtype { f32, f16, bf16, f64, i64, other };
 struct TensorView {
     Dtype dtype;
     std::vector<int64_t> shape;
-    const unsigned char* data;  // little endian, of any alignment
+    const unsigned char* data;  // little endian, maybe unaligned
     size_t bytes;
 };
 
 class SafeTensors {
  public:
-    // Maps the file (or reads it, where there is no mmap). Throws Error (MV2_ERROR_FILE) for a file
-    // that is missing, cut off, longer than its header says, or whose header lies: offsets beyond
-    // the data, tensors that overlap or leave gaps, shapes that don't make the number of bytes,
-    // products that overflow, a header of more than 100 MB, a name twice.
+    // Maps the file (or reads it, without mmap). Throws Error (MV2_ERROR_FILE) for a file that is
+    // missing, truncated, longer than its header says, or whose header lies: offsets beyond the
+    // data, tensors that overlap or leave gaps, shapes that don't match the number of bytes,
+    // products that overflow, a header of more than 100 MB, a repeated name.
     explicit SafeTensors(const std::string& path);
-    // The same of bytes in memory, which must live as long.
+    // The same for bytes in memory, which must outlive it.
     SafeTensors(const unsigned char* bytes, size_t size, const std::string& name);
     ~SafeTensors();
     SafeTensors(const SafeTensors&) = delete;
@@ -34,9 +34,8 @@ class SafeTensors {
 
     const std::map<std::string, TensorView>& tensors() const { return tensors_; }
 
-    // The values of a tensor of this very shape as fp32. Throws Error (MV2_ERROR_FILE) for one that
-    // is missing, of another shape or of a dtype that holds no real numbers, and for NaN or
-    // infinity.
+    // The values of a tensor of exactly this shape as fp32. Throws Error (MV2_ERROR_FILE) if it is
+    // missing, has another shape, isn't floating point, or holds NaN or infinity.
     std::vector<float> floats(const std::string& name, const std::vector<int64_t>& shape) const;
 
  private:

@@ -1,4 +1,4 @@
-// Scratch memory, cut into pieces: the same steps, taken without memory, say how much is needed.
+// Scratch memory, divided into pieces. Without memory, the same steps tell how much is needed.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@ class Pieces {
     template <class T>
     T* take(size_t count) {
         T* piece = start_ ? reinterpret_cast<T*>(start_ + used_) : nullptr;
-        used_ += (count * sizeof(T) + 63) / 64 * 64 +
-                 64;  // + 64: rows of different pieces don't collide
+        // 64 more, so that rows of different pieces don't collide in the cache
+        used_ += (count * sizeof(T) + 63) / 64 * 64 + 64;
         return piece;
     }
     size_t used() const { return used_; }

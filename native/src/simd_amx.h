@@ -1,5 +1,5 @@
-// AVX-512 with bf16, products by AMX's tiles. Weights lie as they do for AVX-512 with bf16: 16
-// pairs of k of a panel of 32 columns are two tiles, beside each other.
+// AVX-512 with bf16, and products by AMX's tiles. Weights have the layout of AVX-512 with bf16: 16
+// pairs of k of a panel of 32 columns are two adjacent tiles.
 #pragma once
 
 #include "amx_product.h"
@@ -13,13 +13,13 @@ template <class Policy>
 struct AmxBf16 : Avx512Bf16 {
     using Tiles = Policy;
     static constexpr Form form = Form::tiles;
-    static constexpr int channel_multiple = 32;  // a tile's depth; a pixel begins a cache line
+    static constexpr int channel_multiple = 32;  // a tile's depth; pixels begin on a cache line
     static_assert(vectors * lanes == 2 * tile_columns && group == 2, "a panel is two tiles wide");
 
     static void enter() { Policy::configure(tile_configs.of[tile_rows]); }
-    static void leave() { Policy::release(); }  // so that a switch of threads need not save them
+    static void leave() { Policy::release(); }  // so that context switches needn't save them
 
-    // Of tiles as `enter` left them: zeros.
+    // With the tiles as `enter` left them: zeros.
     static double spin(ptrdiff_t rounds) {
         for (ptrdiff_t i = 0; i < rounds; i++) {
             Policy::template dot<0, 4, 6>();

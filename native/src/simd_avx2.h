@@ -30,7 +30,7 @@ struct Avx2 {
     static V sub(V a, V b) { return _mm256_sub_ps(a, b); }
     static V mul(V a, V b) { return _mm256_mul_ps(a, b); }
     static V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
-    // b where one of both is NaN
+    // b if either is NaN
     static V max(V a, V b) { return _mm256_max_ps(a, b); }
     static float sum(V v) {
         __m128 half = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -53,7 +53,7 @@ struct Avx2 {
     static V silu(V x) {
         const V t = _mm256_min_ps(mul(x, set(-1.44269504f)), set(126));
         const V d = add(exp2(t), set(1));
-        V r = _mm256_rcp_ps(d);  // 12 bits; a step of Newton doubles them
+        V r = _mm256_rcp_ps(d);  // 12 bits; a Newton step doubles them
         r = mul(r, _mm256_fnmadd_ps(r, d, set(2)));
         return mul(x, r);
     }

@@ -1,8 +1,8 @@
-// AVX2 with products of bytes: by AVX-VNNI's one instruction, or by AVX2's own three. Maps are
-// bf16, rounded by integer instructions.
+// AVX2 with products of bytes: by AVX-VNNI's one instruction or AVX2's own three. Maps are bf16,
+// rounded by integer instructions.
 //
-// AVX2's own multiply bytes with a sign by bytes without one, and add two products into 16 bits: so
-// that no sum is cut off, values of a map have 7 bits there.
+// AVX2's own multiply signed by unsigned bytes and add two products into 16 bits: a map's values
+// have 7 bits there, so that no sum saturates.
 #pragma once
 
 #include <cstring>
@@ -29,7 +29,7 @@ struct Avx2Int8 : Avx2 {
     static constexpr int group = 4;
     static constexpr int rows = 4;
 
-    static void enter() {}  // its own: no function may be in two kernel files
+    static void enter() {}  // its own: kernel files may not share functions
     static void leave() {}
 
     using Avx2::load;
@@ -46,7 +46,7 @@ struct Avx2Int8 : Avx2 {
         _mm_storeu_si128(reinterpret_cast<__m128i*>(p), both);
     }
 
-    // As exact as bf16 needs it: 5e-4, most of it the reciprocal's.
+    // As exact as bf16 needs: 5e-4, most of it from the reciprocal.
     static V silu(V x) {
         const V t = _mm256_min_ps(_mm256_max_ps(mul(x, set(-1.44269504f)), set(-126)), set(126));
         const V whole = _mm256_floor_ps(t), f = sub(t, whole);
@@ -58,8 +58,8 @@ struct Avx2Int8 : Avx2 {
         return mul(x, _mm256_rcp_ps(add(p, set(1))));
     }
 
-    // Channels to bytes without a sign: the least is 0, the largest all bits.
-    // Bytes have no NaN: the step has it, where there is one or an infinity among the channels.
+    // Channels to unsigned bytes: the least is 0, the greatest all ones.
+    // Bytes can't be NaN: the step is, if a channel is NaN or infinite.
     static void quantize(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
         V low = load(a), high = low, strange = mul(low, zero());
         for (int i = lanes; i < k; i += lanes) {
@@ -78,7 +78,7 @@ struct Avx2Int8 : Avx2 {
             const __m256i q =
                 _mm256_packs_epi32(_mm256_cvtps_epi32(fma(load(a + i), back, shift)),
                                    _mm256_cvtps_epi32(fma(load(a + i + lanes), back, shift)));
-            const __m256i in_order = _mm256_permute4x64_epi64(q, 0xd8);  // packs works by halves
+            const __m256i in_order = _mm256_permute4x64_epi64(q, 0xd8);  // packs works on halves
             __m128i all = _mm_packus_epi16(_mm256_castsi256_si128(in_order),
                                            _mm256_extracti128_si256(in_order, 1));
             all = _mm_min_epu8(all, _mm_set1_epi8(static_cast<char>(Products::largest)));

@@ -12,11 +12,11 @@ struct Avx512 {
     using Element = float;
     static constexpr Form form = Form::registers;
     static constexpr int lanes = 16;
-    static constexpr int rows = 8;     // of a block of a product
-    static constexpr int vectors = 2;  // columns of it, in registers
-    static constexpr int pixels = 8;   // that a filter makes at a time
+    static constexpr int rows = 8;     // of a product's block
+    static constexpr int vectors = 2;  // its columns, in registers
+    static constexpr int pixels = 8;   // that a filter computes at a time
     static constexpr int filter_vectors = 2;
-    static constexpr int group = 1;  // values of k that one instruction takes
+    static constexpr int group = 1;  // values of k per instruction
     static constexpr int channel_multiple = 16;
 
     static void enter() {}
@@ -30,7 +30,7 @@ struct Avx512 {
     static V sub(V a, V b) { return _mm512_sub_ps(a, b); }
     static V mul(V a, V b) { return _mm512_mul_ps(a, b); }
     static V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
-    // b where one of both is NaN
+    // b if either is NaN
     static V max(V a, V b) { return _mm512_max_ps(a, b); }
     static float sum(V v) { return _mm512_reduce_add_ps(v); }
 

@@ -1,5 +1,5 @@
-// AVX-512 with its byte products (VNNI). Maps are bf16, rounded by integer instructions: processors
-// that have VNNI but no bf16 are many.
+// AVX-512 with its byte products (VNNI). Maps are bf16, rounded by integer instructions, as many
+// processors have VNNI but not bf16.
 #pragma once
 
 #include <cstring>
@@ -20,8 +20,8 @@ struct Avx512Int8 : Avx512Maps {
                             _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
     }
 
-    // Channels to bytes without a sign: the least is 0, the largest 255.
-    // Bytes have no NaN: the step has it, where there is one or an infinity among the channels.
+    // Channels to unsigned bytes: the least is 0, the greatest 255.
+    // Bytes can't be NaN: the step is, if a channel is NaN or infinite.
     static void quantize(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
         V low = load(a), high = low, strange = mul(low, zero());
         for (int i = lanes; i < k; i += lanes) {

@@ -1,5 +1,4 @@
-// AVX-512 with maps in bf16; how values become bf16 and are multiplied is left to who derives from
-// it.
+// AVX-512 with maps in bf16; derived classes say how values become bf16 and are multiplied.
 #pragma once
 
 #include "bf16.h"
@@ -16,7 +15,7 @@ struct Avx512Maps : Avx512 {
         return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
     }
 
-    // As exact as bf16 needs it: 1e-4.
+    // As exact as bf16 needs: 1e-4.
     static V silu(V x) {
         const V t = mul(x, set(-1.44269504f)), f = _mm512_reduce_ps(t, 1);
         V p = fma(set(0.0792043f), f, set(0.2243389f));

@@ -1,8 +1,7 @@
 // NEON of 64-bit ARM: four floats in a register, 32 registers.
 //
-// A product takes one operand out of a lane of a register ("by element"), so a value of a map is
-// loaded as a single float: that keeps the arithmetic units free, on which a load that fills all
-// lanes takes a turn on many processors.
+// A product takes one operand from a lane of a register ("by element"), so a map's value is loaded
+// as a single float. On many processors, a load into all lanes would occupy an arithmetic unit.
 #pragma once
 
 #include <arm_neon.h>
@@ -11,7 +10,7 @@
 
 namespace mv2 {
 
-// Of 2^t and silu: limits of t, -log2(e), and a polynomial of degree 5.
+// For 2^t and silu: limits of t, -log2(e), and a polynomial of degree 5.
 alignas(16) constexpr float neon_terms[][4] = {
     {-126, -126, -126, -126},
     {126, 126, 126, 126},
@@ -50,8 +49,8 @@ struct Neon {
     static V max(V a, V b) { return vmaxq_f32(a, b); }
     static float sum(V v) { return vaddvq_f32(v); }
 
-    // Terms are loaded where they are used: a compiler that keeps them in registers from before a
-    // product's loop has too few left for the sums.
+    // Terms are loaded where they are used: kept in registers from before a product's loop, they
+    // would leave too few for the sums.
     template <size_t N>
     static const float (*terms(const float (&all)[N][4]))[4] {
         const float (*start)[4] = all;
@@ -77,7 +76,7 @@ struct Neon {
     static V silu(V x) {
         const float (*term)[4] = terms(neon_terms);
         const V d = add(exp2(vminq_f32(mul(x, load(term[2])), load(term[1])), term), set(1));
-        V r = vrecpeq_f32(d);  // 8 bits; each step of Newton doubles them
+        V r = vrecpeq_f32(d);  // 8 bits; each Newton step doubles them
         r = mul(r, vrecpsq_f32(r, d));
         r = mul(r, vrecpsq_f32(r, d));
         return mul(x, r);

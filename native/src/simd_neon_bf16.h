@@ -1,7 +1,7 @@
 // NEON with bf16 products: maps and weights in bf16, sums, norms and the residual stream in fp32.
 //
-// One instruction multiplies two rows of four values with four values of two columns, so the sums
-// of two rows by two columns share a register until they are finished: `block` below is for that.
+// One instruction multiplies two rows of four values by four values of two columns, so the sums of
+// two rows by two columns share a register until they are finished, in the `block` below.
 #pragma once
 
 #include "simd_neon_maps.h"
@@ -9,7 +9,7 @@
 namespace mv2 {
 
 struct NeonBf16 : NeonMaps {
-    static void enter() {}  // its own: no function may be in two kernel files
+    static void enter() {}  // its own: kernel files may not share functions
     static void leave() {}
 
     using Neon::store;
@@ -23,7 +23,7 @@ struct NeonBf16 : NeonMaps {
     }
 };
 
-// Goes before the `block` of product.h for these operands.
+// Preferred to product.h's `block` for these operands.
 template <class X, int R, int N, class Finish>
 inline void block(const Operand<NeonBf16>* operands, int count, ptrdiff_t stride, int k,
                   const float* bias, int row, int column, Finish&& finish) {

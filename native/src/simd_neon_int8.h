@@ -1,5 +1,5 @@
-// NEON with its products of bytes (dot product extension). Maps are bf16, rounded by integer
-// instructions: processors that have the one but not the other are many.
+// NEON with its byte products (dot product extension). Maps are bf16, rounded by integer
+// instructions, as many processors have dot products but not bf16.
 #pragma once
 
 #include <cstring>
@@ -12,7 +12,7 @@ namespace mv2 {
 struct NeonInt8 : NeonMaps {
     static constexpr Form form = Form::quantized;
 
-    static void enter() {}  // its own: no function may be in two kernel files
+    static void enter() {}  // its own: kernel files may not share functions
     static void leave() {}
 
     using Neon::store;
@@ -21,7 +21,7 @@ struct NeonInt8 : NeonMaps {
         vst1_u16(&p->bits, vshrn_n_u32(rounded, 16));
     }
 
-    // Channels to bytes with a sign: the least is -128, the largest 127.
+    // Channels to signed bytes: the least is -128, the greatest 127.
     static void quantize(const Bf16* a, int k, uint8_t* bytes, float* offset, float* step) {
         V low = load(a), high = low;
         for (int i = lanes; i < k; i += lanes) {

@@ -1,4 +1,4 @@
-// NEON with maps in bf16; how values become bf16 and are multiplied is left to who derives from it.
+// NEON with maps in bf16; derived classes say how values become bf16 and are multiplied.
 #pragma once
 
 #include "bf16.h"
@@ -6,7 +6,7 @@
 
 namespace mv2 {
 
-// Of 2^t and silu: limits of t, -log2(e), and a polynomial of degree 3.
+// For 2^t and silu: limits of t, -log2(e), and a polynomial of degree 3.
 alignas(16) constexpr float neon_bf16_terms[][4] = {
     {-126, -126, -126, -126},
     {126, 126, 126, 126},
@@ -26,7 +26,7 @@ struct NeonMaps : Neon {
         return vreinterpretq_f32_u32(vshll_n_u16(vld1_u16(&p->bits), 16));
     }
 
-    // As exact as bf16 needs it: 1e-4.
+    // As exact as bf16 needs: 1e-4.
     static V silu(V x) {
         const float (*term)[4] = terms(neon_bf16_terms);
         const V t = vminq_f32(max(mul(x, load(term[2])), load(term[0])), load(term[1]));

@@ -1,4 +1,4 @@
-// Plain C++ for any processor; the compiler makes of it what it can.
+// Plain C++ for any processor; the compiler vectorizes what it can.
 #pragma once
 
 #include <cmath>
@@ -52,7 +52,7 @@ struct Portable {
     static V fma(V a, V b, V c) {
         return each([&](int i) { return a.x[i] * b.x[i] + c.x[i]; });
     }
-    // b where one of both is NaN
+    // b if either is NaN
     static V max(V a, V b) {
         return each([&](int i) { return a.x[i] > b.x[i] ? a.x[i] : b.x[i]; });
     }

@@ -1,5 +1,4 @@
-// The first convolution: 3x3, stride 2, from planar pixels to a map; few channels in, all from
-// fp32.
+// The first convolution: 3x3, stride 2, from planar fp32 pixels of few channels to a map.
 #pragma once
 
 #include <cmath>
@@ -10,8 +9,8 @@
 
 namespace mv2 {
 
-// P neighboring pixels, N registers of channels. `lines` holds for each plane and kernel row the
-// pixels of that row with a zero in front and behind, `line` floats each.
+// P neighboring pixels, N registers of channels. For each plane and kernel row, `lines` holds the
+// row's pixels with a zero before and after them, `line` floats each.
 template <class X, int P, int N>
 inline void stem_pixels(const StemArgs& args, const float* lines, ptrdiff_t line, int x,
                         typename X::Element* out) {
@@ -59,7 +58,7 @@ inline void stem_channels(const StemArgs& args, const float* lines, ptrdiff_t li
         stem_pixels<X, P, 1>(args, lines, line, x, out);
 }
 
-// Every NaN becomes the usual one: some others are numbers once they are rounded to bf16.
+// Replaces every NaN by the usual one: rounding to bf16 makes numbers of some others.
 template <class X>
 void copy_pixels(const float* from, int count, float* to) {
     for (int i = 0; i < count; i++) to[i] = from[i] == from[i] ? from[i] : NAN;

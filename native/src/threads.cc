@@ -27,7 +27,7 @@ namespace mv2 {
 
 namespace {
 
-constexpr int most = 64;               // threads of a team
+constexpr int most_threads = 64;       // of a team
 constexpr int spins = 1500;            // about 50 microseconds
 constexpr int spins_at_rest = 3000;    // after a call, for the next one
 constexpr int spins_for_return = 300;  // about 10 microseconds
@@ -36,12 +36,12 @@ inline void pause() {
 #if defined(__x86_64__) || defined(_M_X64)
     _mm_pause();
 #elif defined(__aarch64__) && defined(__GNUC__)
-    asm volatile("isb");  // a pause of about the same length; "yield" is none at all
+    asm volatile("isb");  // about as long a pause; "yield" doesn't pause at all
 #endif
 }
 
-// A range of items with the number of the list that it is of, in one word, so that taking an item
-// of a list that is over fails.
+// A range of items and the number of its list, in one word, so that taking an item of a finished
+// list fails.
 struct Range {
     uint32_t list;   // 24 bits
     int begin, end;  // 20 bits each
@@ -64,10 +64,10 @@ struct TeamState {
     struct alignas(128) Slot {
         std::atomic<uint64_t> items{0};
     };
-    Slot slots[most];
+    Slot slots[most_threads];
     alignas(128) std::atomic<int> finished{0};
-    // The list in work. Written before its items are, read after one has been taken: then the list
-    // can't change until that item is finished.
+    // The current list. Written before its items, read after one has been taken: the list can't
+    // change until that item is finished.
     void (*function)(void*, int, int) = nullptr;
     void* context = nullptr;
     int count = 0;
@@ -77,13 +77,14 @@ struct TeamState {
     std::atomic<bool> closed{false};
     std::atomic<int> sleepers{0};
     std::atomic<bool> leader_sleeps{false};
-    std::atomic<int> members{0};  // that still look at this state
+    std::atomic<int> members{0};  // that still use this state
     std::mutex mutex;
     std::condition_variable wake, done;
-    std::exception_ptr thrown;  // by an item, the first; the leader reads it when all are finished
+    std::exception_ptr thrown;  // the first exception; the leader reads it when all items are done
     TeamState* next = nullptr;  // in the pool's list
 
-    // An item for this thread: its own next one, or the first of the half it takes of another's.
+    // An item for this thread: its own next one, or the first of the half that it takes from
+    // another.
     bool take(int thread, int* item) {
         auto& mine = slots[thread].items;
         uint64_t word = mine.load(std::memory_order_acquire);
@@ -102,13 +103,13 @@ struct TeamState {
             word = other.load(std::memory_order_acquire);
             for (;;) {
                 const Range r = unpacked(word);
-                // Of another list than my empty range: a new one, in which I have a range as well.
+                // If it isn't my empty range's list it is a new one, in which I have a range too.
                 if (r.begin >= r.end || r.list != current) break;
                 const int middle = r.begin + (r.end - r.begin) / 2;
                 if (!other.compare_exchange_weak(word, packed({r.list, r.begin, middle}),
                                                  std::memory_order_acq_rel))
                     continue;
-                // As items middle to end are not finished, the list is still this one.
+                // Items middle to end aren't finished, so this is still the current list.
                 mine.store(packed({r.list, middle + 1, r.end}), std::memory_order_release);
                 *item = middle;
                 return true;
@@ -117,7 +118,7 @@ struct TeamState {
         return false;
     }
 
-    // Does what there is to do; false if there was nothing.
+    // Takes items until there are none; false if there was none.
     bool work(int thread) {
         int item;
         if (!take(thread, &item)) return false;
@@ -150,7 +151,7 @@ struct Worker {
     Worker* next = nullptr;  // in the pool's list
 };
 
-// A list through the members `next`: adding to it takes no memory, and so can't fail.
+// A list linked by the members `next`: adding to it needs no memory, so it can't fail.
 template <class T>
 struct Chain {
     T* first = nullptr;
@@ -166,13 +167,13 @@ struct Chain {
     }
 };
 
-// One list for each size would hold copies of the same threads: this is the only one.
+// The only pool: one for each size of team would duplicate the threads.
 struct Pool {
     std::mutex mutex;
     Chain<Worker> idle;
     Chain<TeamState> states;  // not in use
     int workers = 0;
-    std::atomic<int> returning{0};  // workers of teams that are over, and not yet idle
+    std::atomic<int> returning{0};  // workers of finished teams that aren't idle yet
 
     void give_back(TeamState* state) {
         std::lock_guard<std::mutex> lock(mutex);
@@ -232,8 +233,8 @@ void live(Worker* worker) {
     }
 }
 
-// A new worker, or nullptr where the system gives no more threads. Signals are the caller's
-// business.
+// A new worker, or nullptr if the system allows no more threads. It blocks signals: they are for
+// the caller's threads.
 Worker* hire() {
     auto* worker = new (std::nothrow) Worker;
     if (!worker) return nullptr;
@@ -254,8 +255,8 @@ Worker* hire() {
     return worker;
 }
 
-// Never destroyed: its threads may outlive the end of main. In the child of a fork there are no
-// threads, so it is made anew there.
+// Never destroyed: its threads may outlive main. A forked child has no threads, so it starts with a
+// new pool.
 std::aligned_storage_t<sizeof(Pool), alignof(Pool)> pool_memory;
 
 Pool* pool() {
@@ -280,7 +281,7 @@ int processors() {
 #if defined(__linux__)
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) count = CPU_COUNT(&set);
-    // A container may have all processors for a share of the time: "200000 100000" is two of them.
+    // A container may have all processors for a share of the time: "200000 100000" means two.
     std::ifstream file("/sys/fs/cgroup/cpu.max");
     double quota = 0, period = 0;
     if (file >> quota >> period && quota > 0 && period > 0)
@@ -290,22 +291,22 @@ int processors() {
 }
 
 Team::Team(int wanted) {
-    if (wanted > most) wanted = most;
+    if (wanted > most_threads) wanted = most_threads;
     if (wanted < 2) return;
     Pool* all = pool();
-    // The threads of a call that has just ended are back in a moment; one that doesn't run now is
-    // not waited for.
+    // The threads of a call that has just ended return in a moment; threads that aren't running
+    // aren't waited for.
     for (int i = 0; i < spins_for_return; i++) {
         if (all->returning.load(std::memory_order_acquire) <= 0) break;
         pause();
     }
-    Worker* hired[most];
+    Worker* hired[most_threads];
     int count = 0;
     {
         std::lock_guard<std::mutex> lock(all->mutex);
         while (count < wanted - 1 && all->idle.first) hired[count++] = all->idle.pop();
-        // As many threads as the largest team wants, and no more for teams that run beside each
-        // other: those do with fewer.
+        // As many threads as the largest team wants, but no more for concurrent teams, which make
+        // do with fewer.
         while (count < wanted - 1 && all->workers < wanted - 1) {
             Worker* worker = hire();
             if (!worker) break;
@@ -383,7 +384,7 @@ void Team::run(int count, Function function, void* context) {
         s.leader_sleeps.store(false, std::memory_order_seq_cst);
     }
     if (s.thrown) std::rethrow_exception(std::exchange(s.thrown, nullptr));
-    for (int i = s.count; i < count; i++) function(context, i, 0);  // of an absurdly long list
+    for (int i = s.count; i < count; i++) function(context, i, 0);  // an absurdly long list's rest
 }
 
 }  // namespace mv2

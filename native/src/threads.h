@@ -1,8 +1,8 @@
-// The process's threads, shared by all models, and `Team`, those that one call has.
+// The process's threads, shared by all models, and `Team`, the threads of one call.
 //
-// Built for machines that are busy: nobody waits for a thread that has not begun. A call starts at
-// once, alone; others join when they wake, each takes items from its own end of the list, and who
-// has none takes half of another's. Waiting is spinning for microseconds, then sleeping.
+// Built for busy machines: nothing waits for a thread that hasn't started. A call starts at once,
+// alone; other threads join when they wake. Each takes items from its own range, and once that is
+// empty takes half of another's. Waiting means spinning for microseconds, then sleeping.
 #pragma once
 
 #include <cstdint>
@@ -16,7 +16,7 @@ struct TeamState;
 
 class Team {
  public:
-    // Up to `wanted` threads with the caller; fewer where the others are in other teams.
+    // Up to `wanted` threads including the caller; fewer if other teams have the rest.
     explicit Team(int wanted);
     ~Team();
     Team(const Team&) = delete;
@@ -25,9 +25,9 @@ class Team {
     // Threads that may take items; their numbers are below this, the caller's is 0.
     int size() const { return size_; }
 
-    // Calls f(item, thread) for all items of 0 to count, in any order and at the same time; returns
-    // when all are done. Neighboring items mostly go to one thread, in order. What `f` throws
-    // first is thrown here, when no item is in work any more; some items may then never have begun.
+    // Calls f(item, thread) for each item below `count`, in any order and concurrently; returns
+    // when all are done. Neighboring items mostly go to one thread, in order. The first exception
+    // of `f` is rethrown here, once no item is running; some items may then never have started.
     template <class F>
     void each(int count, F&& f) {
         run(

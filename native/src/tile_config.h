@@ -1,9 +1,8 @@
-// How tiles are laid out, as LDTILECFG reads it: 64 bytes of palette 1.
+// The layout of the tiles, as LDTILECFG reads it: 64 bytes of palette 1.
 //
-// All tiles are 16 rows of 64 bytes; for a product of fewer rows, those of what is multiplied and
-// of the sums have as many. The tables are constants because GCC's _tile_loadconfig does not say
-// that it reads all 64 bytes: it would be free to drop stores to a config that is made on the
-// spot.
+// Tiles have 16 rows of 64 bytes; for a product of fewer rows, the tiles of its rows and sums have
+// only as many. The tables are constants because GCC's _tile_loadconfig doesn't declare that it
+// reads all 64 bytes, so GCC could drop the stores to a config built on the spot.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +10,7 @@
 namespace mv2 {
 
 constexpr int tile_rows = 16, tile_columns = 16;  // columns of fp32
-constexpr int tile_depth = 32;                    // values of k that one instruction takes
+constexpr int tile_depth = 32;                    // values of k per instruction
 
 struct alignas(64) TileConfig {
     uint8_t palette = 1, start_row = 0;

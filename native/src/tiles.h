@@ -1,5 +1,5 @@
-// `Tiles`: AMX's tile registers. Instructions name a tile by a literal, in GCC's macros even by its
-// spelling, so that each template spells its tiles out.
+// `Tiles`: AMX's tile registers. An instruction names its tiles by literals, whose very spelling
+// counts in GCC's macros, so each template spells its tiles out.
 #pragma once
 
 #include <cstddef>
@@ -44,7 +44,7 @@ struct Tiles {
         if constexpr (T == 3) _tile_stored(3, to, stride);
     }
 
-    // Sums += rows of A times weights of B.
+    // Sums += A's rows times B's weights.
     template <int Sums, int A, int B>
     static void dot() {
         static_assert(Sums == (A - 4) * 2 + (B - 6), "the tiles of a 2x2 block");

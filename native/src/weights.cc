@@ -8,7 +8,7 @@ namespace mv2 {
 
 namespace {
 
-constexpr double batch_norm_eps = 1e-5;  // PyTorch's, of every published model
+constexpr double batch_norm_eps = 1e-5;  // PyTorch's default, in every published model
 
 bool ends_with(const std::string& text, const std::string& end) {
     return text.size() >= end.size() &&
@@ -65,18 +65,18 @@ Norm Weights::norm(const std::string& prefix, int channels) {
 }
 
 void Weights::check_all_read() const {
-    std::string strange;
+    std::string unknown;
     int count = 0;
     for (const auto& [name, tensor] : file_.tensors()) {
         if (read_.count(name) || ends_with(name, ".num_batches_tracked") ||
             name.compare(0, 15, "auxiliary_head.") == 0)
             continue;
-        if (count++ < 3) strange += (strange.empty() ? "" : ", ") + name.substr(0, 80);
+        if (count++ < 3) unknown += (unknown.empty() ? "" : ", ") + name.substr(0, 80);
     }
     if (count)
-        fail_file(name_ + " has " + std::to_string(count) +
-                  " tensors that its config.json has no place for: " + strange +
-                  (count > 3 ? ", ..." : "") + ". Config and weights are of different models.");
+        fail_file(name_ + " has " + std::to_string(count) + (count > 1 ? " tensors" : " tensor") +
+                  " that its config.json doesn't define: " + unknown + (count > 3 ? ", ..." : "") +
+                  ". The config and the weights belong to different models.");
 }
 
 }  // namespace mv2

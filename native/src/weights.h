@@ -1,4 +1,4 @@
-// The tensors of a bundle as the engine computes with them: BatchNorms folded into convolutions.
+// A bundle's tensors as the engine uses them: BatchNorms are folded into convolutions.
 #pragma once
 
 #include <set>
@@ -19,15 +19,14 @@ struct Norm {
     std::vector<float> weight, bias;
 };
 
-// Reads by the names of transformers' layout, and remembers which were read.
+// Reads tensors by their names in transformers' layout, and remembers which were read.
 class Weights {
  public:
     Weights(const SafeTensors& file, std::string name) : file_(file), name_(std::move(name)) {}
 
-    // `prefix`.convolution with .normalization folded in. Of a convolution of each channel `in`
-    // is 1.
+    // `prefix`.convolution with .normalization folded in; `in` is 1 for a depthwise convolution.
     Convolution conv_norm(const std::string& prefix, int out, int in, int taps);
-    // `prefix`.convolution with its bias, or without.
+    // `prefix`.convolution with or without bias.
     Convolution conv(const std::string& prefix, int out, int in, int taps, bool bias);
     // `prefix`.weight [out, in] and .bias.
     Convolution linear(const std::string& prefix, int out, int in);
@@ -35,8 +34,8 @@ class Weights {
 
     bool has(const std::string& name) const { return file_.tensors().count(name) != 0; }
 
-    // Throws Error for tensors of the file that nothing has read, but for those that only training
-    // reads: counters of batches, the auxiliary head.
+    // Throws Error if the file has tensors that weren't read, except those that only training
+    // needs: batch counters and the auxiliary head.
     void check_all_read() const;
 
  private:

@@ -9,13 +9,9 @@ namespace mv2 {
 
 namespace {
 
-constexpr int at_once = 64;  // pixels of a residual's step
+constexpr int at_once = 64;  // pixels in a residual's step
 
 int halved(int side, int stride) { return (side - 1) / stride + 1; }
-
-}  // namespace
-
-namespace {
 
 double products_of(const ResidualArgs& args) {
     return static_cast<double>(args.in.pixels()) * args.widen.k * args.widen.n +
@@ -66,7 +62,7 @@ Workspace::Workspace(const Backbone& backbone, const Head& head, const Kernels& 
     const Kernels& k = kernels;
     int h = halved(height, 2), w = halved(width, 2);
 
-    // First the sizes of all maps, of which each is read by the next only: two buffers do.
+    // Each map is read only by the next, so two buffers as large as the largest map suffice.
     size_t elements = static_cast<size_t>(h) * w * backbone.stem_channels;
     {
         int sh = h, sw = w;
@@ -183,7 +179,7 @@ void Workspace::plan_attention(const AttentionLayers& layers, const Map& down, M
 
 void Workspace::normalize(const AttentionMap& map, float* mean, float* scale) const {
     double count = 0, about = 0, sum = 0;
-    for (int i = 0; i < map.parts; i++) {  // Chan's: means and squares of parts to those of all
+    for (int i = 0; i < map.parts; i++) {  // Chan's formula merges the parts
         const int rows = std::min(map.height, (i + 1) * map.part_rows) - i * map.part_rows;
         const double more = static_cast<double>(rows) * map.width * map.true_dim;
         const double apart = map.part[i].mean - sum;
@@ -192,7 +188,7 @@ void Workspace::normalize(const AttentionMap& map, float* mean, float* scale) co
         count += more;
     }
     *mean = static_cast<float>(sum);
-    // Of squares that overflowed it would be 0, and every answer a number again.
+    // If the squares overflowed it would be 0, and every output would be a number again.
     *scale = std::isfinite(about) ? static_cast<float>(1 / std::sqrt(about / count + backbone_.eps))
                                   : NAN;
 }
@@ -255,8 +251,7 @@ void Workspace::run(Team& team, const float* pixels, float* const* outputs) {
     const size_t first_map = answers_count_;
     bool head_wanted = false;
     for (size_t i = 0; i < first_map; i++) head_wanted = head_wanted || outputs[i];
-    size_t needed =
-        head_wanted ? stages_.size() : 0;  // stages: none behind the last that is wanted
+    size_t needed = head_wanted ? stages_.size() : 0;  // stages, up to the last that is wanted
     for (size_t i = needed; i < stages_.size(); i++)
         if (outputs[first_map + i]) needed = i + 1;
     if (!needed) return;

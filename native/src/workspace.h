@@ -1,4 +1,4 @@
-// All buffers for one image of one size, and the run of the network in them.
+// All buffers for an image of one size, and the network's run in them.
 #pragma once
 
 #include <chrono>
@@ -26,7 +26,7 @@ class Workspace {
 
     const int height, width;
 
-    // Where not nullptr, gets a part's name, multiply-adds and end.
+    // Unless nullptr, receives each part's name, multiply-adds and end.
     struct Mark {
         std::string name;
         double multiply_adds;
@@ -36,8 +36,8 @@ class Workspace {
 
  private:
     struct Attention {
-        Map narrow_in;    // what the downsampling made, with the border that the filter wants
-        Map unstretched;  // where that has an odd side
+        Map narrow_in;    // the downsampled map, with the border that the filter needs
+        Map unstretched;  // the same before stretching, if a side is odd
         LocalArgs local;
         std::vector<LayerArgs> layers;
         std::vector<float*> value_bias, widen_bias;
@@ -67,7 +67,7 @@ class Workspace {
     StemArgs stem_;
     std::vector<Stage> stages_;
     std::unique_ptr<HeadPlan> head_;
-    Map fine_;                   // the last map but one, where the head wants it
+    Map fine_;                   // the second to last stage's map, if the head wants it
     std::vector<float> pooled_;  // of the last map
     size_t answers_count_;       // outputs of the head
     uint64_t phase_ = 0;

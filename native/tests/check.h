@@ -16,12 +16,12 @@ inline int failures() { return failure_count() == 0 ? 0 : 1; }
 #define CHECK(condition)                                                                 \
     do {                                                                                 \
         if (!(condition)) {                                                              \
-            std::fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #condition); \
+            std::fprintf(stderr, "%s:%d: not true: %s\n", __FILE__, __LINE__, #condition); \
             ++failure_count();                                                           \
         }                                                                                \
     } while (false)
 
-// The message of the error of this kind that `action` throws; "" where it throws none.
+// The message of the error of this kind that `action` throws; "" if it throws none.
 template <typename Action>
 std::string refusal(int kind, Action action) {
     try {

@@ -10,7 +10,7 @@ inline int any(int low, int high) {
     return low + static_cast<int>(bits() % static_cast<unsigned>(high - low + 1));
 }
 
-inline uint16_t cut(float x) {  // to bf16, exactly where bf16 can hold x
+inline uint16_t cut(float x) {  // to bf16, exact if bf16 can hold x
     uint32_t word;
     std::memcpy(&word, &x, 4);
     return static_cast<uint16_t>(word >> 16);

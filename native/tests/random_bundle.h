@@ -1,5 +1,5 @@
-// A bundle of random weights in a folder of its own, for any config.json: every tensor that such a
-// network has, of a size that keeps the numbers in it about as large as they come in.
+// A bundle of random weights in a folder of its own, for any config.json: every tensor of such a
+// network, scaled so that the numbers in it keep their size.
 #pragma once
 
 #include <cmath>
@@ -145,7 +145,7 @@ class RandomBundle {
         tensor(name + ".bias", {channels}, 0, 0.3f);
     }
 
-    // Of weights of this many inputs: what comes out varies as much as what goes in.
+    // For weights of this many inputs: the output varies as much as the input.
     static float spread(int inputs) { return std::sqrt(3 / static_cast<float>(inputs)); }
 
     // Evenly distributed from `middle` - `reach` to `middle` + `reach`.

@@ -1,9 +1,9 @@
-// Products by tiles against plain loops, of those kernels with tiles that run here: AMX's, and the
+// Products by tiles against plain loops, for the kernels with tiles that run here: AMX's, and the
 // emulated ones of a build with MV2_EMULATE.
 //
-// On a processor without AMX this shows that a product's blocks, packing and last rows are right
-// if the tiles do what Intel's manual says. That the real ones do so it cannot show, nor how fast
-// they are. With AMX and the emulation in one build, the two are compared bit by bit.
+// On a processor without AMX this shows that a product's blocks, packing and last rows are right if
+// the tiles do what Intel's manual says; it can't show that the real ones do, nor how fast they
+// are. With AMX and the emulation in one build, the two are compared bit by bit.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -22,13 +22,12 @@ using mv2::Kernels;
 using mv2::Matrix;
 using mv2::Rows;
 
-constexpr int skipped = 77;  // what CTest takes for "not run"
+constexpr int skipped = 77;  // CTest's code for "not run"
 constexpr float none = -std::numeric_limits<float>::infinity();
 constexpr float untouched = 12345;
-constexpr int margin = 16;  // rows behind an output that nobody may write
+constexpr int margin = 16;  // rows after an output that nothing may write to
 
-// Begins a cache line and ends with its last element: a sanitizer sees the first byte read behind
-// it.
+// Starts on a cache line and ends with its last element, so that a sanitizer sees any read past it.
 template <class T>
 class Array {
  public:
@@ -136,11 +135,11 @@ std::vector<double> plain_convolve(Array<uint16_t>& in, int height, int width, W
     return out;
 }
 
-// Equal, or for broken numbers near, and nothing written behind the last row.
-bool agree(const std::vector<float>& out, const std::vector<double>& wanted, double error) {
-    for (size_t i = 0; i < wanted.size(); i++)
-        if (!(std::fabs(out[i] - wanted[i]) <= error)) return false;
-    return std::all_of(out.begin() + static_cast<long>(wanted.size()), out.end(),
+// Equal, or close for fractional numbers, and nothing is written after the last row.
+bool agree(const std::vector<float>& out, const std::vector<double>& expected, double error) {
+    for (size_t i = 0; i < expected.size(); i++)
+        if (!(std::fabs(out[i] - expected[i]) <= error)) return false;
+    return std::all_of(out.begin() + static_cast<long>(expected.size()), out.end(),
                        [](float x) { return x == untouched; });
 }
 
@@ -164,7 +163,7 @@ void products(const Kernels& kernels) {
     for (int i = 0; i < 60; i++)
         one_product(kernels, any(1, 80), 32 * any(1, 5), 32 * any(1, 5), any(0, 1),
                     i % 2 ? Numbers::broken : Numbers::whole);
-    // Rows that fill a cache, few weights; and more weights than half an L2 cache holds.
+    // Rows that fill a cache with few weights; and more weights than fit into half an L2 cache.
     one_product(kernels, 130, 256, 96, true, Numbers::whole);
     one_product(kernels, 35, 768, 704, true, Numbers::whole);
 }
@@ -185,7 +184,7 @@ void dense(const Kernels& kernels) {
     Weights weights(kernels, 96, 320, 1, Numbers::whole);
     Array<uint16_t> in(96);
     fill(in, Numbers::whole);
-    const auto wanted = plain_convolve(in, 1, 1, weights, 0, true);
+    const auto expected = plain_convolve(in, 1, 1, weights, 0, true);
     const Rows parts[] = {{0, 128}, {128, 256}, {256, 320}};
     for (const Rows& part : parts) {
         Array<float> out(320);
@@ -195,13 +194,13 @@ void dense(const Kernels& kernels) {
         bool right = true;
         for (int c = 0; c < 320; c++) {
             const bool made = c >= part.begin && c < part.end;
-            right = right && out[c] == (made ? std::max(0.0, wanted[c]) : untouched);
+            right = right && out[c] == (made ? std::max(0.0, expected[c]) : untouched);
         }
         CHECK(right);
     }
 }
 
-// The pixels' sums: a row that was handed on twice would count twice.
+// The pixels' sums: a row that is passed on twice would count twice.
 void each_row_once(const Kernels& kernels) {
     for (int width : {1, 3, 8, 9, 16, 17, 23, 40}) {
         const int k = 64, n = 96, pixels = 2 * width;
@@ -220,19 +219,18 @@ void each_row_once(const Kernels& kernels) {
         args.bias = weights.bias.data();
         args.pooled = pooled.data();
         on(kernels, [&] { kernels.project(args, 0, {}); });
-        const auto wanted = plain_convolve(in, 1, pixels, weights, 0, true);
+        const auto expected = plain_convolve(in, 1, pixels, weights, 0, true);
         bool right = true;
         for (int c = 0; c < n; c++) {
             double sum = 0;
-            for (int p = 0; p < pixels; p++) sum += wanted[static_cast<size_t>(p) * n + c];
+            for (int p = 0; p < pixels; p++) sum += expected[static_cast<size_t>(p) * n + c];
             right = right && pooled[c] == sum;
         }
         CHECK(right);
     }
 }
 
-// What the manual says of the sums, see emulated_tiles.h; only on a processor with AMX this says
-// something of that processor.
+// What the manual says about the sums, see emulated_tiles.h; a processor with AMX is tested too.
 void arithmetic(const Kernels& kernels) {
     Weights weights(kernels, 32, 32, 1, Numbers::whole);
     Array<uint16_t> in(16 * 32);
@@ -281,7 +279,7 @@ int main() {
     CHECK(mv2::instructions(MV2_BF16).empty() ||
           mv2::instructions(MV2_BF16).front() != "amx-bf16-emulated");
     if (found.empty()) {
-        std::printf("no tiles: needs MV2_EMULATE, and a processor with AVX-512 bf16\n");
+        std::printf("no tiles: this needs MV2_EMULATE and a processor with AVX-512 bf16\n");
         return failures() ? failures() : skipped;
     }
     return failures();

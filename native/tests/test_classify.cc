@@ -1,5 +1,5 @@
-// mobilevitv2-classify's scores: softmax of the logits that the C interface gives, or, where each
-// class has a probability of its own, sigmoid. MV2_CLASSIFY says how the program is run.
+// mobilevitv2-classify's scores: softmax of the C interface's logits or, if each class has a
+// probability of its own, sigmoid. MV2_CLASSIFY is the command that runs the program.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -24,7 +24,7 @@ std::vector<unsigned char> photo() {
     return rgb;
 }
 
-// What the program prints, all on standard output.
+// The program's output and errors.
 std::vector<std::string> printed(const RandomBundle& bundle) {
     const std::string image = bundle.folder() + "/photo.ppm";
     const std::vector<unsigned char> rgb = photo();
@@ -73,7 +73,7 @@ RandomBundle bundle(const std::string& fields) {
                         ", \"width_multiplier\": 0.25, \"n_attn_blocks\": [1, 1, 1]}");
 }
 
-void check_scores(const std::string& fields, size_t classes, bool apart) {
+void check_scores(const std::string& fields, size_t classes, bool independent) {
     const RandomBundle made = bundle(fields);
     const std::map<std::string, double> found = scores(made);
     CHECK(found.size() == classes);
@@ -81,8 +81,8 @@ void check_scores(const std::string& fields, size_t classes, bool apart) {
     double sum = 0;
     for (float logit : raw) sum += std::exp(double{logit});
     for (size_t i = 0; i < classes; i++) {
-        const double own = std::exp(double{raw[i]}), wanted = own / (apart ? 1 + own : sum);
-        CHECK(std::fabs(found.at("LABEL_" + std::to_string(i)) - wanted) < 1e-4);
+        const double own = std::exp(double{raw[i]}), expected = own / (independent ? 1 + own : sum);
+        CHECK(std::fabs(found.at("LABEL_" + std::to_string(i)) - expected) < 1e-4);
     }
 }
 

@@ -1,4 +1,4 @@
-// Photos: Pillow's own results as checksums, the settings that are taken, the sizes that come out.
+// Photos: Pillow's own results as checksums, the accepted settings, the resulting sizes.
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -99,7 +99,7 @@ void like_pillow() {
     for (const Case& c : cases) {
         const std::vector<uint8_t> photo = drawn(c.height, c.width);
         for (int filter = 0; filter < 8; ++filter) {
-            for (int other = 0; other < 8; ++other) {  // no filter passes for another
+            for (int other = 0; other < 8; ++other) {  // no filter is mistaken for another
                 const auto settings = plain(c.to_height, c.to_width, static_cast<Resample>(filter));
                 const uint32_t sum = checksum(prepared(settings, photo, c.height, c.width));
                 CHECK((sum == c.sums[other]) == (filter == other));
@@ -110,7 +110,7 @@ void like_pillow() {
            std::vector<float>{71, 152, 152, 133, 124, 141, 141, 122, 177, 130, 130, 111}));
 }
 
-// A crop, also one beyond the edges, is what a crop of the whole resized photo would be.
+// A crop, even beyond the edges, equals a crop of the whole resized photo.
 void crops() {
     const std::vector<uint8_t> photo = drawn(60, 45);
     for (int filter = 0; filter < 8; ++filter) {
@@ -240,7 +240,7 @@ void settings_of_files() {
     CHECK(!refusal(MV2_ERROR_FILE, [&] { read("[]"); }).empty());
 }
 
-// The halves of the weights are what the sums of 32 bits rest on.
+// 32-bit sums rely on the halves of the weights.
 void weights() {
     for (int filter = 1; filter < 8; ++filter) {
         for (const int from : {1, 2, 3, 10, 500, 65535}) {

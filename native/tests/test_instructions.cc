@@ -1,6 +1,6 @@
 // Every instruction set of this processor against plain C++, on small networks of every kind, with
-// channels and sizes that fill no register; and the same bits from any number of threads, images,
-// beside an image that holds NaN or infinity, whose own answers hold nothing else.
+// channels and sizes that don't fill registers; and the same bits for any number of threads and
+// images, and beside an image with NaN or infinity, whose own answers hold nothing else.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -41,11 +41,11 @@ const Case cases[] = {
      64, 70},
 };
 
-// Largest difference from plain C++ in fp32, bf16 and int8, in parts of an output's largest number.
+// Largest difference from plain C++ in fp32, bf16 and int8, relative to an output's largest number.
 constexpr double tolerances[] = {1e-5, 3e-2, 1e-1};
 
 double tolerance(int precision, const std::string& name) {
-    return tolerances[precision] * (name == "avx2-int8" ? 2 : 1);  // a bit less of each value
+    return tolerances[precision] * (name == "avx2-int8" ? 2 : 1);  // one bit less per value
 }
 
 constexpr int images = 3;
@@ -111,7 +111,7 @@ bool same_bits(const Outputs& a, const Outputs& b) {
     });
 }
 
-// Infinity where something is no number.
+// Infinity if anything isn't a number.
 double difference(const Outputs& a, const Outputs& b) {
     double worst = 0;
     for (size_t o = 0; o < a.size(); o++) {
@@ -127,7 +127,7 @@ double difference(const Outputs& a, const Outputs& b) {
     return worst;
 }
 
-// A NaN whose bits become those of -0 where they are rounded to bf16 as if they were a number's.
+// A NaN whose bits become those of -0 when they are rounded to bf16 like a number's.
 float nan_of_ones() {
     const uint32_t bits = 0x7fffffff;
     float nan;
@@ -142,18 +142,18 @@ std::vector<std::string> names(int precision) {
     return found;
 }
 
-// One number of the second image is `strange`: it has no finite answer, the others have their own.
+// With one `strange` number, the second image has no finite answer; the others keep theirs.
 void spoil_one(const Model& model, const Case& c, std::vector<float> pixels, float strange,
-               const Outputs& wanted) {
+               const Outputs& expected) {
     const size_t image = pixels.size() / images;
     pixels[image + image / 2] = strange;
     const Outputs found = run(model, c, pixels, 0, images);
-    const size_t answers = found.size() - 5;  // the stages' maps are after them
+    const size_t answers = found.size() - 5;  // before the stages' maps
     for (size_t o = 0; o < found.size(); o++) {
         const size_t count = found[o].size() / images;
         const float *own = found[o].data(), *spoiled = own + count, *last = spoiled + count;
-        CHECK(std::memcmp(own, wanted[o].data(), count * sizeof(float)) == 0);
-        CHECK(std::memcmp(last, wanted[o].data() + 2 * count, count * sizeof(float)) == 0);
+        CHECK(std::memcmp(own, expected[o].data(), count * sizeof(float)) == 0);
+        CHECK(std::memcmp(last, expected[o].data() + 2 * count, count * sizeof(float)) == 0);
         const auto finite = std::count_if(spoiled, last, [](float x) { return std::isfinite(x); });
         CHECK(o < answers ? finite == 0 : finite < last - spoiled);
     }

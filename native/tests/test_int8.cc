@@ -1,5 +1,5 @@
-// Products of bytes against plain loops, for every instruction set that has them here: rows that
-// bytes hold exactly, sums as large as they can become, and how far any other row may be off.
+// Products of bytes against plain loops, for every instruction set here that has them: rows that
+// bytes hold exactly, the largest possible sums, and how far off any other row may be.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -17,13 +17,13 @@ namespace {
 
 using mv2::Kernels;
 
-constexpr int skipped = 77;  // what CTest takes for "not run"
+constexpr int skipped = 77;  // CTest's code for "not run"
 constexpr float none = -INFINITY;
 
 // How many steps a row's values are rounded to.
 int steps(const Kernels& kernels) { return std::string(kernels.name) == "avx2-int8" ? 127 : 255; }
 
-// Whole numbers up to 127, which are packed as they are if a column has a 127.
+// Whole numbers up to 127, which are packed unchanged if a column has a 127.
 mv2::Convolution weights(int k, int n, bool largest) {
     mv2::Convolution conv;
     conv.in = k;
@@ -55,8 +55,8 @@ std::vector<float> product(const Kernels& kernels, std::vector<uint16_t>& in, in
     return out;
 }
 
-// Whether each output is as near to the plain sum as rounding a row's values may leave it, `share`
-// of a step each.
+// Whether each output is as near to the plain sum as when each of a row's values is rounded by up
+// to `share` of a step.
 bool near(const Kernels& kernels, const std::vector<float>& out, const std::vector<uint16_t>& in,
           int rows, const mv2::Convolution& conv, double share) {
     const int k = conv.in;
@@ -84,7 +84,7 @@ bool near(const Kernels& kernels, const std::vector<float>& out, const std::vect
     return true;
 }
 
-// Rows of two values, the least and the largest, which any number of steps holds.
+// Rows of two values, the least and the greatest, which are exact with any number of steps.
 void exact(const Kernels& kernels, int rows, int k, int n, bool largest) {
     const mv2::Convolution conv = weights(k, n, largest);
     std::vector<uint16_t> in(static_cast<size_t>(rows) * k);

@@ -1,4 +1,4 @@
-// JSON: what is right is read, everything else is refused with the place.
+// JSON: valid text is read, everything else is refused with its position.
 #include <clocale>
 #include <cmath>
 #include <limits>

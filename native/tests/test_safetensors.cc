@@ -1,4 +1,4 @@
-// Weights: every dtype's values, and every lie that a header can tell.
+// Weights: the values of every dtype, and every way in which a header can lie.
 #include <cfloat>
 #include <cmath>
 #include <cstring>
@@ -85,7 +85,7 @@ void dtypes() {
     CHECK(half(0x0400) == 6.103515625e-5f && half(0x03FF) == 6.09755516e-5f);
     CHECK(half(0x8001) == -5.96046448e-8f && half(0x3555) == 0.333251953125f);
     CHECK(half(0) == 0 && std::signbit(half(0x8000)) && !std::signbit(half(0)));
-    for (unsigned bits = 0; bits < 0x7C00; ++bits) {  // all others lie between their neighbors
+    for (unsigned bits = 0; bits < 0x7C00; ++bits) {  // all values are between their neighbors
         const double exponent = bits >> 10, fraction = bits & 1023;
         const double value = exponent == 0
                                  ? std::ldexp(fraction, -24)
@@ -103,7 +103,7 @@ void dtypes() {
     CHECK(values("F64", little_endian<uint64_t>({0x7FF8000000000000}), 1).empty());
     CHECK(values("I64", little_endian<uint64_t>({1}), 1).empty());
     CHECK(values("BOOL", "\1", 1).empty());
-    CHECK(values("F4", "\1", 7).empty());  // an unknown one may be there, but has no values
+    CHECK(values("F4", "\1", 7).empty());  // an unknown one is accepted, but has no values
 }
 
 void shapes() {

@@ -1,6 +1,6 @@
-// Teams of all sizes, beside each other and inside each other: each item is done once, by one
-// thread at a time of its number, and what one list wrote the next one sees. Most of it is meant
-// for ThreadSanitizer. `test_threads SECONDS` goes on for that long.
+// Teams of all sizes, concurrent and nested: each item is done once, each number belongs to one
+// thread at a time, and a list sees what the previous one wrote. Most of it is meant for
+// ThreadSanitizer. `test_threads SECONDS` runs for that long.
 #include "threads.h"
 
 #include <atomic>
@@ -43,8 +43,8 @@ void want(bool condition) {
     if (!condition) wrong++;
 }
 
-// `lists` lists, each of which reads what other items of the last one wrote. Plain numbers, not
-// atomic ones: where two threads are not in order, the sanitizer sees it.
+// `lists` lists, each of which reads what other items of the previous one wrote. The numbers aren't
+// atomic, so that the sanitizer sees threads that aren't synchronized.
 void compute(Team& team, int count, int lists) {
     std::vector<int> values[2], of_thread(most);
     for (auto& v : values) v.resize(static_cast<size_t>(count));
@@ -66,7 +66,7 @@ void compute(Team& team, int count, int lists) {
     want(all == count * lists);
 }
 
-// Each item counts how often it is done.
+// Counts how often each item is done.
 void count_items(Team& team, int count, int lists) {
     std::vector<int> done(static_cast<size_t>(count));
     for (int list = 0; list < lists; list++) team.each(count, [&](int item, int) { done[item]++; });
@@ -92,7 +92,7 @@ void teams_fall_asleep_and_wake() {
     for (int i = 0; i < 20; i++) {
         count_items(team, 50, 1);
         std::this_thread::sleep_for(std::chrono::milliseconds(i % 5));
-        team.each(6, [](int item, int) {  // the leader waits for the others, asleep
+        team.each(6, [](int item, int) {  // the leader sleeps until the others are done
             if (item) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         });
     }
@@ -136,7 +136,7 @@ void what_an_item_throws_comes_out_and_the_team_goes_on() {
     }
 }
 
-// Threads that each open team after team.
+// Threads that each create team after team.
 void stress(double seconds, unsigned threads) {
     const auto end = std::chrono::steady_clock::now() +
                      std::chrono::microseconds(static_cast<int64_t>(seconds * 1e6));
@@ -167,8 +167,8 @@ void a_child_has_threads_of_its_own() {
     std::atomic<bool> over{false};
     std::atomic<int> at_work{0};
     std::vector<std::thread> others;
-    // They take no memory: AddressSanitizer's allocator stays locked in a child whose parent was in
-    // it, and a new thread there would wait for it for ever.
+    // They allocate no memory: AddressSanitizer's allocator stays locked in a child whose parent
+    // was in it, and a new thread there would wait for it forever.
     for (int i = 0; i < 2; i++)
         others.emplace_back([&] {
             std::atomic<int> items{0};

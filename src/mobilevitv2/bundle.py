@@ -1,29 +1,92 @@
 """A bundle, without its weights: where it lies, what it is for, how its images are prepared.
 
-Nothing here needs torch, so a bundle that runs in the engine or as an exported file doesn't either.
+Nothing here needs torch, so a bundle that runs in the engine doesn't either.
 """
 
 import json
 import logging
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config
-from mobilevitv2.errors import CheckpointError
+from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.files.source import WEIGHTS_NAME, is_hub_id, is_loose, read_json, resolve_file
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import FILE_NAME
+from mobilevitv2.tasks import TASKS
 
 logger = logging.getLogger(__name__)
 
 BACKBONE = "mobilevitv2."  # how keys begin in transformers' layout
-TASKS = ("classification", "segmentation", "detection")
 LONGEST_HEADER = 64 << 20  # bytes; of a safetensors file
 
 
+class Bundle:
+    """A folder with config.json and model.safetensors; what is asked of it is read once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @cached_property
+    def fields(self) -> dict[str, Any]:
+        """The content of config.json, and that of preprocessor_config.json in its field."""
+        return read_json(self.folder / CONFIG_NAME) | settings_beside(self.folder)
+
+    @cached_property
+    def config(self) -> MobileViTV2Config:
+        """The fields, checked. Raises ConfigError."""
+        return MobileViTV2Config.from_dict(self.fields)
+
+    def is_ours(self) -> bool:
+        """Whether both files are there, in transformers' layout, even if the weights are damaged.
+
+        Raises ConfigError where config.json is damaged.
+        """
+        if not all((self.folder / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME)):
+            return False
+        if "architecture" in self.fields and "model_type" not in self.fields:  # timm's own
+            return False
+        with (self.folder / WEIGHTS_NAME).open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            try:
+                keys = json.loads(file.read(min(length, LONGEST_HEADER)))
+            except ValueError:
+                return True
+        return not isinstance(keys, dict) or any(key.startswith(BACKBONE) for key in keys)
+
+
+def find_bundle(source: str | Path) -> Bundle | None:
+    """The bundle at a folder, its weights file or a hub id, whose files are fetched if needed.
+
+    None for every other checkpoint: only `checkpoint` knows what that is. Raises
+    FileNotFoundError for a source that neither exists nor reads like a hub id.
+    """
+    path = Path(source).expanduser()
+    if path.name == WEIGHTS_NAME and path.is_file():
+        path = path.parent
+    elif not path.exists():
+        path = _hub_folder(source)
+    bundle = Bundle(path) if path else None
+    return bundle if bundle and bundle.is_ours() else None
+
+
+def _hub_folder(source: str | Path) -> Path | None:
+    found = set()
+    for name in (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME):
+        try:
+            found.add(resolve_file(source, name).parent)
+        except FileNotFoundError:
+            if not is_hub_id(source):
+                raise
+            if name != FILE_NAME:
+                return None
+    return found.pop() if len(found) == 1 else None
+
+
 def bundle_of(source: str | Path) -> str | Path:
-    """The same, but for the folder of a training run the bundle of its best epoch."""
+    """The bundle of a training run's best epoch; any other source as it is."""
     folder = Path(source).expanduser()
     is_run = (folder / "best" / CONFIG_NAME).is_file() and not (folder / CONFIG_NAME).exists()
     return folder / "best" if is_run else source
@@ -37,41 +100,25 @@ def files_of_model(source: str | Path) -> list[Path]:
     return [file for file in path.iterdir() if file.is_file()] if path.is_dir() else []
 
 
-def bundle_folder(source: str | Path) -> Path | None:
-    """The folder with config.json and model.safetensors that is meant, in transformers' layout.
+def task_of_config(config: MobileViTV2Config, head: str) -> str:
+    """The task of a model with this config, whose head is that of the task `head`.
 
-    By itself, by its weights file, or as a hub id, whose files are fetched where the cache has
-    none. None for every other checkpoint: only `checkpoint` knows what that is. Raises
-    FileNotFoundError for what is neither here nor reads like a hub id.
+    A classifier decides on each label by itself, instead of choosing one of them, where its
+    `problem_type` says so, and where it has a single label, unless that is a number to estimate.
     """
-    path = Path(source).expanduser()
-    if path.name == WEIGHTS_NAME and path.is_file():
-        path = path.parent
-    elif not path.exists():
-        return _hub_folder(source)
-    return path if _is_bundle(path) else None
-
-
-def check_task(source: str | Path, task: str) -> None:
-    """Raise CheckpointError for a model without a head, or with one that is not known."""
-    if task == "backbone":
-        raise CheckpointError(
-            f"{source} is a backbone without a head, so it can't name classes. Train one first: "
-            "mobilevitv2 train DATA --model."
-        )
-    if task not in TASKS:
-        raise CheckpointError(
-            f"{source} is a {task} checkpoint, and only {', '.join(TASKS)} is known here."
-        )
+    if head != "classification" or config.problem_type == "regression":
+        return head
+    each = config.problem_type == "multi_label_classification" or config.num_labels == 1
+    return "multi-label classification" if each else head
 
 
 def check_names(config: MobileViTV2Config) -> None:
-    """Raise CheckpointError for a model that takes no pictures, or that has no classes."""
+    """Raise CheckpointError unless a model takes color images and has classes."""
     channels, classes = config.num_channels, len(config.id2label or {})
     if channels != 3 or classes < 1:
         raise CheckpointError(
             f"a model with {channels} input channels and {classes} classes can't name what is "
-            "in an image: 3 channels and at least one class are wanted."
+            "in an image; expected 3 channels and at least one class."
         )
 
 
@@ -80,78 +127,67 @@ def processor_of(
 ) -> MobileViTImageProcessor:
     """The processor that belongs to a checkpoint: its file's, its config's, or its layout's.
 
-    For a segmenter and a detector it cuts nothing off, whatever the file says: every pixel is to
-    get a class, every thing a box. For a detector images are stretched to where the crop was.
+    It fits images as the task needs them, whatever the file says: a segmenter and a detector get
+    whole images, since every pixel gets a class and every thing a box.
     """
     processor = stored_processor(source, config) or _usual_processor(source, config, layout)
-    if task == "detection" and processor.do_center_crop:
+    fit = TASKS[task].fit
+    if fit == "crop" or not processor.do_center_crop:
+        return processor
+    if fit == "stretch":
         return processor.stretched(**processor.crop_size)
-    if task == "segmentation" and processor.do_center_crop:
-        short_side = min(processor.crop_size.values())
-        return replace(processor, do_center_crop=False, size={"shortest_edge": short_side})
-    return processor
+    short_side = min(processor.crop_size.values())
+    return replace(processor, do_center_crop=False, size={"shortest_edge": short_side})
 
 
 def stored_processor(
     source: str | Path, config: MobileViTV2Config | None
 ) -> MobileViTImageProcessor | None:
-    """The processor of the file beside the weights, or else what their config noted of it."""
-    if not is_loose(source):
+    """The processor that a model's config holds; without it, that of the file beside the weights.
+
+    Raises ConfigError where it is damaged.
+    """
+    if config is not None and config.preprocessor_config is not None:
         try:
-            return MobileViTImageProcessor.from_pretrained(source)
-        except FileNotFoundError:
-            pass
-    noted = None if config is None else config.preprocessor_config
-    return None if noted is None else MobileViTImageProcessor.from_dict(noted)
+            return MobileViTImageProcessor.from_dict(config.preprocessor_config)
+        except ConfigError as error:
+            raise ConfigError(f"{source}, {FILE_NAME}: {error}") from error
+    if is_loose(source):
+        return None
+    try:
+        return MobileViTImageProcessor.from_pretrained(source)
+    except FileNotFoundError:
+        return None
+
+
+def settings_beside(source: str | Path, **hub: Any) -> dict[str, Any]:
+    """The config's field `preprocessor_config` as the file beside the weights has it.
+
+    So it stays with a model that is saved again. Empty without a file, and None of a damaged one,
+    about which `stored_processor` raises. `hub` are `resolve_file`'s options.
+    """
+    if is_loose(source):
+        return {}
+    try:
+        return {"preprocessor_config": read_json(resolve_file(source, FILE_NAME, **hub))}
+    except FileNotFoundError:
+        return {}
+    except ConfigError:
+        return {"preprocessor_config": None}
 
 
 def _usual_processor(
     source: str | Path, config: MobileViTV2Config, layout: Any
 ) -> MobileViTImageProcessor:
-    image_size = config.image_size
+    size = config.image_size
     processor = MobileViTImageProcessor.for_checkpoint(
-        layout, image_size if isinstance(image_size, int) else image_size[0]
+        layout, size if isinstance(size, int) else size[0]
     )
     logger.warning(
-        "%s has no preprocessor_config.json; images are prepared as %s weights want them: "
-        "%d px, %s",
+        "%s has no preprocessor_config.json; images are prepared as for %s weights: %d px, %s",
         source,
         layout,
         processor.crop_size["height"],
         processor.channel_order.upper(),
     )
     return processor
-
-
-def _is_bundle(folder: Path) -> bool:
-    if not (folder / CONFIG_NAME).is_file() or not (folder / WEIGHTS_NAME).is_file():
-        return False
-    config = read_json(folder / CONFIG_NAME)
-    if "architecture" in config and "model_type" not in config:  # timm's own
-        return False
-    return _has_our_keys(folder / WEIGHTS_NAME)
-
-
-def _has_our_keys(weights: Path) -> bool:
-    """Whether tensors are called as transformers calls them; so are those of a damaged file."""
-    with weights.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        try:
-            keys = json.loads(file.read(min(length, LONGEST_HEADER)))
-        except ValueError:
-            return True
-    return not isinstance(keys, dict) or any(key.startswith(BACKBONE) for key in keys)
-
-
-def _hub_folder(source: str | Path) -> Path | None:
-    found = []
-    for name in (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME):
-        try:
-            found.append(resolve_file(source, name).parent)
-        except FileNotFoundError:
-            if not is_hub_id(source):
-                raise
-            if name != FILE_NAME:
-                return None
-    same = len(set(found)) == 1
-    return found[0] if same and _is_bundle(found[0]) else None

@@ -98,6 +98,7 @@ class MobileViTV2Config:
     return_dict: bool = True
     architectures: list[str] | None = None
     preprocessor_config: dict[str, Any] | None = None  # how the weights want images, if it is known
+    label_thresholds: list[float] | None = None  # of a multi-label model, in [0, 1], for each class
     unknown: dict[str, Any] = field(default_factory=dict)  # fields of a file that are not ours
 
     def __post_init__(self) -> None:
@@ -180,8 +181,9 @@ class MobileViTV2Config:
         """What `config.json` holds, in plain types; integer keys in `id2label`."""
         values = asdict(self)
         unknown = values.pop("unknown")
-        if self.preprocessor_config is None:
-            del values["preprocessor_config"]
+        for ours in ("preprocessor_config", "label_thresholds"):  # which transformers doesn't know
+            if values[ours] is None:
+                del values[ours]
         return {**unknown, "model_type": self.model_type, **values}
 
     @classmethod
@@ -197,7 +199,7 @@ class MobileViTV2Config:
                 "Open it with the library that made it."
             )
         if overrides.keys() & {"num_labels", "id2label"}:
-            labels = {"num_labels", "id2label", "label2id", "class_colors"}
+            labels = {"num_labels", "id2label", "label2id", "class_colors", "label_thresholds"}
             values = {name: value for name, value in values.items() if name not in labels}
         merged = {**values, **overrides}
         merged.pop("model_type", None)
@@ -274,6 +276,16 @@ class MobileViTV2Config:
             raise ConfigError(
                 f"preprocessor_config is {self.preprocessor_config!r:.80}; the fields of "
                 "preprocessor_config.json are expected."
+            )
+        thresholds = self.label_thresholds
+        if thresholds is not None and not (
+            isinstance(thresholds, list)
+            and len(thresholds) == self.num_labels
+            and all(isinstance(value, int | float) and 0 <= value <= 1 for value in thresholds)
+        ):
+            raise ConfigError(
+                f"label_thresholds is {thresholds!r:.80}; expected a number in [0, 1] for each of "
+                f"{self.num_labels} classes."
             )
         if self.class_colors is not None:
             self.class_colors = _checked_colors(self.class_colors)

@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from mobilevitv2.checkpoint import write_weights
+from mobilevitv2.checkpoint.files import write_weights
 from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.files.writing import write_atomic, write_together
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification

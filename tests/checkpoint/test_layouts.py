@@ -10,8 +10,16 @@ import transformers
 from peers import randomize
 from torch import nn
 
-from mobilevitv2.checkpoint import from_ours, infer_config, layouts, recognize, to_ours
-from mobilevitv2.checkpoint.layouts import key_table, rename, task_of
+from mobilevitv2.checkpoint import layouts
+from mobilevitv2.checkpoint.layouts import (
+    from_ours,
+    key_table,
+    recognize,
+    rename,
+    task_of,
+    to_ours,
+)
+from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.errors import CheckpointError
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
@@ -138,7 +146,7 @@ def test_a_row_left_out_of_the_table_is_reported_with_all_its_keys(group, monkey
     theirs, mine = from_timm(0.5), ours()
     whole = key_table("timm", DEPTHS)
     if group in layouts.HEADS:
-        monkeypatch.setitem(layouts.HEADS, group, [])
+        monkeypatch.setitem(layouts.HEADS, group, ())
     else:
         monkeypatch.setattr(layouts, group, getattr(layouts, group)[:-1])
     lost = whole.keys() - key_table("timm", DEPTHS).keys()
@@ -160,8 +168,8 @@ def test_missing_unexpected_and_misshapen_tensors_are_all_named_at_once():
     said = str(error.value)
     assert "2 missing: stem.bn.bias, stages.3.1.norm.weight;" in said
     assert "1 unexpected: stages.2.1.extra.weight;" in said
-    assert "conv2_kxk.conv.weight is [64, 1, 5, 5] of float32 where [64, 1, 3, 3] of" in said
-    assert "head.fc.bias is [6] of int8 where [6] of float32 is wanted" in said
+    assert "conv2_kxk.conv.weight is [64, 1, 5, 5] of float32, expected [64, 1, 3, 3] of" in said
+    assert "head.fc.bias is [6] of int8, expected [6] of float32" in said
 
 
 @pytest.mark.parametrize("layout", layouts.LAYOUTS)
@@ -233,7 +241,10 @@ def test_dense_checkpoints_are_recognized_with_their_task(shared_data, name, lay
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        (lambda: timm.create_model("resnet18").state_dict(), "no MobileViTv2 checkpoint.*conv1"),
+        (
+            lambda: timm.create_model("resnet18").state_dict(),
+            "isn't a MobileViTv2 checkpoint.*conv1",
+        ),
         (lambda: timm.create_model("mobilenetv3_small_050").state_dict(), "begins with conv_stem"),
         (lambda: timm.create_model("mobilevit_xxs").state_dict(), "version 1"),
         (

@@ -6,13 +6,15 @@ import pytest
 import torch
 from tiny import CLASSES, COLORS, picture, processor, save_trained, trained_model
 
-from mobilevitv2 import MobileViTImageProcessor, Predictor
+from mobilevitv2 import MobileViTImageProcessor, MobileViTV2Config, Predictor
 from mobilevitv2 import MobileViTV2ForImageClassification as Classifier
 from mobilevitv2.deploy.conversion import convert
 from mobilevitv2.errors import ConfigError
+from mobilevitv2.model.opening import open_model, task_of_model
 from mobilevitv2.training.networks import save_bundle
 
 PROCESSOR = "preprocessor_config.json"
+MULTI_LABEL = "multi-label classification"
 
 
 def saved_again(bundle: Path, out: Path) -> Path:
@@ -113,6 +115,41 @@ def test_weights_with_another_head_are_not_what_was_noted(tmp_path):
 def test_a_preprocessor_config_that_is_none_is_named(tmp_path):
     with pytest.raises(ConfigError, match="preprocessor_config is 'rgb'"):
         trained_model().config_class(preprocessor_config="rgb")  # pyright: ignore[reportArgumentType]
+
+
+# What a classifier's config says of its task
+
+ENDS = ("folder", "one.safetensors", "timm.pth", "timm.safetensors", "cvnets.pt", "state.pth")
+
+
+def saved_at(model: Classifier, path: Path) -> Path:
+    """Saved in the form that the name asks for."""
+    if path.stem == "state":
+        torch.save(model.state_dict(), path)
+    elif path.stem == "one":
+        model.save_pretrained(path.parent)
+        (path.parent / "model.safetensors").rename(path)
+        (path.parent / "config.json").unlink()
+    else:
+        layout = "transformers" if path.stem == "folder" else path.stem
+        model.save_as(path, layout=layout)
+    return path
+
+
+@pytest.mark.parametrize("end", ENDS)
+@pytest.mark.parametrize(
+    ("fields", "task"),
+    [
+        ({"num_labels": 3}, "classification"),
+        ({"num_labels": 3, "problem_type": "multi_label_classification"}, MULTI_LABEL),
+        ({"num_labels": 1}, MULTI_LABEL),
+        ({"num_labels": 1, "problem_type": "single_label_classification"}, MULTI_LABEL),
+        ({"num_labels": 1, "problem_type": "regression"}, "classification"),
+    ],
+)
+def test_the_task_of_a_classifier_travels_with_the_weights(fields, task, end, tmp_path):
+    saved = saved_at(Classifier(MobileViTV2Config(width_multiplier=0.25, **fields)), tmp_path / end)
+    assert task_of_model(open_model(saved)) == task
 
 
 # Nothing that the caller holds changes

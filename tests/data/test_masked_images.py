@@ -55,7 +55,7 @@ def test_a_mask_of_another_size_breaks_its_pair(tmp_path):
     Image.fromarray(mask_of(0, 1, size=(20, 30))).save(data.train[1][1])
     items = MaskedImages(data.train, data.read_mask, whole)
     assert items[1][2] == 1
-    assert "no longer of one size" in items.reasons[1]
+    assert "no longer the same size" in items.reasons[1]
 
 
 @pytest.mark.parametrize("keep_pixels", [False, True])

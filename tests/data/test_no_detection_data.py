@@ -286,7 +286,7 @@ def test_what_is_no_data_set_says_why_in_one_line(tmp_path, kind, sentence):
         ({"classes": "none.txt"}, "there is no class list none.txt"),
         ({"classes": ["cat", "cat"]}, "the list of classes has 'cat' twice"),
         ({"classes": []}, "the list of classes has no classes"),
-        ({"classes": ["cat", ""]}, "has '', which is no name"),
+        ({"classes": ["cat", ""]}, "has '', which isn't a class name"),
     ],
 )
 def test_arguments_that_cannot_be_used_say_why(tmp_path, arguments, sentence):

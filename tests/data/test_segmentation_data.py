@@ -415,7 +415,7 @@ MISTAKES: dict[str, Callable[[Path], object]] = {
     "holds a dict; expected a list": lambda f: (f / "classes.json").write_text('{"a": 1}'),
     "is not valid JSON": lambda f: (f / "classes.json").write_text("["),
     "classes.txt can't be read": lambda f: (f / "classes.txt").write_bytes(b"\xff\xfe\xff"),
-    "so which one counts": lambda f: [
+    "which one counts": lambda f: [
         (f / name).write_text("a\nb") for name in ("classes.txt", "classes.json")
     ],
     "holds several data sets: .*VOC2007 and .*VOC2012": lambda f: [

@@ -1,10 +1,13 @@
 """When two detectors give the same answer, and when a file passes."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
-from mobilevitv2.deploy.agreement import box_agreement, has_partner
+from mobilevitv2.deploy.detection import agreement, has_partner, scored
 from mobilevitv2.deploy.verify import Verification
+from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes
 from mobilevitv2.results.suppression import Detections
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
@@ -46,25 +49,41 @@ def test_what_is_left_of_a_box_at_the_edge_has_its_partner():
     assert has_partner(found((0.8, 0, edge)), found((0.8, 0, edge))).tolist() == [True]
 
 
+def in_file(answer: RawBoxes, output: str) -> Answer:
+    """What a file with this output gives; no boxes overlap."""
+    if output == "logits":
+        return answer
+    boxes = scored(answer)
+    if output == "boxes":
+        return boxes
+    anchors, classes = boxes.scores.shape[1:]
+    scores = boxes.scores.reshape(1, -1)
+    order = np.argsort(-scores[0])
+    labels = np.tile(np.arange(classes), anchors)[None]
+    return FinalBoxes(scores[:, order], labels[:, order], boxes.corners[:, order // classes])
+
+
 @pytest.mark.parametrize("output", ["logits", "boxes", "detections"])
 def test_differences_are_those_of_what_the_file_gives(output):
     places = np.stack(np.meshgrid(np.arange(0.1, 1, 0.2), np.arange(0.1, 1, 0.2)), -1)
-    boxes = np.concatenate([places.reshape(25, 2), np.full((25, 2), 0.1)], -1)
-    logits = np.random.default_rng(0).normal(0, 3, (25, 6))
-    wanted = np.concatenate([boxes, logits], -1)[None].astype(np.float32)
-    other = wanted.copy()
-    other[..., 4:] -= 2  # which leaves the scores as they are
-    same = box_agreement(wanted, other, output)
-    assert same.partners.all()
-    assert len(same.partners) > 20
+    boxes = np.concatenate([places.reshape(25, 2), np.full((25, 2), 0.1)], -1)[None]
+    boxes = boxes.astype(np.float32)
+    logits = np.random.default_rng(0).normal(0, 3, (1, 25, 6)).astype(np.float32)
+    expected = RawBoxes(logits, boxes)
+
+    def compared(right: float) -> Any:  # and lower logits, which leaves the scores as they are
+        moved = RawBoxes(logits - 2, boxes + np.array([right, 0, 0, 0], np.float32))
+        return agreement(expected, in_file(moved, output), 0)  # pyright: ignore[reportArgumentType]
+
+    same = compared(0)
+    assert same.same.all()
+    assert len(same.same) > 20
     assert same.difference == pytest.approx(2 if output == "logits" else 0, abs=1e-6)
-    assert same.box_difference == 0
-    other[..., 0] += 0.002
-    moved = box_agreement(wanted, other, output)
-    assert moved.partners.all()
+    assert same.box_difference == pytest.approx(0, abs=1e-7)
+    moved = compared(0.002)
+    assert moved.same.all()
     assert moved.box_difference == pytest.approx(0.002, rel=1e-3)
-    other[..., 0] += 0.02
-    assert not box_agreement(wanted, other, output).partners.any()
+    assert not compared(0.022).same.any()
 
 
 @pytest.mark.parametrize(
@@ -83,7 +102,7 @@ def test_differences_are_those_of_what_the_file_gives(output):
 def test_what_passes(precision, difference, box, agree, passes):
     check = Verification(
         images=10, size=(64, 64), precision=precision, difference=difference, scale=1.0,
-        agreement=agree, box_difference=box, detections=1000,
+        agreement=agree, box_difference=box, detections=1000, task="detection",
     )  # fmt: skip
     assert check.passed == passes
     assert "same detections (1000 in both)" in str(check)

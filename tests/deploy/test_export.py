@@ -30,6 +30,7 @@ from mobilevitv2.deploy.compare import Comparison, Figures
 from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ExportError, ImageError
 from mobilevitv2.predict.info import describe
 from mobilevitv2.runtime import open_runtime
+from mobilevitv2.runtime.targets import TARGETS
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
@@ -241,7 +242,7 @@ def test_a_file_that_answers_otherwise_is_set_aside(bundle, tmp_path, monkeypatc
     fuse = form.fuse
     monkeypatch.setattr(form, "fuse", wrong)
     (tmp_path / "colors.onnx.rejected").write_text("mine")
-    with pytest.raises(ExportError, match=r"does not answer as the model does.*\.rejected-2"):
+    with pytest.raises(ExportError, match=r"doesn't answer as the model does.*\.rejected-2"):
         export(bundle, to="onnx", out=tmp_path / "colors.onnx")
     names = ["colors.onnx.rejected", "colors.onnx.rejected-2"]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
@@ -268,10 +269,10 @@ def test_only_an_earlier_export_is_overwritten(bundle, file, tmp_path):
         changed.write_bytes(before)
 
 
-@pytest.mark.parametrize("name", request.TARGETS)
+@pytest.mark.parametrize("name", TARGETS)
 def test_what_others_made_stays(bundle, name, tmp_path):
     """Of every target, whichever of its files is in the way, and behind every kind of link."""
-    target = request.TARGETS[name]
+    target = TARGETS[name]
     out = tmp_path / f"net{target.suffix}"
     folder = shutil.copytree(bundle, tmp_path / "model")
     weights, theirs = folder / "model.safetensors", tmp_path / "theirs"
@@ -401,8 +402,8 @@ def test_damaged_files(file, tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"sizes": [[96, 96]]}, "does not fit its record"),
-        ({"batch": 4}, "does not fit its record"),
+        ({"sizes": [[96, 96]]}, "doesn't fit its record"),
+        ({"batch": 4}, "doesn't fit its record"),
         ({"form": 99}, "newer mobilevitv2"),
         ({"task": "depth"}, "model for depth"),
         ({"labels": ["one"]}, "classes"),

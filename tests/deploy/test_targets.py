@@ -16,6 +16,7 @@ from mobilevitv2 import Predictor
 from mobilevitv2.deploy import export
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.runtime import open_runtime
+from mobilevitv2.runtime.targets import TARGETS
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # what the exporters' own code warns of
 needs = pytest.mark.needs
@@ -48,6 +49,8 @@ def test_openvino(bundle, options, tmp_path):
 @needs("openvino")
 @needs("nncf")
 def test_openvino_int8(bundle, tmp_path):
+    import openvino
+
     images = save_images(tmp_path / "images", 8)
     result = export(
         bundle, to="openvino", precision="int8", calibrate=images, out=tmp_path / "int8.xml"
@@ -56,6 +59,12 @@ def test_openvino_int8(bundle, tmp_path):
     weights = result.path.with_suffix(".bin").stat().st_size
     assert weights < 0.35 * full.path.with_suffix(".bin").stat().st_size
     assert result.checks[0].agreement >= 0.9
+
+    operators = openvino.Core().read_model(result.path).get_ops()
+    found = [o for o in operators if o.get_type_name() == "FakeQuantize"]
+    assert len(found) > 30
+    # per channel and fused into a convolution, one ends the process on processors with AMX
+    assert all(o.input_value(1).get_partial_shape().to_shape() == [] for o in found)
 
 
 @needs("openvino")
@@ -75,8 +84,8 @@ def test_openvino_without_its_weights(bundle, tmp_path):
 def test_executorch_delegates_everything(bundle, tmp_path):
     from mobilevitv2.deploy.executorch import lower, undelegated
     from mobilevitv2.deploy.form import ExportForm
-    from mobilevitv2.deploy.request import TARGETS, Request
-    from mobilevitv2.predict.backends.torch import open_model, open_processor
+    from mobilevitv2.deploy.request import Request
+    from mobilevitv2.model.opening import open_model, open_processor
 
     model = open_model(bundle)
     request = Request(target=TARGETS["executorch"], sizes=[(SIZE, SIZE)], batch=1)

@@ -14,7 +14,7 @@ from mobilevitv2 import (
     MobileViTV2ForImageClassification,
     MobileViTV2Model,
 )
-from mobilevitv2.model import layers
+from mobilevitv2.model import fast
 from mobilevitv2.model.layers import ConvLayer, DropPath, InvertedResidual
 
 transformers: Any = hf  # its classes hide their arguments from a type checker
@@ -76,10 +76,10 @@ def test_any_size_from_32_px_runs(size):
     ("pixels", "said"),
     [
         (None, "pixel_values is missing"),
-        (torch.rand(3, 64, 64), r"\[3, 64, 64\]; \[B, 3, H, W\] is wanted"),
-        (torch.rand(1, 1, 64, 64), r"\[1, 1, 64, 64\]; \[B, 3, H, W\] is wanted"),
+        (torch.rand(3, 64, 64), r"\[3, 64, 64\]; expected \[B, 3, H, W\]"),
+        (torch.rand(1, 1, 64, 64), r"\[1, 1, 64, 64\]; expected \[B, 3, H, W\]"),
         (torch.rand(1, 3, 31, 64), "31x64 px; MobileViTv2 halves it five times and needs 32x32"),
-        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), r"floats in \[0, 1\] are wanted"),
+        (torch.zeros(1, 3, 64, 64, dtype=torch.uint8), r"expected floats in \[0, 1\]"),
     ],
 )
 def test_images_that_do_not_fit_are_refused(pixels, said):
@@ -130,8 +130,8 @@ def test_an_inverted_residual_in_bands_equals_the_whole(monkeypatch, stride, siz
     assert isinstance(block, InvertedResidual)
     with torch.no_grad():
         whole = block(x)
-        monkeypatch.setattr(layers, "WHOLE", 0)
-        monkeypatch.setattr(layers, "BAND", 1)
+        monkeypatch.setattr(fast, "WHOLE", 0)
+        monkeypatch.setattr(fast, "BAND", 1)
         cuts = []
         block.expand_1x1.register_forward_hook(lambda m, args, out: cuts.append(out.shape[2]))
         banded = block(x)
@@ -245,7 +245,7 @@ def test_freezing_up_to_a_stage_stops_gradients_and_statistics_there():
     model.unfreeze()
     assert all(p.requires_grad for p in model.parameters())
     assert model.mobilevitv2.conv_stem.training
-    with pytest.raises(ValueError, match="stages is 6; there are 5"):
+    with pytest.raises(ValueError, match="stages is 6; expected 0"):
         model.freeze(6)
 
 
@@ -290,7 +290,7 @@ def test_a_backbone_runs_no_stage_past_the_last_wanted(monkeypatch):
     maps = backbone(images(64, 64)).feature_maps
     assert [m.shape[1] for m in maps] == list(backbone.channels) == [32, 64]
     assert backbone.strides == (2, 4)
-    with pytest.raises(ValueError, match=r"out_indices is \[5\]; numbers from -5 to 4"):
+    with pytest.raises(ValueError, match=r"out_indices is \[5\]; expected numbers from -5 to 4"):
         MobileViTV2Backbone(MobileViTV2Config(), out_indices=[5])
 
 

@@ -187,7 +187,9 @@ def test_what_is_for_another_task_is_refused(predictor, data):
         ):
             with pytest.raises(ConfigError, match=said):
                 ask()
-    with pytest.raises(ConfigError, match="threshold is for detection"):
+    with pytest.raises(
+        ConfigError, match="threshold is for multi-label classification and detection"
+    ):
         evaluate(predictor.source, data, threshold=0.5)
 
 

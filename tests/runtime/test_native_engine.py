@@ -393,6 +393,6 @@ def test_products_too_deep_for_int8_are_refused_and_those_at_the_limit_computed(
     )
     assert error[0] < ROUNDED["int8"], error
     made(tmp_path, {**fields, "expand_ratio": 22.0})
-    with pytest.raises(UnsupportedError, match="4096 are the most in int8"):
+    with pytest.raises(UnsupportedError, match="int8 supports at most 4096"):
         NativeRuntime(tmp_path, precision="int8")
     assert NativeRuntime(tmp_path)(pixels)["logits"].shape == (1, 5)

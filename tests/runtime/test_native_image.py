@@ -193,5 +193,5 @@ def test_photos_that_are_too_large_are_refused_in_a_sentence(prepare: Prepare) -
     processor = MobileViTImageProcessor()
     with pytest.raises(ImageError, match="65,535 px"):
         prepare(processor, np.zeros((1, 65536, 3), np.uint8))
-    with pytest.raises(ImageError, match="cut the photo"):
+    with pytest.raises(ImageError, match="crop the photo"):
         prepare(processor, np.zeros((1, 65535, 3), np.uint8))

@@ -14,7 +14,9 @@ from engine_bundles import (
 )
 
 from mobilevitv2.errors import ImageError
-from mobilevitv2.runtime.native import NativeRuntime, _library
+from mobilevitv2.runtime.engine_library import COptions, COutput
+from mobilevitv2.runtime.engine_library import library as load
+from mobilevitv2.runtime.native import NativeRuntime
 
 
 @pytest.fixture(autouse=True)
@@ -64,7 +66,7 @@ class Call:
     def __call__(self, size: int = 500, **changed: Any) -> tuple[int, str]:
         message = ctypes.create_string_buffer(b"untouched", 500)
         values = {**self.arguments, **changed}.values()
-        code = _library().mv2_run(*values, message, size)
+        code = load().mv2_run(*values, message, size)
         assert message.raw[size:].strip(b"\0") in (b"", b"untouched"[size:])
         return code, message.value.decode()
 
@@ -107,18 +109,16 @@ def test_wrong_arguments_of_the_c_interface_are_refused(whole):
 
 
 def test_null_pointers_are_refused_everywhere(whole):
-    from mobilevitv2.runtime.native import _Options, _Output
-
-    library, runtime = _library(), NativeRuntime(whole)
+    library, runtime = load(), NativeRuntime(whole)
     model, none, n = runtime._handle, None, ctypes.c_int()
     size = (ctypes.byref(n), ctypes.byref(n))
     photo = np.zeros((64, 64, 3), np.uint8)
     place = (photo.ctypes.data, 64, 64, 192)
-    options, handle = ctypes.byref(_Options(0, 0, none)), ctypes.byref(ctypes.c_void_p())
+    options, handle = ctypes.byref(COptions(0, 0, none)), ctypes.byref(ctypes.c_void_p())
     say = (none, 0)
     folder = str(whole).encode()
     room = (ctypes.c_void_p * 1)(), (ctypes.c_size_t * 1)(), 1
-    found = (_Output * 2)()
+    found = (COutput * 2)()
     codes = [
         library.mv2_open(none, options, handle, *say),
         library.mv2_open(folder, none, handle, *say),
@@ -149,15 +149,13 @@ def test_null_pointers_are_refused_everywhere(whole):
 
 
 def test_options_that_do_not_exist_are_refused(whole):
-    from mobilevitv2.runtime.native import _Options
-
     def opened(*options: Any) -> int:
         handle = ctypes.c_void_p()
         folder = str(whole).encode()
-        made = ctypes.byref(_Options(*options))
-        code = _library().mv2_open(folder, made, ctypes.byref(handle), None, 0)
+        made = ctypes.byref(COptions(*options))
+        code = load().mv2_open(folder, made, ctypes.byref(handle), None, 0)
         assert bool(handle.value) == (code == 0)
-        _library().mv2_close(handle)
+        load().mv2_close(handle)
         return code
 
     assert [opened(*o, None) for o in ((-1, 0), (65, 0), (1, -1), (1, 3), (1, 99))] == [1] * 5
@@ -166,13 +164,11 @@ def test_options_that_do_not_exist_are_refused(whole):
 
 
 def test_a_message_is_cut_between_characters(tmp_path):
-    from mobilevitv2.runtime.native import _Options
-
     folder = ("ü日🙂" * 20).encode()
     for size in range(1, 60):
         message = ctypes.create_string_buffer(b"\xff" * 99, 100)
-        options, handle = ctypes.byref(_Options(0, 0, None)), ctypes.byref(ctypes.c_void_p())
-        assert _library().mv2_open(folder, options, handle, message, size) == 2
+        options, handle = ctypes.byref(COptions(0, 0, None)), ctypes.byref(ctypes.c_void_p())
+        assert load().mv2_open(folder, options, handle, message, size) == 2
         assert message.value.decode() is not None  # UTF-8
         assert message.raw[size:] == b"\xff" * (99 - size) + b"\0"
 

@@ -17,7 +17,7 @@ import pytest
 from fake_engine import HEADER, fake_engine
 
 from mobilevitv2.errors import CheckpointError, ConfigError, ImageError, UnsupportedError
-from mobilevitv2.runtime import native
+from mobilevitv2.runtime import engine_library, native
 from mobilevitv2.runtime.native import NativeRuntime, available, instructions_for, missing
 
 
@@ -83,7 +83,7 @@ def test_what_is_no_batch_of_images_is_refused(tmp_path, shape):
 
 
 def test_sides_beyond_what_c_counts_are_refused(tmp_path):
-    with pytest.raises(ImageError, match="can't be computed"):
+    with pytest.raises(ImageError, match="expected sides of 1 to"):
         NativeRuntime(tmp_path).outputs(2**32 + 64, 64)
 
 
@@ -100,7 +100,7 @@ def test_a_photo_goes_in_from_anywhere_in_memory(tmp_path):
         answer = runtime.run_photo(view)["logits"]
         np.testing.assert_allclose(answer, bright(wanted[None])[0], rtol=1e-5)
     for wrong in (photo.astype(int), photo[..., :2], photo[0]):
-        with pytest.raises(ImageError, match=r"uint8 RGB \[H, W, 3\] is wanted"):
+        with pytest.raises(ImageError, match=r"expected a photo, uint8 RGB \[H, W, 3\], got"):
             runtime.prepare(wrong)
 
 
@@ -148,7 +148,7 @@ def test_a_model_is_closed_when_nobody_needs_it_any_more(tmp_path, library):
 )
 def test_every_kind_of_error_is_an_exception_of_its_own(tmp_path, library, code, kind):
     before = library.fake_open_models()
-    with pytest.raises(kind, match="an error, as it was wanted: ä") as raised:
+    with pytest.raises(kind, match="an error, as it was ordered: ä") as raised:
         NativeRuntime(tmp_path / f"error-{code}")
     assert type(raised.value) is kind
     assert library.fake_open_models() == before
@@ -157,7 +157,7 @@ def test_every_kind_of_error_is_an_exception_of_its_own(tmp_path, library, code,
 def test_wishes_that_nothing_here_fulfils_are_refused(tmp_path):
     with pytest.raises(UnsupportedError, match="the engine has no int8"):
         NativeRuntime(tmp_path, precision="int8")
-    with pytest.raises(ConfigError, match="'fp16'; the engine has fp32, bf16, int8"):
+    with pytest.raises(ConfigError, match="must be one of fp32, bf16, int8, got 'fp16'"):
         NativeRuntime(tmp_path, precision="fp16")  # pyright: ignore[reportArgumentType]
     with pytest.raises(ConfigError, match="no such instructions"):
         NativeRuntime(tmp_path, instructions="sse9")
@@ -220,21 +220,21 @@ def test_models_open_in_threads_at_once(tmp_path, library):
 
 def test_the_structures_are_laid_out_as_in_the_header(library):
     wanted = [library.fake_sizes(i) for i in range(3)]
-    sizes = [ctypes.sizeof(native._Options), ctypes.sizeof(native._Output)]
-    assert [*sizes, native._Output.count.offset] == wanted
+    sizes = [ctypes.sizeof(engine_library.COptions), ctypes.sizeof(engine_library.COutput)]
+    assert [*sizes, engine_library.COutput.count.offset] == wanted
 
 
 def test_functions_interface_and_precisions_are_those_of_the_header():
     header = HEADER.read_text()
     number = re.search(r"#define MV2_INTERFACE (\d+)", header)
     assert number is not None
-    assert int(number[1]) == native.INTERFACE
-    assert {*native.FUNCTIONS, "mv2_interface"} == set(re.findall(r"\b(mv2_\w+)\(", header))
+    assert int(number[1]) == engine_library.INTERFACE
+    assert {*engine_library.FUNCTIONS, "mv2_interface"} == set(re.findall(r"\b(mv2_\w+)\(", header))
     for i, name in enumerate(native.PRECISIONS):
         assert f"MV2_{name.upper()} = {i}" in header
     for name in ("INPUT", "FILE", "UNSUPPORTED", "MEMORY"):
-        assert f"MV2_ERROR_{name} = {getattr(native, name)}," in header
-    taken = {name: len(takes) for name, (_, takes) in native.FUNCTIONS.items()}
+        assert f"MV2_ERROR_{name} = {getattr(engine_library, name)}," in header
+    taken = {name: len(takes) for name, (_, takes) in engine_library.FUNCTIONS.items()}
     declared = {
         name: len(arguments.split(","))
         for name, arguments in re.findall(r"\b(mv2_\w+)\(([^)]*)\);", header)
@@ -245,7 +245,7 @@ def test_functions_interface_and_precisions_are_those_of_the_header():
 def test_an_engine_of_another_version_is_not_used(monkeypatch):
     monkeypatch.setenv("MOBILEVITV2_ENGINE", str(fake_engine(interface=99)))
     assert not available()
-    assert "has interface 99, and 1 is wanted" in str(missing())
+    assert "expected interface 1 of the engine" in str(missing())
 
 
 def test_without_a_library_or_with_a_broken_one_the_reason_is_said(monkeypatch, tmp_path):
@@ -253,11 +253,11 @@ def test_without_a_library_or_with_a_broken_one_the_reason_is_said(monkeypatch, 
     assert "none.so, which does not exist" in str(missing())
     (tmp_path / "broken.so").write_bytes(b"hello")
     monkeypatch.setenv("MOBILEVITV2_ENGINE", str(tmp_path / "broken.so"))
-    assert "can't be loaded" in str(missing())
-    with pytest.raises(ImportError, match="can't be loaded"):
+    assert "can't load the engine" in str(missing())
+    with pytest.raises(ImportError, match="can't load the engine"):
         NativeRuntime(tmp_path)
     monkeypatch.delenv("MOBILEVITV2_ENGINE")
-    monkeypatch.setattr(native, "LIBRARY", "no_such_engine.so")
+    monkeypatch.setattr(engine_library, "NAME", "no_such_engine.so")
     assert "there was no C++17 compiler, or the build failed" in str(missing())
 
 
@@ -266,7 +266,7 @@ def test_the_library_is_found_where_an_editable_install_puts_it(monkeypatch, tmp
 
     shutil.copy(fake_engine(), tmp_path / "elsewhere.so")
     monkeypatch.delenv("MOBILEVITV2_ENGINE")
-    monkeypatch.setattr(native, "LIBRARY", "elsewhere.so")
+    monkeypatch.setattr(engine_library, "NAME", "elsewhere.so")
     assert not available()
     monkeypatch.setattr(runtime, "__path__", [*runtime.__path__, str(tmp_path)])
     assert available()

@@ -1,1 +1,1 @@
-"""How fast a model is here, in every runtime that is installed."""
+"""How fast a model is here, in every installed runtime."""

@@ -1,4 +1,4 @@
-"""What a benchmark measures beside the engine: PyTorch, our exports, and the peers in both."""
+"""What a benchmark measures besides the engine: PyTorch, our exports, and the peers in both."""
 
 import copy
 from collections.abc import Callable
@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from mobilevitv2.deploy import export, fuse
-from mobilevitv2.deploy.request import TARGETS
 from mobilevitv2.errors import ConfigError, require
-from mobilevitv2.model.classification import MobileViTV2ForImageClassification
-from mobilevitv2.predict.backends.torch import TaskModel, open_model, open_processor
+from mobilevitv2.model.opening import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.runtime import open_runtime
+from mobilevitv2.runtime.targets import TARGETS
+from mobilevitv2.tasks import task_named
 
 TARGETS_HERE = ("onnx", "openvino", "executorch", "litert")
 
@@ -24,7 +24,7 @@ Calls = dict[tuple[str, str, str], Call]  # by model, runtime and precision
 
 
 class Contenders:
-    """A model in PyTorch and, with `exports`, in every runtime that is installed."""
+    """A model in PyTorch and, with `exports`, in every installed runtime."""
 
     def __init__(
         self, source: str | Path, threads: int | None, *, exports: bool, peers: bool
@@ -34,10 +34,9 @@ class Contenders:
         self.source, self.threads, self.exports, self.peers = source, threads, exports, peers
         self.model: TaskModel = open_model(source).float()
         self.processor = open_processor(source, self.model)
-        if peers and not isinstance(self.model, MobileViTV2ForImageClassification):
-            raise ConfigError(
-                "peers are classifiers; leave them out for a model that names pixels."
-            )
+        task = task_of_model(self.model)
+        if peers and "timm" not in task_named(task).layouts:
+            raise ConfigError(f"peers are classifiers; leave them out for a model for {task}.")
 
     def calls(
         self, size: tuple[int, int], batch: int, folder: Path, left_out: dict[str, str]
@@ -49,7 +48,7 @@ class Contenders:
         }
         if self.exports:
             calls |= _exported(self.source, size, batch, self.threads, folder, left_out)
-        if self.peers and isinstance(self.model, MobileViTV2ForImageClassification):
+        if self.peers:
             calls |= _peers(self.model, size, batch, self.threads, folder, left_out)
         return calls
 
@@ -67,7 +66,7 @@ def _exported(
         target = TARGETS[name]
         try:
             path = folder / f"ours{target.suffix}"
-            export(source, to=name, out=path, image_size=[size], batch=batch)  # pyright: ignore[reportArgumentType]
+            export(source, to=name, out=path, image_size=[size], batch=batch)
         except ImportError as error:
             left_out[target.name] = str(error)
             continue
@@ -77,7 +76,7 @@ def _exported(
 
 
 def _peers(
-    model: MobileViTV2ForImageClassification,
+    model: TaskModel,
     size: tuple[int, int],
     batch: int,
     threads: int | None,
@@ -120,7 +119,7 @@ def _peers(
 
 
 def _precisions(path: Path, threads: int | None) -> list[Any]:
-    """The file opened in fp32, and in what the runtime would choose, if that is something else."""
+    """The file opened in fp32, and in what the runtime would choose if that differs."""
     opened = open_runtime(path, threads=threads, precision="fp32")
     chosen = open_runtime(path, threads=threads)
     return [opened] if chosen.precision == opened.precision else [opened, chosen]
@@ -151,7 +150,7 @@ def transformers_classifier(width: float, classes: int) -> "Logits":
 
 
 class Logits(nn.Module):
-    """A model whose output is an object, as one whose output is its logits."""
+    """A model that gives its logits alone."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()

@@ -1,7 +1,6 @@
-"""Which precision of the engine suits a model: the fastest here that answers as fp32 does.
+"""The engine's best precision for a model: the fastest here that answers as fp32 does.
 
-What bf16 and int8 cost depends on the model and on the pictures, so both are measured on pictures
-like those to come.
+What bf16 and int8 cost depends on the model and the images, so both are measured on typical images.
 """
 
 import statistics
@@ -34,10 +33,10 @@ class PrecisionFigures:
     instructions: str
     images: int
     agreement: float
-    """Share of images, of a segmenter of pixels, of a detector of the anchors that see something,
-    with fp32's first class, in [0, 1]."""
+    """Share of images, of a segmenter's pixels, or of a detector's anchors that see something, with
+    fp32's first class, in [0, 1]."""
     ms: float
-    """Median of single images, without reading and preparing them."""
+    """Median for one image, without reading and preparing it."""
     good: bool
     """Whether it agrees well enough to be chosen."""
 
@@ -96,7 +95,7 @@ def _compare(
     times: dict[str, list[float]],
     same: dict[str, list[np.ndarray]],
 ) -> None:
-    """One image in every precision; the first of all runs once more, to be warm."""
+    """One image in every precision; the first of all runs twice, to warm up."""
     expected: np.ndarray | None = None
     for name, network in networks.items():
         if not times[name]:

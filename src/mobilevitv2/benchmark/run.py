@@ -1,7 +1,7 @@
-"""How fast a model runs on this machine, in every runtime that is installed: `benchmark`.
+"""How fast a model runs on this machine, in every installed runtime: `benchmark`.
 
-All contenders are measured in one process, in turn, so that what else the machine does falls on
-all of them alike; compare the figures with each other, less with those of another day.
+All contenders take turns in one process, so that whatever else the machine does affects them alike;
+compare the figures with each other rather than with another day's.
 """
 
 import json
@@ -50,7 +50,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """All timings, slowest last, and what they were taken on."""
+    """All timings, slowest last, and the machine."""
 
     source: str
     image_size: tuple[int, int]
@@ -58,7 +58,7 @@ class Benchmark:
     machine: dict[str, Any]
     timings: list[Timing]
     left_out: dict[str, str]
-    """Runtime, and why it was not measured."""
+    """Each runtime that wasn't measured, and why."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -66,7 +66,7 @@ class Benchmark:
         return asdict(self) | {"timings": rows}
 
     def save(self, folder: str | Path) -> Path:
-        """Write benchmark.json, and benchmark.png where matplotlib is installed."""
+        """Write benchmark.json, and benchmark.png if matplotlib is installed."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
@@ -89,17 +89,17 @@ def benchmark(
 ) -> Benchmark:
     """Measure a model, and with `peers` timm's and transformers' of the same width beside it.
 
-    It runs in the engine in each precision that this processor has; where PyTorch is installed also
-    there, and as an export in every other runtime. `runtime` leaves only the engine (native) or
-    only PyTorch (torch). The peers have random weights and go through the same runtimes. `threads`
-    is for every runtime; by default each takes what it takes. Raises what `export` raises.
+    It runs in the engine in each precision that this processor has and, if PyTorch is installed,
+    also there and as an export in every other runtime. `runtime` leaves only the engine (native) or
+    only PyTorch (torch). The peers have random weights and run in the same runtimes. `threads` is
+    for every runtime; by default each chooses. Raises what `export` raises.
     """
     source = bundle_of(source)
     left_out: dict[str, str] = {}
     networks = {} if runtime == "torch" else _in_the_engine(source, threads, left_out)
     if runtime == "native" or (networks and find_spec("torch") is None):
         if peers:
-            raise ConfigError("peers run in PyTorch: they want it installed, and runtime auto.")
+            raise ConfigError("peers run in PyTorch: install it, and leave the runtime auto.")
         if not networks:
             open_engine(source)  # says why not
         live = None
@@ -134,7 +134,7 @@ def benchmark(
 
 
 def machine(threads: int | None = None) -> dict[str, Any]:
-    """What the figures were taken on."""
+    """The machine and its software."""
     cpu = platform.processor()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -157,7 +157,7 @@ def machine(threads: int | None = None) -> dict[str, Any]:
 def _in_the_engine(
     source: str | Path, threads: int | None, left_out: dict[str, str]
 ) -> dict[str, EngineBackend]:
-    """The bundle in each precision that this processor has; none where the engine can't run it."""
+    """The bundle in each precision that this processor has; none if the engine can't run it."""
     networks = {}
     for precision in PRECISIONS:
         try:

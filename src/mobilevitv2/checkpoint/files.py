@@ -1,8 +1,8 @@
-"""Reading weights from files that nobody vouches for, and writing them whole or not at all.
+"""Reading weights from untrusted files, and writing them whole or not at all.
 
-Nothing in a file is executed. A file may hold the state dict itself or, as training scripts save
-it, a dict around it; of several state dicts the plain one is taken and not the moving average
-(EMA), unless there is no other. Which one it was is logged.
+Nothing in a file is executed. A file holds the state dict itself or, as training scripts save it, a
+dict around it; of several state dicts the plain one counts, and a moving average (EMA) only where
+it is alone. The log says which one it was.
 """
 
 import argparse
@@ -33,37 +33,37 @@ PICKLE_SUFFIXES = (".pt", ".pth", ".bin", ".ckpt", ".tar")
 PLAIN_KEYS = ("state_dict", "model_state_dict", "model", "module", "net", "weights")
 EMA_KEYS = ("state_dict_ema", "model_ema", "ema_model_state_dict", "ema_state_dict", "ema")
 LABEL_KEYS = ("class_names", "classes")
-NOTE = "mobilevitv2"  # under which the config stands in metadata
-# What training scripts put beside the weights and what runs no code when it is unpickled.
+NOTE = "mobilevitv2"  # the metadata's key for the config
+# What training scripts put beside the weights, and what runs no code when it is unpickled.
 HARMLESS: list[Any] = [argparse.Namespace]
 
 
 class Weights(NamedTuple):
-    """A file's tensors under the file's own names, and what came with them."""
+    """A file's tensors under its own names, and what came with them."""
 
     state: dict[str, Tensor]
     labels: list[str] | None = None
     config: dict[str, Any] | None = None
-    """What our own models note in their state dicts and files."""
+    """From the metadata of our own state dicts and files."""
 
 
 def find_weights(source: str | Path, **hub: Any) -> Path:
     """The weights file of a file, folder or hub id; `hub` are `resolve_file`'s options.
 
-    Of split weights it is the index, with all parts beside it. Raises FileNotFoundError.
+    For split weights it is the index, with all parts beside it. Raises FileNotFoundError.
     """
     path = Path(source).expanduser()
     if path.is_file():
         return path
-    first_error = None
+    errors = []
     for name in FOLDER_NAMES:
         try:
             found = resolve_file(source, name, **hub)
         except FileNotFoundError as error:
-            first_error = first_error or error
+            errors.append(error)
             continue
         if name.endswith(INDEX_SUFFIX):
-            for part in _parts(found):
+            for part in sorted({*_weight_map(found).values()}):
                 resolve_file(source, part, **hub)
         return found
     if path.is_dir():
@@ -71,8 +71,7 @@ def find_weights(source: str | Path, **hub: Any) -> Path:
         raise FileNotFoundError(
             f"the folder {path} has no weights: none of {', '.join(FOLDER_NAMES)}; it holds {held}."
         )
-    assert first_error is not None
-    raise first_error
+    raise errors[0]
 
 
 def read_weights(path: str | Path) -> Weights:
@@ -82,20 +81,18 @@ def read_weights(path: str | Path) -> Weights:
     """
     path = Path(path)
     if path.is_dir():
-        raise CheckpointError(f"{path} is a folder; a weights file is wanted.")
+        raise CheckpointError(f"{path} is a folder; expected a weights file.")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path} is empty. Save or download it again.")
     if path.name.endswith(INDEX_SUFFIX):
         weights = _read_parts(path)
     elif path.suffix == ".safetensors":
-        state = _read_safetensors(path)
-        with safetensors.safe_open(path, "pt") as file:
-            weights = Weights(state, config=_noted(file.metadata()))
+        weights = _read_safetensors(path)
     elif path.suffix in PICKLE_SUFFIXES:
         weights = _state_in(_unpickle(path), path)
     else:
         known = ", ".join((".safetensors", INDEX_SUFFIX, *PICKLE_SUFFIXES))
-        raise CheckpointError(f"{path} is no weights file: the suffix is one of {known}.")
+        raise CheckpointError(f"{path} isn't a weights file; expected one of {known}.")
     check_finite(weights.state, str(path))
     return weights
 
@@ -105,7 +102,7 @@ def write_weights(
 ) -> None:
     """Write tensors to a .safetensors, .pt or .pth file; on an error the old file stays.
 
-    `metadata` goes into the header of a safetensors file, and among what torch notes of modules.
+    `metadata` goes into a safetensors file's header, or into a state dict's own metadata.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -117,13 +114,13 @@ def write_weights(
         torch.save(named, buffer)
         write_atomic(path, buffer.getvalue())
     else:
-        raise ValueError(f"{path} needs the suffix .safetensors, .pt or .pth.")
+        raise ValueError(f"{path} must end in .safetensors, .pt or .pth.")
 
 
 def safetensors_bytes(
     state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """The content of a safetensors file that transformers, too, accepts."""
+    """The content of a safetensors file that transformers accepts, too."""
     return safetensors.torch.save(_packed(state), {"format": "pt", **(metadata or {})})
 
 
@@ -136,39 +133,35 @@ def check_finite(state: Mapping[str, Tensor], origin: str) -> None:
     ]
     if bad:
         raise CheckpointError(
-            f"{len(bad)} tensors of {origin} hold NaN or infinity, so that every output would: "
-            f"{', '.join(bad)}. Take a checkpoint from before the training diverged."
+            f"{len(bad)} tensors of {origin} hold NaN or infinity, so every output would too: "
+            f"{', '.join(bad)}. Use a checkpoint from before the training diverged."
         )
 
 
 def _packed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the CPU in plain memory order, none of which shares its storage."""
+    """Copies on the CPU in plain memory order, each with its own storage."""
     plain = torch.contiguous_format
     return {key: t.detach().cpu().clone(memory_format=plain) for key, t in state.items()}
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    with path.open("rb") as file:
-        length, size = int.from_bytes(file.read(8), "little"), path.stat().st_size
-    if 8 + length > size:
-        raise CheckpointError(
-            f"{path} is cut off or no safetensors file: its header needs {8 + length} bytes and "
-            f"the file has {size}. Save or download it again."
-        )
+def _read_safetensors(path: Path) -> Weights:
     try:
-        return safetensors.torch.load_file(path)
+        with safetensors.safe_open(path, "pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no dict
+            return Weights(state, config=_noted(file.metadata()))
     except (safetensors.SafetensorError, ValueError, RuntimeError, KeyError) as error:
         raise CheckpointError(
-            f"{path} is damaged: {_first_line(error)}. Save or download it again."
+            f"{path} is damaged, cut off or not a safetensors file: {_first_line(error)}. Save or "
+            "download it again."
         ) from error
 
 
-def _parts(index: Path) -> list[str]:
-    """Names of the files that an index lists; all of them in its own folder."""
+def _weight_map(index: Path) -> dict[str, str]:
+    """Each tensor's file that an index lists; all of them in its own folder."""
     found = read_json(index).get("weight_map")
     if not isinstance(found, dict) or not all(_is_plain_name(name) for name in found.values()):
         raise CheckpointError(f"{index} has no weight_map from tensors to files beside it.")
-    return sorted(set(found.values()))
+    return found
 
 
 def _is_plain_name(name: Any) -> bool:
@@ -177,11 +170,12 @@ def _is_plain_name(name: Any) -> bool:
 
 def _read_parts(index: Path) -> Weights:
     state: dict[str, Tensor] = {}
-    for name in _parts(index):
+    listed = _weight_map(index)
+    for name in sorted({*listed.values()}):
         if not (index.parent / name).is_file():
             raise CheckpointError(f"{name}, which {index} lists, is missing. Download it again.")
-        state.update(_read_safetensors(index.parent / name))
-    if lost := sorted(read_json(index)["weight_map"].keys() ^ state.keys()):
+        state.update(_read_safetensors(index.parent / name).state)
+    if lost := sorted(listed.keys() ^ state.keys()):
         raise CheckpointError(f"{index} and the files it lists disagree on: {', '.join(lost)}.")
     return Weights(state)
 
@@ -194,11 +188,11 @@ def _unpickle(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         if needed := re.search(r"GLOBAL (\S+) was not|whose module (\S+) is blocked", str(error)):
             raise CheckpointError(
-                f"{path} is a pickled object and not plain weights: opening it would run code of "
+                f"{path} is a pickled object, not plain weights: opening it would run code from "
                 f"{needed[1] or needed[2]}. Load it where it was made, and save "
                 "model.state_dict() instead."
             ) from error
-        raise CheckpointError(f"{path} is damaged, or no file that torch.save wrote.") from error
+        raise CheckpointError(f"{path} is damaged, or torch.save didn't write it.") from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         if "TorchScript" in str(error):
             raise CheckpointError(
@@ -206,7 +200,7 @@ def _unpickle(path: Path) -> Any:
                 "and save model.state_dict() instead."
             ) from error
         raise CheckpointError(
-            f"{path} is damaged, or no file that torch.save wrote ({_first_line(error)})."
+            f"{path} is damaged, or torch.save didn't write it ({_first_line(error)})."
         ) from error
 
 
@@ -219,7 +213,7 @@ def _state_in(content: Any, path: Path) -> Weights:
         chosen = plain or [key for key in EMA_KEYS if _may_hold(inside.get(key))]
         if not chosen:
             break
-        logger.info("%s: the weights under %r are taken", path, chosen[0])
+        logger.info("%s: using the weights under %r", path, chosen[0])
         inside = inside[chosen[0]]
     tensors = (
         {key: t for key, t in inside.items() if isinstance(key, str) and isinstance(t, Tensor)}
@@ -230,16 +224,16 @@ def _state_in(content: Any, path: Path) -> Weights:
         seen = (
             f"the keys {list(content)[:8]}" if isinstance(content, dict) else type(content).__name__
         )
-        raise CheckpointError(f"{path} holds no state dict, but {seen}. Save model.state_dict().")
+        raise CheckpointError(f"{path} has {seen}, not a state dict. Save model.state_dict().")
     if others := [str(key) for key in inside if key not in tensors]:
-        logger.info("%s: beside the weights, and not used: %s", path, ", ".join(others))
+        logger.info("%s: not used, beside the weights: %s", path, ", ".join(others))
     notes = getattr(inside, "_metadata", None)
     notes = notes.values() if isinstance(notes, dict) else ()
     return Weights(tensors, labels, next(filter(None, map(_noted, notes)), None))
 
 
 def _noted(metadata: Any) -> dict[str, Any] | None:
-    """The config among a file's or a module's metadata."""
+    """The config in a file's or a module's metadata."""
     text = metadata.get(NOTE) if isinstance(metadata, dict) else None
     try:
         found = json.loads(text) if isinstance(text, str) else None

@@ -14,8 +14,8 @@ from torch import Tensor
 from mobilevitv2.errors import CheckpointError
 
 Row = tuple[str, str | None, str | None, tuple[str, ...]]
+"""A module's name in the three layouts, None where a layout lacks it, and the tensors in it."""
 Rows = tuple[Row, ...]
-Places = tuple[str, str | None, str | None]
 
 WEIGHT = ("weight",)
 AFFINE = ("weight", "bias")
@@ -23,162 +23,118 @@ BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_trac
 
 LAYOUTS = ("transformers", "timm", "cvnets")  # the order of the columns below
 
-# Each row: the module's name in the three layouts, and the tensors in it.
-STEM = (
+
+def _normed(ours: str, timm: str | None, cvnets: str) -> Rows:
+    """A convolution and its BatchNorm."""
+    return (
+        (f"{ours}.convolution", timm and f"{timm}.conv", f"{cvnets}.block.conv", WEIGHT),
+        (f"{ours}.normalization", timm and f"{timm}.bn", f"{cvnets}.block.norm", BATCH_NORM),
+    )
+
+
+def _inside(ours: str, cvnets: str, names: Mapping[str, str]) -> Rows:
+    """Such convolutions of a head, which timm lacks: our names in the head, to the reference's."""
+    pairs = [(f"{ours}.{mine}", f"{cvnets}.{theirs}") for mine, theirs in names.items()]
+    return tuple(row for mine, theirs in pairs for row in _normed(mine, None, theirs))
+
+
+def _plain(ours: str, cvnets: str, tensors: tuple[str, ...] = AFFINE) -> Rows:
+    """A convolution of a head without BatchNorm."""
+    return ((f"{ours}.convolution", None, f"{cvnets}.block.conv", tensors),)
+
+
+STEM: Rows = (
     ("convolution", "conv", "conv", WEIGHT),
     ("normalization", "bn", "norm", BATCH_NORM),
 )
-INVERTED_RESIDUAL = (
-    ("expand_1x1.convolution", "conv1_1x1.conv", "exp_1x1.block.conv", WEIGHT),
-    ("expand_1x1.normalization", "conv1_1x1.bn", "exp_1x1.block.norm", BATCH_NORM),
-    ("conv_3x3.convolution", "conv2_kxk.conv", "conv_3x3.block.conv", WEIGHT),
-    ("conv_3x3.normalization", "conv2_kxk.bn", "conv_3x3.block.norm", BATCH_NORM),
-    ("reduce_1x1.convolution", "conv3_1x1.conv", "red_1x1.block.conv", WEIGHT),
-    ("reduce_1x1.normalization", "conv3_1x1.bn", "red_1x1.block.norm", BATCH_NORM),
+INVERTED_RESIDUAL: Rows = (
+    *_normed("expand_1x1", "conv1_1x1", "exp_1x1"),
+    *_normed("conv_3x3", "conv2_kxk", "conv_3x3"),
+    *_normed("reduce_1x1", "conv3_1x1", "red_1x1"),
 )
-LOCAL = (
-    ("conv_kxk.convolution", "conv_kxk.conv", "local_rep.0.block.conv", WEIGHT),
-    ("conv_kxk.normalization", "conv_kxk.bn", "local_rep.0.block.norm", BATCH_NORM),
+LOCAL: Rows = (
+    *_normed("conv_kxk", "conv_kxk", "local_rep.0"),
     ("conv_1x1.convolution", "conv_1x1", "local_rep.1.block.conv", WEIGHT),
 )
-ATTENTION = (
+QKV, OUT = (f"pre_norm_attn.1.{name}_proj.block.conv" for name in ("qkv", "out"))
+ATTENTION: Rows = (
     ("layernorm_before", "norm1", "pre_norm_attn.0", AFFINE),
-    (
-        "attention.qkv_proj.convolution",
-        "attn.qkv_proj",
-        "pre_norm_attn.1.qkv_proj.block.conv",
-        AFFINE,
-    ),
-    (
-        "attention.out_proj.convolution",
-        "attn.out_proj",
-        "pre_norm_attn.1.out_proj.block.conv",
-        AFFINE,
-    ),
+    ("attention.qkv_proj.convolution", "attn.qkv_proj", QKV, AFFINE),
+    ("attention.out_proj.convolution", "attn.out_proj", OUT, AFFINE),
     ("layernorm_after", "norm2", "pre_norm_ffn.0", AFFINE),
     ("ffn.conv1.convolution", "mlp.fc1", "pre_norm_ffn.1.block.conv", AFFINE),
     ("ffn.conv2.convolution", "mlp.fc2", "pre_norm_ffn.3.block.conv", AFFINE),
 )
-PROJECTION = (
+PROJECTION: Rows = (
     ("layernorm", "norm", "global_rep.{depth}", AFFINE),
-    ("conv_projection.convolution", "conv_proj.conv", "conv_proj.block.conv", WEIGHT),
-    ("conv_projection.normalization", "conv_proj.bn", "conv_proj.block.norm", BATCH_NORM),
+    *_normed("conv_projection", "conv_proj", "conv_proj"),
 )
-CLASSIFIER: Rows = (("classifier", "head.fc", "classifier.1", AFFINE),)
-# timm has neither segmentation nor detection.
-HEAD_CONVOLUTION: Rows = (
-    ("convolution", None, "block.conv", WEIGHT),
-    ("normalization", None, "block.norm", BATCH_NORM),
-)
-HEAD_SCORES: Rows = (("convolution", None, "block.conv", AFFINE),)
-SEPARABLE: Rows = (
-    ("conv_3x3.convolution", None, "dw_conv.block.conv", WEIGHT),
-    ("conv_3x3.normalization", None, "dw_conv.block.norm", BATCH_NORM),
-    ("conv_1x1.convolution", None, "pw_conv.block.conv", WEIGHT),
-    ("conv_1x1.normalization", None, "pw_conv.block.norm", BATCH_NORM),
-)
-POOLED_MAP: Rows = (("conv_1x1.convolution", None, "1.block.conv", WEIGHT),)
-PREDICTOR: Rows = (  # the projection is there only where the map has other channels
-    ("projection.convolution", None, "proj_layer.block.conv", WEIGHT),
-    ("projection.normalization", None, "proj_layer.block.norm", BATCH_NORM),
-    ("conv_3x3.convolution", None, "loc_cls_layer.dw_conv.block.conv", WEIGHT),
-    ("conv_3x3.normalization", None, "loc_cls_layer.dw_conv.block.norm", BATCH_NORM),
-    ("conv_1x1.convolution", None, "loc_cls_layer.pw_conv.block.conv", AFFINE),
-)
-LAST_PREDICTOR: Rows = (("conv_1x1.convolution", None, "loc_cls_layer.block.conv", AFFINE),)
 
 # Where the rows stand: their prefix in the three layouts. Slots: i stage from 0, s = i + 1,
 # b block of the stage, j attention layer, depth the number of attention layers of the stage.
+STAGE = "mobilevitv2.encoder.layer.{i}."
 IN_STEM = ("mobilevitv2.conv_stem.", "stem.", "conv_1.block.")
-IN_STAGE = ("mobilevitv2.encoder.layer.{i}.layer.{b}.", "stages.{i}.{b}.", "layer_{s}.{b}.block.")
-IN_DOWNSAMPLING = (
-    "mobilevitv2.encoder.layer.{i}.downsampling_layer.",
-    "stages.{i}.0.",
-    "layer_{s}.0.block.",
-)
-IN_BLOCK = ("mobilevitv2.encoder.layer.{i}.", "stages.{i}.1.", "layer_{s}.1.")
+IN_STAGE = (f"{STAGE}layer.{{b}}.", "stages.{i}.{b}.", "layer_{s}.{b}.block.")
+IN_DOWNSAMPLING = (f"{STAGE}downsampling_layer.", "stages.{i}.0.", "layer_{s}.0.block.")
+IN_BLOCK = (STAGE, "stages.{i}.1.", "layer_{s}.1.")
 IN_ATTENTION = (
-    "mobilevitv2.encoder.layer.{i}.transformer.layer.{j}.",
+    f"{STAGE}transformer.layer.{{j}}.",
     "stages.{i}.1.transformer.{j}.",
     "layer_{s}.1.global_rep.{j}.",
 )
 AT_TOP = ("", "", "")
 
-# The heads, each a list of (place, rows), in the reference's order.
-HEADS: dict[str, list[tuple[Places, Rows]]] = {
-    "classification": [(AT_TOP, CLASSIFIER)],
-    "auxiliary": [
-        (("auxiliary_head.conv.", None, "seg_head.aux_head.0."), HEAD_CONVOLUTION),
-        (("auxiliary_head.classifier.", None, "seg_head.aux_head.2."), HEAD_SCORES),
-    ],
-    "deeplabv3": [
-        *(
-            (
-                (
-                    f"segmentation_head.aspp.convs.{i}.",
-                    None,
-                    f"seg_head.aspp.aspp_layer.convs.{i}.",
-                ),
-                HEAD_CONVOLUTION,
-            )
-            for i in range(4)
-        ),
-        (
-            (
-                "segmentation_head.aspp.convs.4.conv_1x1.",
-                None,
-                "seg_head.aspp.aspp_layer.convs.4.aspp_pool.conv_1x1.",
-            ),
-            HEAD_CONVOLUTION,
-        ),
-        (
-            ("segmentation_head.aspp.project.", None, "seg_head.aspp.aspp_layer.project."),
-            HEAD_CONVOLUTION,
-        ),
-    ],
-    "pspnet": [
-        *(
-            (
-                (
-                    f"segmentation_head.pyramid.branches.{i}.",
-                    None,
-                    f"seg_head.psp_layer.psp_branches.{i}.1.",
-                ),
-                HEAD_CONVOLUTION,
-            )
-            for i in range(4)
-        ),
-        (
-            ("segmentation_head.pyramid.fusion.", None, "seg_head.psp_layer.fusion.0."),
-            HEAD_CONVOLUTION,
-        ),
-    ],
-    "segmentation": [
-        (("segmentation_head.classifier.", None, "seg_head.classifier."), HEAD_SCORES),
-    ],
-    "detection": [
-        *(
-            ((f"detection_head.extra_layers.{i}.", None, f"extra_layers.os_{64 << i}."), SEPARABLE)
-            for i in range(3)
-        ),
-        (("detection_head.extra_layers.3.", None, "extra_layers.os_-1."), POOLED_MAP),
-        *(
-            ((f"detection_head.predictors.{i}.", None, f"ssd_heads.{i}."), PREDICTOR)
-            for i in range(5)
-        ),
-        (("detection_head.predictors.5.", None, "ssd_heads.5."), LAST_PREDICTOR),
-    ],
+
+def _predictor(ours: str, cvnets: str) -> Rows:
+    """What answers for a detector's map; the projection is only for other channel counts."""
+    names = {"projection": "proj_layer", "conv_3x3": "loc_cls_layer.dw_conv"}
+    answers = _plain(f"{ours}.conv_1x1", f"{cvnets}.loc_cls_layer.pw_conv")
+    return (*_inside(ours, cvnets, names), *answers)
+
+
+SEPARABLE = {"conv_3x3": "dw_conv", "conv_1x1": "pw_conv"}
+# The heads, in the reference's order.
+HEADS: dict[str, Rows] = {
+    "classification": (("classifier", "head.fc", "classifier.1", AFFINE),),
+    "auxiliary": (
+        *_inside("auxiliary_head", "seg_head", {"conv": "aux_head.0"}),
+        *_plain("auxiliary_head.classifier", "seg_head.aux_head.2"),
+    ),
+    "deeplabv3": _inside(
+        "segmentation_head.aspp",
+        "seg_head.aspp.aspp_layer",
+        {f"convs.{i}": f"convs.{i}" for i in range(4)}
+        | {"convs.4.conv_1x1": "convs.4.aspp_pool.conv_1x1", "project": "project"},
+    ),
+    "pspnet": _inside(
+        "segmentation_head.pyramid",
+        "seg_head.psp_layer",
+        {f"branches.{i}": f"psp_branches.{i}.1" for i in range(4)} | {"fusion": "fusion.0"},
+    ),
+    "segmentation": _plain("segmentation_head.classifier", "seg_head.classifier"),
+    "detection": (
+        *_inside("detection_head.extra_layers.0", "extra_layers.os_64", SEPARABLE),
+        *_inside("detection_head.extra_layers.1", "extra_layers.os_128", SEPARABLE),
+        *_inside("detection_head.extra_layers.2", "extra_layers.os_256", SEPARABLE),
+        *_plain("detection_head.extra_layers.3.conv_1x1", "extra_layers.os_-1.1", WEIGHT),
+        *_predictor("detection_head.predictors.0", "ssd_heads.0"),
+        *_predictor("detection_head.predictors.1", "ssd_heads.1"),
+        *_predictor("detection_head.predictors.2", "ssd_heads.2"),
+        *_predictor("detection_head.predictors.3", "ssd_heads.3"),
+        *_predictor("detection_head.predictors.4", "ssd_heads.4"),
+        *_plain("detection_head.predictors.5.conv_1x1", "ssd_heads.5.loc_cls_layer"),
+    ),
 }
 
-# Other published spellings of a layout: pattern and what stands in the tables instead.
+# Other published spellings of a layout: a pattern, and what the tables have instead.
 SPELLINGS = {
     "transformers": (r"^(?=conv_stem\.|encoder\.layer\.)", "mobilevitv2."),  # bare MobileViTV2Model
     "timm": (r"^stages_(?=\d)", "stages."),  # features_only=True
     "cvnets": (r"^encoder\.(?=conv_1\.|layer_)", ""),  # inside a segmentation or detection model
 }
 WRAPPERS = ("module.", "model.", "_orig_mod.")  # DataParallel, Lightning, torch.compile
-IN_A_TASK_MODEL = "encoder."  # what ml-cvnets puts before the backbone's keys, but for classifiers
-TASK_HEADS = {  # first part of a key, by task; in any layout
+IN_A_TASK_MODEL = "encoder."  # before the backbone's keys in ml-cvnets, except in classifiers
+TASK_HEADS = {  # first part of a key in any layout, to the task of its head
     "classifier": "classification",
     "head": "classification",
     "segmentation_head": "segmentation",
@@ -194,16 +150,15 @@ VERSION_1 = re.compile(r"(stages\.\d\.1\.conv_fusion|layer_\d\.1\.fusion|layer\.
 def key_table(
     layout: str, n_attn_blocks: Sequence[int], heads: Sequence[str] = tuple(HEADS)
 ) -> dict[str, str]:
-    """Every key of a model with these heads in `layout`, to our name, in the models' own order."""
+    """Every key of a model with these heads in `layout`, to our name, in the model's order."""
     column = LAYOUTS.index(layout)
     table = {}
 
-    def add(places: Places, rows: Rows, **slots: int) -> None:
+    def add(places: tuple[str, str, str], rows: Rows, **slots: int) -> None:
         for row in rows:
-            if places[column] is None or row[column] is None:
-                continue
-            theirs, ours = (f"{places[c]}{row[c]}".format(**slots) for c in (column, 0))
-            table.update({f"{theirs}.{tensor}": f"{ours}.{tensor}" for tensor in row[3]})
+            if row[column] is not None:
+                theirs, ours = (f"{places[c]}{row[c]}".format(**slots) for c in (column, 0))
+                table.update({f"{theirs}.{tensor}": f"{ours}.{tensor}" for tensor in row[3]})
 
     add(IN_STEM, STEM)
     for i, b in ((0, 0), (1, 0), (1, 1)):
@@ -215,13 +170,12 @@ def key_table(
             add(IN_ATTENTION, ATTENTION, i=i, s=i + 1, j=j)
         add(IN_BLOCK, PROJECTION, i=i, s=i + 1, depth=depth)
     for head in heads:
-        for places, rows in HEADS[head]:
-            add(places, rows)
+        add(AT_TOP, HEADS[head])
     return table
 
 
 def count_attention_layers(keys: Collection[str], layout: str = "transformers") -> list[int]:
-    """How many attention layers stages 3, 4 and 5 have, read off the keys (cf. `n_attn_blocks`)."""
+    """How many attention layers stages 3, 4 and 5 have by the keys; compare `n_attn_blocks`."""
     counts = []
     for i in (2, 3, 4):
         place = IN_ATTENTION[LAYOUTS.index(layout)].format(i=i, s=i + 1, j="J")
@@ -232,26 +186,26 @@ def count_attention_layers(keys: Collection[str], layout: str = "transformers") 
 
 
 def recognize(keys: Iterable[str]) -> str:
-    """The name of the layout that has most of these keys. Raises CheckpointError for none."""
+    """The layout that most of these keys are from. Raises CheckpointError where none is."""
     keys = list(keys)
     if any(VERSION_1.search(key) for key in keys):
         raise CheckpointError(
-            "these weights have the fusion layers of MobileViT version 1, which MobileViTv2 lacks. "
-            "Open them with the library that made them."
+            "these weights have fusion layers, so they are of MobileViT version 1. Open them with "
+            "the library that made them."
         )
     known = {layout: len(_matched(keys, layout)) for layout in LAYOUTS}
     layout = max(known, key=known.__getitem__)
     if known[layout] < 0.5 * len(keys) or not keys:
         seen = ", ".join(keys[:6]) or "nothing"
         raise CheckpointError(
-            f"this is no MobileViTv2 checkpoint as {', '.join(LAYOUTS)} lay it out: "
+            f"this isn't a MobileViTv2 checkpoint in a layout of {', '.join(LAYOUTS)}: "
             f"{known[layout]} of its {len(keys)} keys are known. It begins with {seen}."
         )
     return layout
 
 
 def task_of(keys: Iterable[str]) -> str:
-    """What a checkpoint is for: "backbone", "classification", "segmentation" or "detection"."""
+    """The task that the head is for, or "backbone" without a head."""
     heads = {key.split(".")[0] for key in _unwrapped(list(keys))}
     return next((task for head, task in TASK_HEADS.items() if head in heads), "backbone")
 
@@ -297,7 +251,7 @@ def check(
 ) -> None:
     """Raise CheckpointError with every difference between a renamed state dict and a model's.
 
-    `unknown` are keys of the file that have no name here. What is said uses the file's own names.
+    `unknown` are the file's keys that have no name here. The message uses the file's own names.
     """
     depths = count_attention_layers(expected)
     names = {our: their for their, our in key_table(layout, depths).items()}
@@ -305,20 +259,22 @@ def check(
         "missing": [names.get(key, key) for key in expected if key not in state],
         "unexpected": [*unknown, *(names.get(key, key) for key in state if key not in expected)],
         "of another shape or kind": [
-            f"{names.get(key, key)} is {_kind(state[key])} where {_kind(wanted)} is wanted"
-            for key, wanted in expected.items()
-            if key in state and not _fits(state[key], wanted)
+            f"{names.get(key, key)} is {_kind(state[key])}, expected {_kind(tensor)}"
+            for key, tensor in expected.items()
+            if key in state and not _fits(state[key], tensor)
         ],
     }
-    said = [f"{len(keys)} {what}: {', '.join(keys)}" for what, keys in differences.items() if keys]
-    if said:
+    listed = [
+        f"{len(keys)} {kind}: {', '.join(keys)}" for kind, keys in differences.items() if keys
+    ]
+    if listed:
         raise CheckpointError(
-            f"the checkpoint (layout of {layout}) does not fit the model. {'; '.join(said)}."
+            f"the checkpoint (layout of {layout}) doesn't fit the model. {'; '.join(listed)}."
         )
 
 
 def _matched(keys: list[str], layout: str) -> dict[str, str]:
-    """Those keys that `layout` knows, to our names; of two spellings of one key, the first."""
+    """Each key that `layout` knows, to our name; of two spellings of a key, the first."""
     plain = _respelled(keys, layout)
     table = key_table(layout, count_attention_layers(plain.values(), layout))
     matched = {table[name]: key for key, name in reversed(plain.items()) if name in table}
@@ -326,23 +282,23 @@ def _matched(keys: list[str], layout: str) -> dict[str, str]:
 
 
 def _respelled(keys: list[str], layout: str) -> dict[str, str]:
-    """Each key to the spelling that the tables use."""
+    """Each key to its spelling in the tables."""
     pattern, replacement = SPELLINGS[layout]
     plain = _unwrapped(keys)
     return {key: re.sub(pattern, replacement, name) for key, name in zip(keys, plain, strict=True)}
 
 
 def _unwrapped(keys: list[str]) -> list[str]:
-    """The keys without the prefixes that all of them owe to a wrapper around the model."""
+    """The keys without the prefixes of wrappers around the model."""
     while prefix := next((w for w in WRAPPERS if keys and all(k.startswith(w) for k in keys)), ""):
         keys = [key.removeprefix(prefix) for key in keys]
     return keys
 
 
-def _fits(tensor: Tensor, wanted: Tensor) -> bool:
-    """Same shape, and floats where floats are wanted: quantized integers are no weights."""
-    floats = tensor.is_floating_point() or not wanted.is_floating_point()
-    return tensor.shape == wanted.shape and floats
+def _fits(tensor: Tensor, expected: Tensor) -> bool:
+    """Same shape, and floats where they are expected: quantized integers aren't weights."""
+    floats = tensor.is_floating_point() or not expected.is_floating_point()
+    return tensor.shape == expected.shape and floats
 
 
 def _kind(tensor: Tensor) -> str:

@@ -1,4 +1,4 @@
-"""Opening a checkpoint, whatever it is: its tensors under our names, and what is known of it."""
+"""Opening any checkpoint: its tensors under our names, and what is known about it."""
 
 import logging
 from collections.abc import Mapping
@@ -8,56 +8,60 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from mobilevitv2.bundle import settings_beside
 from mobilevitv2.checkpoint.files import check_finite, find_weights, read_weights
 from mobilevitv2.checkpoint.layouts import recognize, rename, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.class_names import ADE20K, COCO, VOC, palette
-from mobilevitv2.errors import ConfigError
+from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.files.source import is_loose, read_json, resolve_file
-from mobilevitv2.processor_settings import FILE_NAME
 
 logger = logging.getLogger(__name__)
 
-SEGMENTED_AT = 512  # px: the short side at which ml-cvnets trains and measures segmenters
-# The published segmenters of ml-cvnets by their number of classes: names, output stride, dilations.
+SEGMENTED_AT = 512  # px: the short side at which ml-cvnets trains and evaluates segmenters
+# ml-cvnets' published segmenters by their number of classes: names, output stride, dilations.
 SEGMENTERS: dict[int, tuple[tuple[str, ...], int, list[int]]] = {
     len(VOC): (VOC, 16, [6, 12, 18]),
     len(ADE20K): (ADE20K, 8, [12, 24, 36]),
 }
-DETECTED_AT = 320  # px: the published detectors take images of 320x320
+DETECTED_AT = 320  # px: the published detectors take 320x320 images
 
 
 @dataclass
 class Checkpoint:
-    """Weights under our names, with the keys that have none, and all else that is known of them."""
+    """Weights under our names, the keys that have none, and all else that is known about them."""
 
     name: str
     layout: str
-    task: str
+    task: str  # of its head, by `layouts.task_of`
     state: dict[str, Tensor]
     unknown: list[str]
     config: dict[str, Any]  # fields of a `MobileViTV2Config`
 
 
 def open_checkpoint(
-    source: str | Path | nn.Module, config: Mapping[str, Any] | None = None, **hub: Any
+    source: str | Path | nn.Module | Checkpoint,
+    config: Mapping[str, Any] | None = None,
+    **hub: Any,
 ) -> Checkpoint:
-    """Open a folder, file, hub id (`hub` are `resolve_file`'s options) or live module.
+    """Open a folder, file, hub id (`hub` are `resolve_file`'s options) or live module, if need be.
 
-    The config is the one given, or else that of the source: its config.json, which counts for a
-    single file, too, if that has a bundle's file name; or else what the tensors' shapes say.
-    Raises CheckpointError, ConfigError or FileNotFoundError.
+    The config is the one given; else the source's config.json, which counts for a single file too
+    if that has a bundle's file name; else what the tensors' shapes say. Raises CheckpointError,
+    ConfigError or FileNotFoundError.
     """
+    if isinstance(source, Checkpoint):
+        return source
     labels = noted = None
     if isinstance(source, nn.Module):
         name = f"a live {type(source).__name__}"
         state = dict(source.state_dict())
         check_finite(state, name)
-        fields = config or _fields_of(source)
+        fields, images = config or _fields_of(source), {}
     else:
         name = str(source)
         path = find_weights(source, **hub)
-        fields = config or _config_beside(source, **hub)
+        fields, images = config or _config_beside(source, **hub), settings_beside(source, **hub)
         state, labels, noted = read_weights(path)
     layout = recognize(state)
     renamed, unknown = rename(state, layout)
@@ -72,12 +76,11 @@ def open_checkpoint(
             **_stride_of(source),
             **_timm_size(theirs),
         }
-    fields = {**fields, **_images_beside(source, **hub)}
-    return Checkpoint(name, layout, task_of(state), renamed, unknown, fields)
+    return Checkpoint(name, layout, task_of(state), renamed, unknown, {**fields, **images})
 
 
 def _is_of(config: Mapping[str, Any], state: dict[str, Tensor]) -> bool:
-    """Whether the weights still have the head that they had when the config was noted."""
+    """Whether the weights still have the head that the config is of."""
     classes = infer_config(state).get("num_labels")
     return classes is None or classes == len(config.get("id2label") or ())
 
@@ -92,26 +95,25 @@ def _read_off(name: str, state: dict[str, Tensor], labels: list[str] | None) -> 
 
 
 def _names(name: str, fields: Mapping[str, Any], labels: list[str] | None) -> dict[str, Any]:
-    """The class names that came with the weights, if they are those of its head."""
+    """The class names that came with the weights, if they fit the head."""
     if labels and len(labels) == fields.get("num_labels"):
         return {"id2label": dict(enumerate(labels))}
     if labels:
         logger.warning(
-            "%s: the %d class names in it are not those of its head; not used", name, len(labels)
+            "%s: its %d class names don't fit its head, so they aren't used", name, len(labels)
         )
     return {}
 
 
 def _published_segmenter(name: str, classes: int) -> dict[str, Any]:
-    """What a segmenter's tensors don't show: as in the published sets with so many classes."""
+    """What a segmenter's tensors don't show, as in the published weights with as many classes."""
     if classes not in SEGMENTERS:
-        known = " or ".join(map(str, SEGMENTERS))
         logger.warning(
-            "%s has %d classes, not %s, so nothing says at which output stride it was trained; 16 "
-            "and dilations of 6, 12 and 18 are taken. Pass output_stride and atrous_rates if not",
+            "%s has %d classes, so its output stride isn't known, as it would be with %s; using 16 "
+            "and dilations of 6, 12 and 18. Pass output_stride and atrous_rates for others",
             name,
             classes,
-            known,
+            " or ".join(map(str, SEGMENTERS)),
         )
         return {"output_stride": 16, "image_size": SEGMENTED_AT}
     names, stride, rates = SEGMENTERS[classes]
@@ -126,7 +128,7 @@ def _published_segmenter(name: str, classes: int) -> dict[str, Any]:
 
 
 def _published_detector(classes: int | None) -> dict[str, Any]:
-    """What a detector's tensors don't show: the classes are those of COCO if as many."""
+    """What a detector's tensors don't show: 80 classes are those of COCO."""
     names = {"id2label": dict(enumerate(COCO))} if classes == len(COCO) else {}
     return {"image_size": DETECTED_AT, **names}
 
@@ -135,20 +137,10 @@ def _config_beside(source: str | Path, **hub: Any) -> dict[str, Any] | None:
     if is_loose(source):
         return None
     try:
-        return read_json(resolve_file(source, "config.json", **hub))
+        return read_json(resolve_file(source, CONFIG_NAME, **hub))
     except FileNotFoundError:
-        logger.warning("%s has no config.json; the config is read off the weights", source)
+        logger.warning("%s has no config.json; inferring the config from the weights", source)
         return None
-
-
-def _images_beside(source: Any, **hub: Any) -> dict[str, Any]:
-    """How images are prepared, so that it stays with a model that is saved again."""
-    if isinstance(source, nn.Module) or is_loose(source):
-        return {}
-    try:
-        return {"preprocessor_config": read_json(resolve_file(source, FILE_NAME, **hub))}
-    except (FileNotFoundError, ConfigError):  # whoever prepares images says what is wrong
-        return {}
 
 
 def _fields_of(module: nn.Module) -> dict[str, Any] | None:
@@ -158,7 +150,7 @@ def _fields_of(module: nn.Module) -> dict[str, Any] | None:
 
 
 def _stride_of(source: Any) -> dict[str, Any]:
-    """The output stride of a live timm model, which its weights do not show."""
+    """A live timm model's output stride, which its weights don't show."""
     info = getattr(source, "feature_info", None)
     if not info:
         return {}
@@ -167,13 +159,13 @@ def _stride_of(source: Any) -> dict[str, Any]:
 
 
 def _timm_labels(pretrained_cfg: Mapping[str, Any]) -> list[str] | None:
-    """Class names among timm's facts about its weights."""
+    """The class names in timm's facts about its weights."""
     found = pretrained_cfg.get("label_names")
     return found if isinstance(found, list) else None
 
 
 def _timm_size(pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The image size of timm's weights, which decides how images are resized and cropped."""
+    """The image size of timm's weights, by which images are resized and cropped."""
     found = pretrained_cfg.get("input_size")
     if isinstance(found, list | tuple) and len(found) == 3 and found[1] == found[2]:
         return {"image_size": found[2]}

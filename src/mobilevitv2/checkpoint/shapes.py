@@ -1,4 +1,4 @@
-"""What the shapes of a checkpoint's tensors say about the model they belong to."""
+"""What the shapes of a checkpoint's tensors say about its model."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,37 +12,35 @@ from mobilevitv2.errors import CheckpointError
 BACKBONE = "mobilevitv2."
 CLASSIFIER = "classifier.weight"
 SEGMENTER = "segmentation_head.classifier.convolution.weight"
-MIXED = {  # the tensor by which a segmentation head is known
+MIXED = {  # the tensor that tells a segmentation head
     "deeplabv3": "segmentation_head.aspp.project.convolution.weight",
     "pspnet": "segmentation_head.pyramid.fusion.convolution.weight",
 }
 DETECTOR = "detection_head.predictors.5.conv_1x1.convolution.weight"
-DETECTOR_ANCHORS = 4  # that it answers for: each with four numbers of its box, then the scores
-STEPS = (4, 20, 100, 1000, 10000)  # numbers are sought with few digits first: 0.5, 0.85, 0.333
+DETECTOR_ANCHORS = 4  # that it answers for, each with four numbers for its box, then the scores
+STEPS = (4, 20, 100, 1000, 10000)  # numbers with few digits are tried first: 0.5, 0.85, 0.333
 
 
 def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Fields of a `MobileViTV2Config` whose model has exactly these tensors.
 
-    `state` has our names. What leaves no trace in the weights is not among the fields, above all
-    `output_stride`; `num_labels` is there where a head is. Raises CheckpointError where
-    backbone tensors are missing, or where no config gives their shapes.
+    `state` has our names. Fields without a trace in the weights are left out, above all
+    `output_stride`, and without a head `num_labels`. Raises CheckpointError where backbone tensors
+    are missing, or where no config gives their shapes.
     """
     depths = [max(depth, 1) for depth in count_attention_layers(state)]
     table = key_table("transformers", depths)
     missing = [key for key in table if key.startswith(BACKBONE) and key not in state]
     if missing:
         raise CheckpointError(
-            f"the checkpoint lacks {len(missing)} tensors of the backbone, so that its config "
-            f"can't be read off the weights: {', '.join(missing)}."
+            f"the checkpoint lacks {len(missing)} tensors of the backbone, so its config can't be "
+            f"inferred from the weights: {', '.join(missing)}."
         )
 
     def size(module: str, axis: int = 0) -> int:
         shape = list(state[f"{BACKBONE}{module}.weight"].shape)
         if len(shape) != 4 or 0 in shape:
-            raise CheckpointError(
-                f"{module}.weight is {shape}; a convolution's four sizes are wanted."
-            )
+            raise CheckpointError(f"{module}.weight is {shape}; expected a convolution's 4 sizes.")
         return shape[axis]
 
     blocks = [f"encoder.layer.{i}" for i in (2, 3, 4)]
@@ -70,7 +68,7 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _segmentation(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What a segmentation head shows of itself; nothing where there is none."""
+    """What a segmentation head's shapes say; empty without one."""
     for name, mixed in MIXED.items():
         if mixed in state and state[mixed].ndim:
             return {
@@ -82,14 +80,14 @@ def _segmentation(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def _detection(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The classes of a detector, without the background; nothing where there is none."""
+    """How many classes a detector has, without the background; empty without one."""
     if DETECTOR not in state or not state[DETECTOR].ndim:
         return {}
     answers, rest = divmod(state[DETECTOR].shape[0], DETECTOR_ANCHORS)
     if rest or answers < 6:
         raise CheckpointError(
-            f"{DETECTOR} is {list(state[DETECTOR].shape)}; {DETECTOR_ANCHORS} times 5 and the "
-            "number of classes is wanted first, so these are no weights of a detector."
+            f"{DETECTOR} is {list(state[DETECTOR].shape)}; expected {DETECTOR_ANCHORS} times 5 "
+            "plus the number of classes first, so these aren't a detector's weights."
         )
     return {"num_labels": answers - 5}
 
@@ -104,7 +102,7 @@ def _width(channels: tuple[int, ...], dims: tuple[int, ...]) -> float:
             return width
     raise CheckpointError(
         f"no width_multiplier gives {channels} channels (stem and stages) with {dims} in the "
-        "attention. A config.json of this model is needed: put both into a folder, or pass config."
+        "attention. Put the weights into a folder with their config.json, or pass config."
     )
 
 
@@ -115,12 +113,12 @@ def _ffn_multiplier(dims: tuple[int, ...], hidden: tuple[int, ...]) -> float:
         if tuple(map(config.ffn_dim, dims)) == hidden:
             return int(multiplier) if multiplier == int(multiplier) else multiplier
     raise CheckpointError(
-        f"no ffn_multiplier gives {hidden} hidden channels at {dims}. A config.json of this model "
-        "is needed: put both into a folder, or pass config."
+        f"no ffn_multiplier gives {hidden} hidden channels at {dims}. Put the weights into a "
+        "folder with their config.json, or pass config."
     )
 
 
 def _numbers(low: float, high: float) -> Iterable[float]:
-    """Numbers from `low` to `high`, those with few digits first."""
+    """Numbers from `low` to `high`, with few digits first."""
     for step in STEPS:
         yield from (n / step for n in range(round(low * step), round(high * step) + 1))

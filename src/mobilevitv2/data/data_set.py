@@ -1,4 +1,4 @@
-"""`Data`: images with labels of any kind, in splits; what kind of label it is, subclasses say."""
+"""`Data`: images in splits, with labels of whatever kind the subclass is about."""
 
 import os
 from collections import Counter
@@ -21,7 +21,7 @@ class Data(LeftOut, Generic[Sample]):
     """Labeled images in splits, and what was left out of them."""
 
     task: ClassVar[str]
-    """The name of the row in `mobilevitv2.tasks` for which such data is made."""
+    """The name of its row in `mobilevitv2.tasks`."""
 
     name: str
     classes: list[str]
@@ -56,11 +56,11 @@ class Data(LeftOut, Generic[Sample]):
         return {name: [by[i] for i in range(len(self.classes))] for name, by in counted.items()}
 
     def amounts(self) -> dict[str, list[int]]:
-        """For each split, how much of each class is learned from: images, pixels or boxes."""
+        """For each split, the pixels, boxes or images of each class."""
         return self.counts()
 
     def annotations(self) -> dict[str, Any] | None:
-        """The arguments of `open_data` that give the labels their meaning, as JSON; None: none."""
+        """The arguments of `open_data` that give labels the same meaning again, as JSON."""
         return None
 
     def target(self, sample: Sample) -> Any:
@@ -68,7 +68,7 @@ class Data(LeftOut, Generic[Sample]):
         return sample[1]
 
     def caption(self, sample: Sample) -> str | None:
-        """A sample's label in words; None where it is a matter of drawing."""
+        """A sample's label in words; None where it has to be drawn."""
         return None
 
     def odd(self) -> Iterable[Any]:
@@ -76,7 +76,7 @@ class Data(LeftOut, Generic[Sample]):
         return ()
 
     def files(self) -> list[Path]:
-        """The files that the data consists of, and the folder or file that was opened."""
+        """The images and other files of the data, and the folder or file that was opened."""
         parts = [part for samples in self.splits.values() for sample in samples for part in sample]
         return [part for part in (self.root, *parts) if isinstance(part, Path)]
 

@@ -1,4 +1,4 @@
-"""Samples decoded when asked for, kept in memory while there is room, replaced where broken."""
+"""Samples decoded on demand, kept in memory while there is room, replaced where broken."""
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +16,12 @@ CACHE_BYTES = 1 << 30
 class DecodedSamples:
     """`samples[index]`, or `samples[epoch, index]`, is (pixels, target, broken).
 
-    A sample is an image, whatever `load_image` takes, and its label. `prepare` makes pixels, and
-    of some labels targets, of what was decoded; subclasses say how. Images whose short side is
-    longer than `short_side` are reduced to it first, so that large photos are scaled down only
-    once.
+    A sample is an image, whatever `load_image` takes, and its label; subclasses say what `prepare`
+    makes of them. Images whose short side is longer than `short_side` are reduced to it first, so
+    that large photos are scaled down only once.
 
     A sample that can't be decoded is replaced by another one, always the same, and `broken` is its
-    index; else it is -1. With `replace_broken=False` the target says that it doesn't count.
+    index; else it is -1. With `replace_broken=False` its target says that it doesn't count.
 
     What is kept in memory, up to `cache_bytes`, are the decoded pictures; with `keep_pixels`, where
     preparing gives the same in each epoch, the prepared items.
@@ -51,7 +50,7 @@ class DecodedSamples:
         self._kept: dict[int, Any] = {}  # tuples of uint8 arrays, or items
 
     def _decode(self, index: int) -> tuple[Image.Image, ...]:
-        """The sample's pictures, the image first; a ValueError or OSError says why not."""
+        """The sample's pictures, the image first. Raises ValueError or OSError."""
         return (reduce_to(load_image(self.samples[index][0]), self.short_side),)
 
     def _prepare(
@@ -91,9 +90,9 @@ class DecodedSamples:
         return None if pictures is None else pictures[0]
 
     def fill(self) -> None:
-        """Decode as many samples as are kept, several at a time, and keep no more afterwards.
+        """Decode as many samples as can be kept, several at a time, and keep no more afterwards.
 
-        For loading processes, which share what was there when they were started.
+        For loading processes, which share what was there when they started.
         """
         with ThreadPoolExecutor() as pool:
             todo = range(len(self))
@@ -123,7 +122,7 @@ class DecodedSamples:
             self._kept[index] = what
 
     def _candidates(self, index: int) -> Iterator[int]:
-        """The index itself, then those that may replace it: of its kind first, from it onward."""
+        """The index itself, then its replacements: first of its kind, from the index onward."""
         yield index
         others = [*range(index + 1, len(self)), *range(index)]
         kind = self._kind(index)

@@ -12,10 +12,10 @@ NUMBER = "+-.eE0123456789"
 
 
 def items_of(path: Path, lists: set[str]) -> Iterator[tuple[str, Any]]:
-    """(key, item) for every item of every list in the object that the file is.
+    """(key, item) for every item of every list in the file's object.
 
-    What else the object has is skipped; `lists` gets the keys of all lists, also of empty ones.
-    Raises DataError for what is no JSON object, or is cut off.
+    Everything else is skipped; `lists` gets the keys of all lists, empty ones too.
+    Raises DataError for anything but a whole JSON object.
     """
     try:
         with path.open(encoding="utf-8-sig") as file:
@@ -56,7 +56,7 @@ class _Reader:
                 return
 
     def _separator(self, closing: str) -> str:
-        """What stands behind a value, a comma or the closing bracket, and pass it."""
+        """Pass the comma or closing bracket behind a value, and return it."""
         character = self._peek()
         if character not in (",", closing):
             raise self._wrong(f"expected ',' or {closing!r}")
@@ -69,7 +69,7 @@ class _Reader:
         self.at += 1
 
     def _peek(self) -> str:
-        """The next character that is no space."""
+        """The next character that isn't a space."""
         while True:
             while self.at < len(self.window) and self.window[self.at] in " \n\r\t":
                 self.at += 1

@@ -46,7 +46,7 @@ KINDS = (  # the first that a source looks like counts
 
 
 def kind_of(data: Any) -> TaskName:
-    """The task that a data set, a folder or a word looks made for."""
+    """The task that a data set, a folder, a file or a word looks made for."""
     if isinstance(data, Data):
         return next(kind.verb for kind in KINDS if kind.data.task == data.task)
     if data == DIGITS or not isinstance(data, str | Path):
@@ -95,5 +95,5 @@ def check_given(data: Any, task: TaskName, **options: Any) -> None:
 
 
 def says_something(options: Mapping[str, Any]) -> bool:
-    """Whether any of `open_data`'s arguments about labels was given; ignoring 0 is one."""
+    """Was any of `open_data`'s arguments about labels given? Ignoring 0 counts."""
     return any(value is not None and value is not False for value in options.values())

@@ -27,7 +27,7 @@ PairLayout = Layout[PairFolders]
 
 
 def voc_roots(source: Path, has_labels: Callable[[Path], bool]) -> list[Path]:
-    """The folders of Pascal VOC's layout that a folder is, or has for each year."""
+    """The folders of Pascal VOC's layout: the given one, or those of each year in it."""
     beside = [source, *sorted(source.glob("VOC2*")), *sorted(source.glob("VOCdevkit/VOC2*"))]
     return [root for root in beside if (root / VOC_IMAGES).is_dir() and has_labels(root)]
 
@@ -41,7 +41,7 @@ def only_root(source: Path, roots: list[Path]) -> Path:
 
 
 def voc_splits(whole: PairFolders, lists: Path) -> dict[str, PairFolders]:
-    """By the lists of names in a folder; {} where it has none."""
+    """Splits by the lists of names in a folder; {} where it has none."""
     named = {path.stem.lower(): path for path in sorted(lists.glob("*.txt"))}
     listed = by_split(named)
     if not listed and "trainval" in named:
@@ -57,10 +57,10 @@ def pair_up(
     *,
     optional: bool = False,
 ) -> dict[str, list[tuple[Path, Path | None]]]:
-    """The images of each split in the order of their names, with the file that labels them, if any.
+    """Each split's images in the order of their names, and the file that labels each, if any.
 
-    Raises DataError where there are no files, two have one name, a listed one is missing, or one
-    stands alone; an image may if its label is `optional`.
+    Raises DataError where there are no files, two have the same name, a listed one is missing, or
+    one stands alone; an image may if its label is `optional`.
     """
     places = layout.splits.values()
     suffixes_in: dict[Path, set[str]] = defaultdict(set)  # images and labels may lie together

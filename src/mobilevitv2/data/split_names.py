@@ -1,4 +1,4 @@
-"""Splits told by the names of folders, of files and of lists; or drawn."""
+"""Splits told by the names of folders, files and lists, or drawn."""
 
 import os
 import random
@@ -38,13 +38,13 @@ def folders_in(folder: Path) -> dict[str, Path]:
 
 
 def by_split(named: dict[str, Path]) -> dict[str, Path]:
-    """Of folders or lists by lower-case name, those that are splits: train, val, test."""
+    """The folders or lists, by lower-case name, that are splits: train, val, test."""
     found: dict[str, Path] = {}
     for name, path in named.items():
         split = next((split for split, names in SPLIT_NAMES.items() if name in names), None)
         if split in found:
             both = f"{found[split]} and {path}"
-            raise DataError(f"there are {both}, so which is {split}? Rename or remove one.")
+            raise DataError(f"there are {both}; which one is {split}? Rename or remove one.")
         if split:
             found[split] = path
     return {split: found[split] for split in SPLIT_NAMES if split in found}
@@ -101,10 +101,12 @@ def names_in(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} can't be read ({error}). Save it as a name a line.") from error
+        raise DataError(
+            f"{path} can't be read ({error}). Save it as text with a name per line."
+        ) from error
     names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not names:
-        raise DataError(f"{path} names no images. Write a name a line, or remove the file.")
+        raise DataError(f"{path} names no images. Write a name per line, or remove the file.")
     return names
 
 

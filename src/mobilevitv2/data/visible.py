@@ -1,4 +1,4 @@
-"""The files below a folder, but for those that people don't see there."""
+"""The files below a folder, except for those that people don't see there."""
 
 import os
 from collections.abc import Collection, Iterator
@@ -17,16 +17,16 @@ class LeftOut:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is left out by its name."""
+    """Is a file or folder left out because of its name?"""
     return name.startswith(".") or name.lower() in RUBBISH
 
 
 def visible_files(
     folder: Path, left_out: LeftOut, *, without: Collection[Path] = (), follow_links: bool = False
 ) -> Iterator[Path]:
-    """In the order of names, but for those below `without`; hidden ones are counted.
+    """In the order of their names, except for those below `without`; hidden ones are counted.
 
-    Links to folders are followed with `follow_links`, but none into a folder that was there before.
+    With `follow_links`, links to folders are followed, except into a folder that came before.
     """
     seen = set()
     for parent, below, files in os.walk(folder, followlinks=follow_links):

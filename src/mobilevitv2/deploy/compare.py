@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.deploy.agreement import detections_of, has_partner
 from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.runtime.timing import interleaved
+from mobilevitv2.tasks import task_named
 
 ROUNDS = 20
-POINT = 0.01  # of accuracy, or of agreement; a larger loss is said first
+POINT = 0.01  # of accuracy or agreement; a larger loss is worth a warning
 
 
 @dataclass(frozen=True)
@@ -22,12 +22,12 @@ class Figures:
 
     bytes: int
     ms: float
-    """Median of single images, in its runtime on this machine."""
+    """Median for one image, in its runtime on this machine."""
     agreement: float
-    """Share of images, of a segmenter of pixels, with the fp32 file's first class, in [0, 1]; of
+    """Share of images, or a segmenter's pixels, with the fp32 file's first class, in [0, 1]; of
     detections, the share that both files have."""
     accuracy: float | None
-    """Share of images right, where their folders are named as classes."""
+    """Share of images that are right, if their folders are named after classes."""
 
 
 @dataclass(frozen=True)
@@ -41,19 +41,19 @@ class Comparison:
     @property
     def warning(self) -> str | None:
         """What speaks against the int8 file, in a sentence."""
-        said = []
+        faults = []
         if self.int8.ms > self.fp32.ms:
-            said.append(
+            faults.append(
                 f"is slower here than fp32 ({self.int8.ms:.1f} ms against {self.fp32.ms:.1f})"
             )
         if self.lost > POINT:
             what = "agreement" if self.int8.accuracy is None else "accuracy"
-            said.append(f"loses {100 * self.lost:.1f} points of {what}")
-        return f"The int8 file {' and '.join(said)}." if said else None
+            faults.append(f"loses {100 * self.lost:.1f} points of {what}")
+        return f"The int8 file {' and '.join(faults)}." if faults else None
 
     @property
     def lost(self) -> float:
-        """Accuracy lost, or where there are no labels, agreement; in [0, 1]."""
+        """Lost accuracy, or without labels lost agreement, in [0, 1]."""
         if self.int8.accuracy is None or self.fp32.accuracy is None:
             return 1 - self.int8.agreement
         return self.fp32.accuracy - self.int8.accuracy
@@ -68,42 +68,25 @@ def compare(
 ) -> Comparison:
     """Run both on prepared images, float32 [3, H, W]; `sizes` are the files' in bytes.
 
-    `labels` are the names of the classes that are right.
+    `labels` are the names of the right classes.
     """
     both = {"fp32": fp32, "int8": int8}
-    answers = {name: [file(array[None])[0] for array in pixels] for name, file in both.items()}
-    detects = fp32.task == "detection"
-    firsts = {} if detects else {n: _first_classes(found) for n, found in answers.items()}
+    answers = {name: [file(array[None]) for array in pixels] for name, file in both.items()}
     times = interleaved({n: partial(file, pixels[0][None]) for n, file in both.items()}, ROUNDS)
-    found = {}
+    same = task_named(fp32.task).part("deploy").same
+    figures = {}
     for name, size in zip(both, sizes, strict=True):
-        right = None
+        alike = np.concatenate(list(map(same, answers["fp32"], answers[name])))
+        agreement = float(alike.mean()) if len(alike) else 1.0
+        accuracy = None
         if labels is not None:
-            named = [fp32.classes[i] for i in firsts[name]]
-            right = float(np.mean([a == b for a, b in zip(named, labels, strict=True)]))
-        if detects:
-            agreement = _same_boxes(answers["fp32"], answers[name], fp32.overlap)
-        else:
-            agreement = float((firsts[name] == firsts["fp32"]).mean())
-        found[name] = Figures(size, statistics.median(times[name]), agreement, right)
-    return Comparison(len(pixels), found["fp32"], found["int8"])
-
-
-def _first_classes(answers: Sequence[np.ndarray]) -> np.ndarray:
-    """Of logits [N] one class, of [N, h, w] one for each pixel; a mask [H, W] has them already."""
-    return np.concatenate(
-        [a.ravel() if a.ndim == 2 else np.atleast_1d(a.argmax(0)).ravel() for a in answers]
-    )
-
-
-def _same_boxes(first: Sequence[np.ndarray], second: Sequence[np.ndarray], overlap: float) -> float:
-    """The share of detections that both have; 1 where there are none at all."""
-    pairs = [[detections_of(a, overlap) for a in pair] for pair in zip(first, second, strict=True)]
-    seen = np.concatenate([has_partner(*p) for a, b in pairs for p in ((a, b), (b, a))])
-    return float(seen.mean()) if len(seen) else 1.0
+            named = [fp32.classes[answer.first_classes().item()] for answer in answers[name]]
+            accuracy = float(np.mean([a == b for a, b in zip(named, labels, strict=True)]))
+        figures[name] = Figures(size, statistics.median(times[name]), agreement, accuracy)
+    return Comparison(len(pixels), figures["fp32"], figures["int8"])
 
 
 def labels_of(paths: Sequence[object], classes: Sequence[str]) -> list[str] | None:
-    """The names of the folders that the images are in, if all of them are classes."""
+    """The names of the images' folders, if all of them are classes."""
     names = [Path(p).parent.name if isinstance(p, str | Path) else "" for p in paths]
     return names if names and set(names) <= set(classes) else None

@@ -1,4 +1,4 @@
-"""A checkpoint of one published layout to another: `convert`."""
+"""A checkpoint from one published layout to another: `convert`."""
 
 import logging
 from pathlib import Path
@@ -9,8 +9,9 @@ from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.errors import CheckpointError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.files.source import WEIGHTS_NAME
-from mobilevitv2.predict.backends.torch import open_model, open_processor, task_of_model
+from mobilevitv2.model.opening import open_model, open_processor, task_of_model
 from mobilevitv2.processor_settings import FILE_NAME
+from mobilevitv2.tasks import task_named
 
 logger = logging.getLogger(__name__)
 
@@ -18,11 +19,6 @@ Layout = Literal["transformers", "timm", "cvnets"]
 
 SUFFIXES = {"timm": (".safetensors", ".pth", ".pt"), "cvnets": (".pt", ".pth")}  # that each opens
 BUNDLE = (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME)
-TASKS = {  # that each has models for
-    "transformers": ("classification", "segmentation"),
-    "timm": ("classification",),
-    "cvnets": ("classification", "segmentation", "detection"),
-}
 
 
 def convert(
@@ -31,9 +27,9 @@ def convert(
     """Write a model to `out`: for transformers a bundle's folder, else one weights file.
 
     A folder holds the class names and how images are prepared; a file for timm or ml-cvnets has
-    both as metadata, which is read here but not by them. Raises FileExistsError where `out` exists,
-    unless `overwrite` and an earlier conversion made it; CheckpointError for what can't be opened
-    or named so.
+    both as metadata, which only this package reads. Raises FileExistsError if `out` exists, unless
+    `overwrite` and an earlier conversion made it; CheckpointError for what can't be opened, and for
+    a wrong suffix.
     """
     source, out = bundle_of(source), Path(out).expanduser()
     _check(out, layout, overwrite=overwrite)
@@ -42,10 +38,11 @@ def convert(
     names = BUNDLE if is_folder else (out.name,)
     place.check(names, overwrite=overwrite, inputs=inputs)
     model = open_model(source)
-    if (task := task_of_model(model)) not in TASKS[layout]:
-        others = " and ".join(name for name, tasks in TASKS.items() if task in tasks)
+    task = task_named(task_of_model(model))
+    if layout not in task.layouts:
         raise CheckpointError(
-            f"{source} is for {task}, and {layout} has no such model. Convert it to {others}."
+            f"{source} is for {task.name}, and {layout} has no such model. Convert it to "
+            f"{' and '.join(task.layouts)}."
         )
     processor = open_processor(source, model)
     if is_folder:
@@ -82,8 +79,8 @@ def _check(out: Path, layout: Layout, *, overwrite: bool) -> None:
                 f"{out / 'model'}{SUFFIXES[layout][0]}."
             )
         if out.suffix not in SUFFIXES[layout]:
-            wanted = " or ".join(SUFFIXES[layout])
-            raise CheckpointError(f"{out} needs a name that ends in {wanted}, for {layout}.")
+            suffixes = " or ".join(SUFFIXES[layout])
+            raise CheckpointError(f"{out} must end in {suffixes} for {layout}.")
         taken = out.exists()
     if taken and not overwrite:
         raise FileExistsError(f"{out} exists already. Choose another place, or overwrite it.")

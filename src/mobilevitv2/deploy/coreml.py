@@ -1,4 +1,4 @@
-"""Core ML, for iPhone, iPad and Mac; converted here, and run where macOS is."""
+"""Core ML, for iPhone, iPad and Mac; made anywhere, run on macOS."""
 
 import json
 from pathlib import Path
@@ -11,15 +11,16 @@ from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import require
 from mobilevitv2.results import distinct_colors
 from mobilevitv2.runtime.record import NAME, Record
+from mobilevitv2.tasks import task_named
 
-PREVIEW = "com.apple.coreml.model.preview"  # where Xcode looks how to show a model
+PREVIEW = "com.apple.coreml.model.preview"  # where Xcode looks up how to show a model
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
     """Make the package: an image goes in, class names and probabilities come out.
 
-    Of a segmenter it is what was asked for, a mask with what Xcode needs to draw it. The image is
-    scaled in the model; its channel order is the model's.
+    Only a classifier's outputs are so; the others' are those of the request, a mask with what Xcode
+    needs to draw it. The model scales the image and takes its own channel order.
     """
     ct = require("coremltools", extra="coreml")
     processor = record.open_processor()
@@ -32,9 +33,9 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     )
     precision = ct.precision.FLOAT16 if request.precision == "fp16" else ct.precision.FLOAT32
     example = (form.example(request.example_size, batch),)
-    classifies = record.task == "classification"
-    graph = Probabilities(form) if classifies else Named(form)
-    program = torch.export.export(graph.eval(), example).run_decompositions({})
+    classifies = task_named(record.task).part("deploy").CLASSIFIES
+    graph = InCoreMl(form, classifies).eval()
+    program = torch.export.export(graph, example).run_decompositions({})
     model: Any = ct.convert(
         program,
         convert_to="mlprogram",
@@ -55,29 +56,21 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
 
 
 def _drawn(record: Record) -> dict[str, list[str]]:
-    """Names and colors of the classes, as Xcode's preview reads them."""
+    """The classes' names and colors, as Xcode's preview reads them."""
     colors = record.colors or distinct_colors(len(record.labels))
     return {"labels": record.labels, "colors": [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors]}
 
 
-class Named(torch.nn.Module):
-    """A form for Core ML, whose numbers of classes are int32; it has no bytes."""
+class InCoreMl(torch.nn.Module):
+    """A form with Core ML's outputs: a classifier's probabilities, and a mask in int32."""
 
-    def __init__(self, form: ExportForm) -> None:
+    def __init__(self, form: ExportForm, classifies: bool) -> None:
         super().__init__()
         self.form = form
+        self.classifies = classifies
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         found = self.form(pixels)
+        if self.classifies:
+            return found.softmax(-1)
         return found.to(torch.int32) if self.form.output == "mask" else found
-
-
-class Probabilities(torch.nn.Module):
-    """A form that gives probabilities, as Core ML's classifiers do."""
-
-    def __init__(self, form: ExportForm) -> None:
-        super().__init__()
-        self.form = form
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.form(pixels).softmax(-1)

@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
-    """Make the file; operators that XNNPACK does not take are logged."""
+    """Make the file; operators that XNNPACK doesn't take are logged."""
     example = (form.example(request.example_size, request.batch or 1),)
     program = torch.export.export(form.eval(), example)
     if request.precision == "int8":
@@ -26,12 +26,12 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     edge = lower(program, record)
     if left := undelegated(edge):
         listed = ", ".join(f"{count} x {name}" for name, count in left.most_common())
-        logger.warning("XNNPACK does not take %d operators: %s", left.total(), listed)
+        logger.warning("XNNPACK doesn't take %d operators: %s", left.total(), listed)
     edge.to_executorch().save(str(path))
 
 
 def lower(program: Any, record: Record | None = None) -> Any:
-    """The edge program, with all that XNNPACK takes handed to it."""
+    """The edge program, with everything that XNNPACK takes delegated to it."""
     exir = require("executorch.exir", extra="executorch")
     xnnpack = require(
         "executorch.backends.xnnpack.partition.xnnpack_partitioner", extra="executorch"
@@ -44,7 +44,7 @@ def lower(program: Any, record: Record | None = None) -> Any:
 
 
 def undelegated(edge: Any) -> Counter[str]:
-    """The operators that stay with ExecuTorch's portable kernels, and how often."""
+    """The operators left to ExecuTorch's portable kernels, and how often."""
     graph = edge.exported_program().graph
     names = (str(node.target) for node in graph.nodes if node.op == "call_function")
     return Counter(n for n in names if "delegate" not in n and "getitem" not in n)

@@ -1,4 +1,4 @@
-"""`export`: any model to one file, verified where it is going to run."""
+"""`export`: any model to one file, verified in the runtime that it is for."""
 
 import hashlib
 import json
@@ -26,11 +26,8 @@ from mobilevitv2.deploy.pictures import (
     usual_size,
 )
 from mobilevitv2.deploy.request import (
-    REPORT,
-    TARGETS,
     Request,
     Sizes,
-    Target,
     check_installed,
     parse_sizes,
 )
@@ -38,29 +35,29 @@ from mobilevitv2.deploy.verify import Verification, verify
 from mobilevitv2.errors import ConfigError, DataError, ExportError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.images.reading import ImageSource
+from mobilevitv2.model.opening import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.predict.backends.exported import ExportedBackend
-from mobilevitv2.predict.backends.torch import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.record import Record
-
-TargetName = Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"]
+from mobilevitv2.runtime.targets import REPORT, TARGETS, Target
+from mobilevitv2.tasks import task_named
 
 
 @dataclass(frozen=True)
 class Export:
-    """A file that was written, and how it compared with its model."""
+    """An exported file, and how it compares with its model."""
 
     path: Path
     target: str
     bytes: int
     record: Record = field(repr=False)
     checks: list[Verification]
-    """Empty where the target's runtime is not on this machine."""
+    """Empty if the target's runtime isn't on this machine."""
     checked_on: str
-    """Which images."""
+    """The images, in words."""
     comparison: Comparison | None = None
-    """Of an int8 file with the same in fp32."""
+    """An int8 file beside the same in fp32."""
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
@@ -78,13 +75,13 @@ class Export:
 def export(
     source: str | Path,
     *,
-    to: TargetName,
+    to: str,
     out: str | Path | None = None,
     image_size: Sizes | None = None,
     batch: int | Literal["any"] | None = None,
     precision: Literal["fp32", "fp16", "bf16", "int8"] = "fp32",
     input: Literal["float", "uint8"] = "float",
-    output: Literal["logits", "top_k", "mask", "boxes", "detections"] = "logits",
+    output: str = "logits",
     top_k: int | None = None,
     opset: int | None = None,
     calibrate: str | Path | None = None,
@@ -93,24 +90,24 @@ def export(
 ) -> Export:
     """Write a model for another runtime, and run it there on images beside the original.
 
-    `image_size` is a side, (height, width), a list of such, or "any" for all multiples of 32 px; by
-    default what the processor makes, of a segmenter any size where the target can. `output` may
-    also be what is made of the logits: a classifier's `top_k` best classes, by default 5, a
-    segmenter's mask, a detector's boxes or detections; see `Record.output`. `opset` is ONNX's, by
-    default 20. `batch` is a number or "any", by default any where the target can, else 1. `input`
-    uint8 is RGB pixels [B, H, W, 3], scaled in the file. int8 needs `calibrate`, a folder of images
-    like those to come. `images` is a folder to verify on.
+    `to` is a key of `mobilevitv2.runtime.targets.TARGETS`. `image_size` is a side, (height, width),
+    a list of these, or "any" for all multiples of 32 px; by default the processor's size, or any
+    for a segmenter if the target can. `output` may also be what follows from the logits: a
+    classifier's `top_k` best classes, by default 5, a segmenter's mask, a detector's boxes or
+    detections; see `Record.output`. `opset` is ONNX's, by default 20. `batch` is a number or "any",
+    by default any if the target can, else 1. `input` uint8 is RGB pixels [B, H, W, 3], scaled in
+    the file. int8 needs `calibrate`, a folder of typical images. `images` is a folder to verify on.
 
-    The file appears when all is done. One that answers otherwise than its model is set aside as
-    `.rejected`, and ExportError says by how much. `overwrite` replaces an earlier export, and
+    The file appears when all is done. One whose answers differ from its model's is set aside as
+    `.rejected`, and ExportError says by how much. `overwrite` replaces an earlier export and
     nothing else: FileExistsError, before any work, says what is in the way. Raises ConfigError for
     what the target can't express, and ImportError with what to install.
     """
     if to not in TARGETS:
-        raise ConfigError(f"target is {to!r}; one of {', '.join(TARGETS)} is wanted.")
+        raise ConfigError(f"target is {to!r}; must be one of {', '.join(TARGETS)}.")
     target = TARGETS[to]
     if images is not None and not target.runs_here:
-        raise ConfigError(f"{target.name} does not run here, so images can't verify it.")
+        raise ConfigError(f"{target.name} doesn't run here, so images can't verify it.")
     source = bundle_of(source)
     out = Path(out).expanduser() if out is not None else _default_name(source, target)
     out = out if out.name.strip(".") else out.resolve()
@@ -125,7 +122,7 @@ def export(
         processor = for_size(processor, sizes[0], task)
     if (precision == "int8") != (calibrate is not None):
         raise ConfigError(
-            "int8 and a folder of images to calibrate with go together: give both, or neither."
+            "int8 and a folder of images to calibrate with go together: give both or neither."
         )
     request = Request(
         target=target,
@@ -139,7 +136,7 @@ def export(
         opset=opset,
         calibration=calibration(calibrate, processor, task, input, batch) if calibrate else [],
     )
-    record = _record(model, processor, request, to)
+    record = _record(model, processor, request)
     with place.replaced(
         overwrite=overwrite, names=target.files(out.name), inputs=[weights]
     ) as stage:
@@ -147,13 +144,13 @@ def export(
         _write(model, processor, request, record, written)
         checks: list[Verification] = []
         pictures: list[ImageSource] = []
-        described = "nothing: its runtime is not on this machine"
+        described = "nothing: its runtime isn't on this machine"
         if target.runs_here:
             pictures, described = chosen(images or calibrate)
             checks = _verify(written, model, processor, request, pictures)
         if failed := [check for check in checks if not check.passed]:
             raise ExportError(
-                f"{target.name} does not answer as the model does ({failed[0]}). The file is set "
+                f"{target.name} doesn't answer as the model does ({failed[0]}). The file is set "
                 f"aside as {_set_aside(written, out)}."
             )
         comparison = None
@@ -178,9 +175,7 @@ def _write(
 ) -> None:
     form = ExportForm(model, processor, request).eval()
     with torch.no_grad():
-        import_module(f"mobilevitv2.deploy.{request.target.module}").write(
-            form, request, record, path
-        )
+        import_module(f"mobilevitv2.deploy.{request.target.key}").write(form, request, record, path)
 
 
 def _compare(
@@ -195,7 +190,7 @@ def _compare(
         (_bytes(fp32), _bytes(int8)),
         [array for _, array in good],
         labels_of([image for image, _ in good], files[0].classes)
-        if files[0].task == "classification"
+        if task_named(files[0].task).part("deploy").CLASSIFIES
         else None,
     )
 
@@ -208,16 +203,16 @@ def _default_name(source: str | Path, target: Target) -> Path:
 
 
 def _checked_place(out: Path, target: Target, weights: Path, *, overwrite: bool) -> Place:
-    """The folder of an export, where nothing is in the way but what an export may replace."""
+    """The export's folder, where nothing is in the way but what an export may replace."""
     if target.suffix and out.suffix != target.suffix:
-        raise ConfigError(f"{out} needs a name that ends in {target.suffix}, for {target.name}.")
+        raise ConfigError(f"{out} must end in {target.suffix} for {target.name}.")
     place = Place(out.parent, f"export.{out.name}", known=partial(_unrecorded, out, target))
     names = target.files(out.name)
     for path in (place.folder / name for name in names):
         if path.exists() and path.samefile(weights):
             raise FileExistsError(
-                f"{weights} holds the model itself, and {target.name} would write over it. Name "
-                "another file to write."
+                f"{weights} holds the model itself, and {target.name} would overwrite it. Name "
+                "another file."
             )
     if os.path.lexists(out) and not overwrite:
         raise FileExistsError(f"{out} exists already. Name another, or overwrite it.")
@@ -229,23 +224,23 @@ def _checked_place(out: Path, target: Target, weights: Path, *, overwrite: bool)
 
 
 def _unrecorded(out: Path, target: Target, folder: Path) -> list[str]:
-    """The files of an export that no list in `folder` names, by the record in the export."""
+    """The files of an export that isn't listed in `folder`, by its own record."""
     try:
         record = open_runtime(out).record
     except Exception:  # whatever a runtime raises for what it can't read
         return []
-    if record is None or TARGETS.get(record.target) is not target:
+    if record is None or record.target != target.key:
         return []
     return [name for name in target.files(out.name) if (folder / name).is_file()]
 
 
 def _batch(batch: int | str | None, target: Target) -> int | None:
     if batch is None:
-        return None if target.any_batch else 1
+        return 1 if target.fixed else None
     if batch == "any":
         return None
     if isinstance(batch, bool) or not isinstance(batch, int):
-        raise ConfigError(f"batch is {batch!r}; a whole number or any is wanted.")
+        raise ConfigError(f"batch is {batch!r}; expected a whole number or any.")
     return batch
 
 
@@ -253,7 +248,6 @@ def _record(
     model: TaskModel,
     processor: MobileViTImageProcessor,
     request: Request,
-    to: str,
 ) -> Record:
     labels = list((model.config.id2label or {}).values())
     packages = ["mobilevitv2", "torch", *request.target.packages]
@@ -274,14 +268,14 @@ def _record(
         top_k=min(request.best, len(labels)) if request.output == "top_k" else None,
         colors=model.config.class_colors,
         precision=request.precision,
-        target=to,
+        target=request.target.key,
         weights=_hash(model),
         versions=versions,
     )
 
 
 def _hash(model: torch.nn.Module) -> str:
-    """sha256 over names and bytes of all weights."""
+    """sha256 of the names and bytes of all weights."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -296,7 +290,7 @@ def _verify(
     request: Request,
     images: Sequence[ImageSource],
 ) -> list[Verification]:
-    """At each size (for any: two), and in each precision that the runtime would choose."""
+    """At each size (two for any), in fp32 and in what the runtime would choose."""
     checks = []
     for precision in ("fp32", "auto"):
         exported = ExportedBackend(path, precision=precision)
@@ -308,13 +302,13 @@ def _verify(
                 for p in (processor, exported.open_processor())
             )
             if not pixels:
-                raise DataError("there is no readable image to verify with.")
+                raise DataError("there are no readable images to verify with.")
             checks.append(verify(exported, model, pixels, own))
     return checks
 
 
 def _set_aside(written: Path, out: Path) -> Path:
-    """Move what was rejected beside `out`, to names that are free."""
+    """Move the rejected files beside `out`, to free names."""
     files = {file: "" if file == written else file.suffix for file in written.parent.iterdir()}
     number, aside = 1, out.with_name(f"{out.name}.rejected")
     while any(os.path.lexists(f"{aside}{end}") for end in files.values()):

@@ -1,12 +1,12 @@
 """The fast form of a trained model: the same function with less to do, for inference only.
 
-Three rewritings, all exact but for rounding:
+Three rewrites, all exact but for rounding:
 
 - A BatchNorm after a convolution is a scale and a shift of each output channel: it goes into the
   convolution's weight and bias.
 - Scale and shift of a GroupNorm multiply and move the input channels of the 1x1 convolution that
   follows: they go into its weight and bias, and what is left of the norm has no parameters.
-- Where the image size is fixed, which pixels share a patch position is a constant.
+- For a fixed image size, which pixels share a patch position is a constant.
 
 The folded numbers are computed in float64.
 """
@@ -29,7 +29,8 @@ from mobilevitv2.model.attention import (
     times_context,
 )
 from mobilevitv2.model.backbone import AttentionStage, Transformer
-from mobilevitv2.model.layers import ConvLayer, present
+from mobilevitv2.model.fast import present
+from mobilevitv2.model.layers import ConvLayer
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -41,13 +42,13 @@ def fuse(
     products: bool = False,
     elementary: bool = False,
 ) -> Network:
-    """A copy of `model`, in eval mode, that gives the same answers sooner. It can't be trained.
+    """A copy of `model`, in eval mode, that gives the same answers faster. It can't be trained.
 
     With `image_size` (height and width, or one side for both, in px) it takes images of that size
-    only. The rest is for exporters, and PyTorch itself is quicker without: with `products` context
+    only. The rest is for exporters; PyTorch itself is faster without. With `products`, context
     vectors reach their pixels by a matrix product, which every runtime does well; `elementary`
     norms are means, products and sums, for runtimes without a norm over a whole map. Raises
-    ValueError for a model that is fused already.
+    ValueError for a model that is already fused.
     """
     stages = [m for m in model.modules() if isinstance(m, AttentionStage)]
     if any(isinstance(stage.transformer, FusedTransformer) for stage in stages):
@@ -218,7 +219,7 @@ class FusedAttention(nn.Module):
 
 @torch.no_grad()
 def _fix_size(model: nn.Module, size: tuple[int, int]) -> None:
-    """Run once on an image of this size, and keep the positions of the maps that come up."""
+    """Run once on an image of this size and keep the positions of its maps."""
 
     def keep(transformer: nn.Module, arguments: tuple) -> None:
         assert isinstance(transformer, FusedTransformer)

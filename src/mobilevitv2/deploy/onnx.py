@@ -1,4 +1,4 @@
-"""ONNX, also what OpenVINO and the web form are made from."""
+"""ONNX, from which OpenVINO's and the web's files are made too."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.export import Dim
 
-from mobilevitv2.deploy.detector import translations
+from mobilevitv2.deploy.detection import translations
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import ConfigError, require
@@ -14,7 +14,7 @@ from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.runtime.record import NAME, Record
 
 TRACED_OPSET = 20  # onnxruntime opens it sooner than 21, which keeps GroupNormalization
-LARGEST = 128 * MULTIPLE  # px; a bound that torch.export wants
+LARGEST = 128 * MULTIPLE  # px; torch.export needs a bound
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
@@ -76,7 +76,7 @@ SHORTER = {  # parts of names, which in a small int8 file are a tenth of its byt
 
 
 def shorten_names(model: Any) -> None:
-    """Give the values of the graph shorter names; those of its inputs and outputs stay."""
+    """Shorten the names of the graph's values, except its inputs and outputs."""
 
     def short(name: str) -> str:
         for long, shorter in SHORTER.items():
@@ -95,7 +95,7 @@ def shorten_names(model: Any) -> None:
 
 
 def float_nodes(model: Any) -> list[str]:
-    """Names of the convolutions and products that are part of norms and of attention."""
+    """Names of the convolutions and products inside norms and attention."""
     weights = {t.name for t in model.graph.initializer}
     weights = {name for name in weights if not name.endswith(("average", "inside"))}
     return [
@@ -106,7 +106,7 @@ def float_nodes(model: Any) -> list[str]:
 
 
 def simplify(model: Any) -> Any:
-    """Means over a whole map as pooling, which runtimes compute quicker; no traces of Python."""
+    """Turn means over a whole map into pooling, which is faster, and drop traces of Python."""
     onnx = require("onnx", extra="onnx")
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes = []
@@ -133,7 +133,7 @@ def simplify(model: Any) -> Any:
 
 
 def to_opset(model: Any, opset: int) -> Any:
-    """The model in another opset; ConfigError where an operator of it can't be said there."""
+    """The model in another opset; ConfigError if that lacks one of its operators."""
     onnx = require("onnx", extra="onnx")
     try:
         changed = onnx.version_converter.convert_version(model, opset)
@@ -141,8 +141,8 @@ def to_opset(model: Any, opset: int) -> Any:
     except (RuntimeError, onnx.checker.ValidationError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ConfigError(
-            f"the model can't be written in opset {opset} ({reason}). A fixed image size, and "
-            "logits as output, need the fewest operators."
+            f"the model can't be written in opset {opset} ({reason}). A fixed image size "
+            "and logits as output need the fewest operators."
         ) from error
     return changed
 
@@ -157,7 +157,7 @@ def _to_half(model: Any) -> Any:
 
 
 def add_record(model: Any, record: Record) -> None:
-    """Put the record into the model's metadata, and what other tools look for."""
+    """Put the record, and what other tools look for, into the model's metadata."""
     onnx = require("onnx", extra="onnx")
     model.producer_name = NAME
     model.doc_string = f"MobileViTv2 for {record.task}"

@@ -1,4 +1,4 @@
-"""The images that a file is calibrated with and verified on: which they are, how they are prepared.
+"""The images that a file is calibrated with and verified on, and how they are prepared.
 
 A classifier sees a crop, a segmenter the whole image in its own proportions, and a detector the
 whole image stretched to its size.
@@ -12,20 +12,21 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.deploy.request import Target
 from mobilevitv2.errors import ConfigError, DataError, ImageError
 from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import MULTIPLE
+from mobilevitv2.runtime.targets import Target
+from mobilevitv2.tasks import task_named
 
 CALIBRATED_WITH = 200  # images
-FEWEST = 10  # images that a calibration can do with
+FEWEST = 10  # images that calibration needs
 VERIFIED_WITH = 200
 
 
 def usual_size(processor: MobileViTImageProcessor, task: str, target: Target) -> Any:
-    """What the processor makes of a square; of a segmenter any size, where the target can."""
-    if task == "segmentation" and "any" in target.sizes:
+    """What the processor makes of a square; any size for a segmenter, if the target can."""
+    if task_named(task).fit == "whole" and not target.fixed:
         return "any"
     return processor.square_size
 
@@ -33,7 +34,7 @@ def usual_size(processor: MobileViTImageProcessor, task: str, target: Target) ->
 def sizes_to_verify(
     sizes: list[tuple[int, int]] | None, processor: MobileViTImageProcessor
 ) -> list[tuple[int, int]]:
-    """Those that go in; where any does, the processor's and one of another shape."""
+    """The input sizes; for any, the processor's and one of another shape."""
     if sizes is not None:
         return sizes
     height, width = (-(-side // MULTIPLE) * MULTIPLE for side in processor.square_size)
@@ -43,8 +44,8 @@ def sizes_to_verify(
 def for_size(
     processor: MobileViTImageProcessor, size: tuple[int, int], task: str
 ) -> MobileViTImageProcessor:
-    """A classifier's with another crop, and its resize in proportion; the others' uncropped."""
-    if task != "classification":
+    """A classifier's, with another crop and a resize in proportion; the others', uncropped."""
+    if task_named(task).fit != "crop":
         return processor.stretched(*size)
     old = (processor.crop_size["height"], processor.crop_size["width"])
     if size == old and processor.do_center_crop:
@@ -62,52 +63,54 @@ def prepared(
     images: Sequence[ImageSource], processor: MobileViTImageProcessor, task: str
 ) -> list[np.ndarray]:
     """float32 [3, H, W] of each image that can be read."""
-    as_it_is = processor.do_center_crop or (task == "detection" and "height" in processor.size)
+    as_it_is = processor.do_center_crop or (
+        task_named(task).fit == "stretch" and "height" in processor.size
+    )
     arrays = []
     for image in images:
         try:
             picture = load_image(image)
         except (ImageError, OSError):
             continue
-        how = processor if as_it_is else processor.fitted(picture.size)
-        arrays.append(how(picture).pixel_values[0])
+        fitted = processor if as_it_is else processor.fitted(picture.size)
+        arrays.append(fitted(picture).pixel_values[0])
     return arrays
 
 
 def calibration(
     folder: str | Path, processor: MobileViTImageProcessor, task: str, input: str, batch: Any
 ) -> list[np.ndarray]:
-    """What the graph takes, one image at a time, of up to 200 images."""
+    """The graph's inputs for up to 200 images, one at a time."""
     arrays = prepared(images_below(folder, CALIBRATED_WITH), processor, task)
     if len(arrays) < FEWEST:
         raise DataError(
-            f"{folder} has {len(arrays)} readable images; at least {FEWEST}, better "
-            f"{CALIBRATED_WITH}, are wanted to calibrate with."
+            f"{folder} has {len(arrays)} readable images; calibration needs at least {FEWEST}, "
+            f"better {CALIBRATED_WITH}."
         )
     if input == "uint8":
-        raise ConfigError("int8 with uint8 input is not there; leave the input float.")
+        raise ConfigError("int8 can't have uint8 input; leave the input float.")
     if batch not in (None, "any", 1):
         raise ConfigError("int8 is calibrated one image at a time; leave batch out.")
     return [array[None] for array in arrays]
 
 
 def chosen(folder: str | Path | None) -> tuple[list[ImageSource], str]:
-    """Images to verify on, and what they are."""
+    """Images to verify on, and a description."""
     if folder is None:
         return pictures()
     return images_below(folder, VERIFIED_WITH), f"images of {folder}"
 
 
 def pictures(count: int = 32) -> tuple[list[ImageSource], str]:
-    """Images to verify on where none are given, and what they are.
+    """Images to verify on if none are given, and a description.
 
-    Parts of the two photos that scikit-learn brings; without it, drawn noise.
+    Parts of the two photos that come with scikit-learn; without it, noise.
     """
     generator = np.random.default_rng(0)
     try:
         from sklearn.datasets import load_sample_images
     except ImportError:
-        return [_noise(generator) for _ in range(count)], "drawn noise, for want of photos"
+        return [_noise(generator) for _ in range(count)], "noise, for lack of photos"
     photos = load_sample_images().images
     parts: list[ImageSource] = []
     for i in range(count):
@@ -119,14 +122,14 @@ def pictures(count: int = 32) -> tuple[list[ImageSource], str]:
 
 
 def _noise(generator: np.random.Generator) -> Image.Image:
-    """Smooth noise, from 3 to 48 blots a side."""
+    """Smooth noise, 3 to 48 blots a side."""
     blots = int(generator.integers(3, 49))
     pixels = generator.integers(0, 256, (blots, blots, 3), np.uint8)
     return Image.fromarray(pixels).resize((320, 320), Image.Resampling.BICUBIC)
 
 
 def images_below(folder: str | Path, count: int) -> list[ImageSource]:
-    """Up to `count` images of a folder and the folders in it, evenly taken from all."""
+    """Up to `count` images in a folder and its subfolders, spread evenly."""
     from mobilevitv2.images.finding import collect_images
 
     found = [item.source for item in collect_images([str(folder)])]

@@ -1,6 +1,6 @@
-"""int8 with calibration: weights and inputs of convolutions and linear layers, and nothing else.
+"""int8 with calibration, only for weights and inputs of convolutions and linear layers.
 
-Norms, softmax and products of maps stay float: quantized, they destroy the answer in every tool.
+Norms, softmax and products of maps stay float: quantizing them ruins the answer in every tool.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import torch
 from mobilevitv2.errors import ConfigError, require
 
 QUANTIZED = ("Conv", "Gemm", "MatMul")  # of ONNX, where they have weights
-PERCENTILE = 99.99  # of an input's values that int8 has to hold; with all, a few rule the scale
+PERCENTILE = 99.99  # of an input's values that int8 has to hold; with all, a few set the scale
 # Operators of OpenVINO that stay float; quantized, a variance of nearly 0 would become 0.
 FLOAT = ("Add", "AvgPool", "Divide", "Multiply", "Power", "ReduceMean", "Sqrt", "Subtract")
 
@@ -44,7 +44,7 @@ def quantize_onnx(model: Any, calibration: Sequence[np.ndarray], leave: list[str
         source, prepared, out = (Path(folder) / f"{n}.onnx" for n in ("fp32", "prepared", "int8"))
         onnx.save(model, source)
         quantization.shape_inference.quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints what it is about
+        with contextlib.redirect_stdout(io.StringIO()):  # its messages
             quantization.quantize_static(
                 prepared,
                 out,
@@ -61,7 +61,7 @@ def quantize_onnx(model: Any, calibration: Sequence[np.ndarray], leave: list[str
         quantized = onnx.load(out)
     count = sum(node.op_type == "QuantizeLinear" for node in quantized.graph.node)
     if not count:
-        raise ConfigError("onnxruntime quantized no operator of this model.")
+        raise ConfigError("onnxruntime quantized none of this model's operators.")
     return quantized
 
 

@@ -1,114 +1,33 @@
-"""What is asked of an export, which target can do it, and how to get a target's package."""
+"""What an export asks for, whether its target can do it, and how to get the target's package."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any, Literal
 
 from mobilevitv2.config import image_sides
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.processor_settings import MULTIPLE
-from mobilevitv2.runtime.opening import WEB_MODEL
-
-REPORT = ".verified.json"  # after an output's name: how it compared with its model
-WEB_RECORD = "record.json"  # what a page reads to prepare images and to name classes
+from mobilevitv2.runtime.targets import Target
+from mobilevitv2.tasks import task_named
 
 Sizes = Literal["any"] | int | Sequence[int] | Sequence[Sequence[int]]
 
 
-@dataclass(frozen=True)
-class Target:
-    """One kind of file, and what it can express."""
-
-    name: str
-    suffix: str
-    module: str
-    """Of this folder; its function `write(form, request, record, path)` makes the file."""
-    packages: tuple[str, ...]
-    """What has to be importable."""
-    extra: str
-    precisions: tuple[str, ...]
-    sizes: tuple[str, ...]
-    """Of one, several, any."""
-    any_batch: bool = False
-    elementary_norms: bool = False
-    """Whether a norm over a whole map has to be spelled out for it."""
-    runs_here: bool = True
-    alone: bool = False
-    """Its package pins another torch than the rest, so it wants an environment of its own."""
-    outputs: tuple[str, ...] = ("logits", "top_k", "mask", "boxes")
-    inputs: tuple[str, ...] = ("float", "uint8")
-    opsets: bool = False
-    """Whether it is written in an opset of ONNX that can be chosen."""
-    beside: tuple[str, ...] = ()
-    """Suffixes of further files, in place of its own."""
-    within: tuple[str, ...] = ()
-    """Of a folder: what is sure to be in it."""
-
-    def files(self, name: str) -> list[str]:
-        """What is written for an output of this name, relative to the folder that it lies in."""
-        own = [f"{name}/{part}" for part in self.within] or [name]
-        beside = [Path(name).with_suffix(suffix).name for suffix in self.beside]
-        return [*own, *beside, name + REPORT]
-
-
-OUTPUTS = {
-    "classification": ("logits", "top_k"),
-    "segmentation": ("logits", "mask"),
-    "detection": ("logits", "boxes", "detections"),
-}
-WITH_SUPPRESSION = ("logits", "top_k", "mask", "boxes", "detections")
-EVERY_SIZE = ("one", "several", "any")
-TARGETS = {
-    "onnx": Target(
-        "ONNX", ".onnx", "onnx", ("onnx", "onnxscript", "onnxruntime"), "onnx",
-        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION, opsets=True,
-    ),
-    "openvino": Target(
-        "OpenVINO", ".xml", "openvino", ("onnx", "onnxscript", "openvino"), "openvino",
-        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION,
-        beside=(".bin",),
-    ),
-    "coreml": Target(
-        "Core ML", ".mlpackage", "coreml", ("coremltools",), "coreml", ("fp32", "fp16"), ("one",),
-        elementary_norms=True, runs_here=False, outputs=("logits", "mask", "boxes"),
-        inputs=("float",), within=("Manifest.json",),
-    ),
-    "executorch": Target(
-        "ExecuTorch", ".pte", "executorch", ("executorch", "torchao"), "executorch",
-        ("fp32", "int8"), ("one",), elementary_norms=True,
-    ),
-    "litert": Target(
-        "LiteRT", ".tflite", "litert", ("litert_torch",), "litert",
-        ("fp32",), ("one",), alone=True, elementary_norms=True,
-    ),
-    "torch": Target(
-        "torch.export", ".pt2", "pt2", ("torch",), "torch",
-        ("fp32", "bf16", "fp16"), EVERY_SIZE, any_batch=True,
-    ),
-    "web": Target(
-        "the web", "", "web", ("onnx", "onnxscript", "onnxruntime"), "onnx",
-        ("fp32", "fp16", "int8"), EVERY_SIZE, any_batch=True, outputs=WITH_SUPPRESSION, opsets=True,
-        within=(WEB_MODEL, WEB_RECORD),
-    ),
-}  # fmt: skip
-
-
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is asked of an export. Wrong values raise ConfigError, which names the target."""
+    """What an export asks for. Wrong values raise ConfigError, which names the target."""
 
     target: Target
     sizes: list[tuple[int, int]] | None
-    """Height and width in px, of each size that goes in; None: any multiples of 32."""
+    """Height and width in px of each input size; None: any multiples of 32."""
     batch: int | None = None
     task: str = "classification"
     precision: str = "fp32"
     input: str = "float"
     output: str = "logits"
     top_k: int | None = None
-    """How many classes an output of top_k gives; None: 5."""
+    """How many classes output top_k gives; None: 5."""
     opset: int | None = None
     """None: 20."""
     calibration: list[Any] = field(default_factory=list, repr=False)
@@ -116,49 +35,45 @@ class Request:
     def __post_init__(self) -> None:
         target = self.target
         kind = "any" if self.sizes is None else "one" if len(self.sizes) == 1 else "several"
+        outputs = task_named(self.task).outputs
+        if self.output not in outputs:
+            raise ConfigError(
+                f"a model for {self.task} has no output {self.output}, but {' or '.join(outputs)}."
+            )
         asked = {
             "precision": (self.precision, target.precisions),
-            "image size": (kind, target.sizes),
+            "image size": (kind, ("one",) if target.fixed else ("one", "several", "any")),
             "input": (self.input, target.inputs),
-            "output": (self.output, target.outputs),
+            "output": (self.output, [name for name in outputs if name not in target.lacks]),
         }
         for what, (value, possible) in asked.items():
             if value not in possible:
                 raise ConfigError(
                     f"{target.name} can't have {what} {value}; it has {', '.join(possible)}."
                 )
-        if self.output not in OUTPUTS[self.task]:
-            raise ConfigError(
-                f"a model for {self.task} has no output {self.output}, but "
-                f"{' or '.join(OUTPUTS[self.task])}."
-            )
         if self.batch is not None and self.batch < 1:
-            raise ConfigError(f"batch is {self.batch}; at least 1 is wanted.")
-        if self.batch is None and not target.any_batch:
+            raise ConfigError(f"batch is {self.batch}; it must be at least 1.")
+        if self.batch is None and target.fixed:
             raise ConfigError(f"{target.name} takes a fixed number of images; give batch.")
         if self.top_k is not None and self.output != "top_k":
             raise ConfigError(f"top_k is for output top_k, and this one is {self.output}.")
         if self.opset is not None and not target.opsets:
             raise ConfigError(f"{target.name} has no opset. Leave it out.")
         if self.opset not in (None, *range(17, 22)):
-            raise ConfigError(f"opset is {self.opset}; 17 to 21 is wanted.")
+            raise ConfigError(f"opset is {self.opset}; it must be 17 to 21.")
 
     @property
     def best(self) -> int:
-        """Classes that an output of top_k gives, where there are so many."""
+        """Classes that output top_k gives, if the model has that many."""
         return 5 if self.top_k is None else self.top_k
 
     @property
     def example_size(self) -> tuple[int, int]:
-        """A size to trace the model with.
-
-        Of a detector for several sizes one at which only the last map is a single cell, as that is
-        at every size: an exporter takes what has a side of 1 once for something that always has.
-        """
-        several = self.sizes is None or len(self.sizes) > 1
-        if self.task == "detection" and several:
-            return 320, 384
-        return self.sizes[0] if self.sizes else (256, 256)
+        """A size to trace the model with."""
+        if self.sizes and len(self.sizes) == 1:
+            return self.sizes[0]
+        usual = task_named(self.task).part("deploy").TRACED
+        return usual or (self.sizes[0] if self.sizes else (256, 256))
 
 
 def parse_sizes(sizes: Any) -> list[tuple[int, int]] | None:
@@ -171,13 +86,12 @@ def parse_sizes(sizes: Any) -> list[tuple[int, int]] | None:
         sizes = [sizes]
     if not isinstance(sizes, list | tuple) or not sizes:
         raise ConfigError(
-            f"image size is {sizes!r}; a side, (height, width), a list of them, or 'any' is wanted."
+            f"image size is {sizes!r}; expected a side, (height, width), a list of them, or 'any'."
         )
     found = list(dict.fromkeys(image_sides(size) for size in sizes))
     if len(found) > 1 and any(side % MULTIPLE for size in found for side in size):
         raise ConfigError(
-            f"the image sizes are {sizes}; where there are several, multiples of {MULTIPLE} px "
-            "are wanted."
+            f"the image sizes are {sizes}; several must all be multiples of {MULTIPLE} px."
         )
     return found
 
@@ -187,14 +101,14 @@ def check_installed(target: Target) -> None:
     missing = [name for name in target.packages if find_spec(name) is None]
     if not missing:
         return
-    wanted = f"pip install 'mobilevitv2[{target.extra}]'"
+    command = f"pip install 'mobilevitv2[{target.extra}]'"
     if target.alone:
         folder = f"{target.extra}-env"
-        wanted = (
-            "it wants another torch than the rest, so give it an environment of its own: "
-            f"python -m venv {folder} && {folder}/bin/{wanted}, "
+        command = (
+            "it needs another torch than the rest, so give it an environment of its own: "
+            f"python -m venv {folder} && {folder}/bin/{command}, "
             f"then {folder}/bin/mobilevitv2 export ..."
         )
     raise ImportError(
-        f"{target.name} needs {', '.join(missing)}, which is not installed. Get it with: {wanted}"
+        f"{target.name} needs {', '.join(missing)}, which is not installed. Get it with: {command}"
     )

@@ -1,12 +1,12 @@
-"""The web form: a folder with an ONNX file and its record, for onnxruntime-web."""
+"""The web: a folder with an ONNX file and its record, for onnxruntime-web."""
 
 from pathlib import Path
 
 from mobilevitv2.deploy import onnx
 from mobilevitv2.deploy.form import ExportForm
-from mobilevitv2.deploy.request import WEB_RECORD, Request
-from mobilevitv2.runtime.opening import WEB_MODEL
+from mobilevitv2.deploy.request import Request
 from mobilevitv2.runtime.record import Record
+from mobilevitv2.runtime.targets import WEB_MODEL, WEB_RECORD
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:

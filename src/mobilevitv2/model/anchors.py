@@ -1,11 +1,11 @@
-"""The anchors: boxes of fixed sizes and shapes at every cell of six feature maps.
+"""Anchors: boxes of fixed sizes and shapes at every cell of six feature maps.
 
-The detector says of each anchor what it shows and how a box would have to differ from it. Which
-anchor a number belongs to is known by its place alone, so the order here is part of the weights.
+For each anchor the detector predicts a class and how the box differs from the anchor. A number's
+place alone says which anchor it is for, so the order here is part of the weights.
 """
 
-# H W height and width of a feature map, A anchors of a cell; a box is center x, center y, width,
-# height, in parts of the image
+# H W height and width of a feature map, A anchors of a cell; a box is center x, center y, width and
+# height, as fractions of the image
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-SMALLEST, LARGEST = 0.1, 1.05  # sides of the first map's small square, and beyond the last map's
+SMALLEST, LARGEST = 0.1, 1.05  # side of the first map's small square, and past the last map's
 ASPECT_RATIOS = ((2, 3), (2, 3), (2, 3), (2, 3), (2, 3), (2,))  # of each map, finest map first
 ANCHORS_OF_A_CELL = tuple(2 + 2 * len(ratios) for ratios in ASPECT_RATIOS)
 
@@ -21,8 +21,8 @@ ANCHORS_OF_A_CELL = tuple(2 + 2 * len(ratios) for ratios in ASPECT_RATIOS)
 def anchor_shapes(index: int) -> list[tuple[float, float]]:
     """Width and height of the A anchors at each cell of map `index`.
 
-    Two squares, then for each aspect ratio one box lying and one standing; sides end at 1. Source:
-    ml-cvnets, whose published weights want them so.
+    Two squares, then a wide and a tall box for each aspect ratio; sides are at most 1. Source:
+    ml-cvnets, for its published weights.
     """
     step = (LARGEST - SMALLEST) / len(ASPECT_RATIOS)
     small, next_small = SMALLEST + index * step, SMALLEST + (index + 1) * step
@@ -42,7 +42,7 @@ def make_anchors(
 ) -> Tensor:
     """All anchors [anchors, 4] of maps of these (height, width), finest first.
 
-    The order is that of the maps, then of the rows, the cells in a row, the shapes.
+    Ordered by map, row, cell of the row, shape.
     """
     kind = {"dtype": dtype, "device": device}
     anchors = []

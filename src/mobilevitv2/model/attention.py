@@ -1,13 +1,13 @@
 """Separable self-attention, the idea of MobileViTv2 (Mehta and Rastegari, 2022, section 3.2).
 
-The paper unfolds a feature map into patches and attends, for each pixel position of the patch,
-over the patches. Nothing is unfolded here: the map stays [B, C, H, W], and a mask says which
-pixels share a position. Two identities make it cheap, both exact:
+The paper unfolds a feature map into patches and attends over the patches, separately for each pixel
+position within a patch. Here the map stays [B, C, H, W], and a mask says which pixels share a
+position. Two exact identities make that cheap:
 
-- The context vector is a weighted sum of keys, and a key is a linear function of a pixel. The sum
-  is taken first, and only its P vectors are projected, not every pixel.
-- Pixels of one position meet one context vector, so multiplying by it needs a row pattern of
-  `patch` rows, repeated by broadcasting, and no map of its own.
+- The context vector is a weighted sum of keys, and a key is a linear function of a pixel. So the
+  pixels are summed first, and only the P sums are projected.
+- All pixels of a position are multiplied by the same context vector, so a pattern of `patch` rows,
+  repeated by broadcasting, stands for a whole map of them.
 """
 
 # B batch, C channels, H W height and width, P = patch * patch pixel positions
@@ -20,12 +20,12 @@ from mobilevitv2.model.layers import ACTIVATIONS, DropPath
 
 
 class SeparableSelfAttention(nn.Module):
-    """Attention with one context vector for each pixel position; cost linear in the pixels.
+    """Attention with one context vector for each pixel position; its cost is linear in the pixels.
 
     [B, C, H, W] to [B, C, H, W]; H and W are multiples of `patch_size`. With a second map
-    `context_from` [B, C, H2, W2] it is the cross-attention of the reference: queries and keys come
-    from that map, values from the first. Another channel count or an indivisible size raises
-    ValueError. `qkv_proj` holds [query: 1 | key: C | value: C] rows, as published.
+    `context_from` [B, C, H2, W2] it is the reference's cross-attention: queries and keys come from
+    that map, values from the first. Another channel count or an indivisible size raises ValueError.
+    `qkv_proj` holds [query: 1 | key: C | value: C] rows, as published.
     """
 
     def __init__(self, dim: int, *, patch_size: int = 2, dropout: float = 0.0) -> None:
@@ -39,7 +39,7 @@ class SeparableSelfAttention(nn.Module):
     def forward(
         self, x: Tensor, context_from: Tensor | None = None, other: Tensor | None = None
     ) -> Tensor:
-        """`other` is `other_positions` of the attended map, where the caller already has it."""
+        """`other` is `other_positions` of the attended map, if the caller already has it."""
         source = x if context_from is None else context_from
         for name, given in (("x", x), ("context_from", source)):
             self._check(name, given)
@@ -67,13 +67,13 @@ class SeparableSelfAttention(nn.Module):
         height, width = x.shape[2:]
         if x.shape[1] != self.dim or height % self.patch_size or width % self.patch_size:
             raise ValueError(
-                f"{name} is {list(x.shape)}; [B, {self.dim}, H, W] is wanted, with H and W "
-                f"multiples of {self.patch_size}. Pad or resize the map."
+                f"{name} is {list(x.shape)}; expected [B, {self.dim}, H, W] with H and W multiples "
+                f"of {self.patch_size}. Pad or resize the map."
             )
 
 
 def other_positions(x: Tensor, patch_size: int) -> Tensor:
-    """bool [P, HW]: True where a pixel of the map [B, C, H, W] is not at that patch position."""
+    """bool [P, HW]: True where a pixel of the map [B, C, H, W] isn't at that patch position."""
     height, width = x.shape[2:]
     position = torch.arange(patch_size**2, device=x.device)
     tile = position.view(patch_size, patch_size)
@@ -102,7 +102,7 @@ class Projection(nn.Module):
         return self.convolution(x)
 
     def rows(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
-        """Weight [stop - start, C, 1, 1] and bias of a part of the output channels."""
+        """Weight [stop - start, C, 1, 1] and bias of some output channels."""
         bias = self.convolution.bias
         assert bias is not None
         return self.convolution.weight[start:stop], bias[start:stop]
@@ -127,7 +127,7 @@ class FeedForward(nn.Module):
 class TransformerLayer(nn.Module):
     """Attention, then feed-forward, each on a normalized map and added to it: [B, C, H, W].
 
-    The norm is one group over C, H and W together, with a scale and shift for each channel.
+    The norm is over C, H and W together, with a scale and shift for each channel.
     """
 
     def __init__(

@@ -1,19 +1,20 @@
 """MobileViTv2 top to bottom: stem, two convolutional stages, three stages with attention.
 
-A stage halves the map. Stages 3, 4 and 5 filter it locally with a depthwise convolution, then let
-every pixel see all pixels of its patch position through separable self-attention.
+Each stage but the first halves the map. Stages 3, 4 and 5 filter it locally with a depthwise
+convolution, then let every pixel see all pixels of its patch position by separable self-attention.
 """
 
 # B batch, C channels, H W height and width of a feature map, d channels inside the attention
 
 from collections.abc import Sequence
+from functools import partial
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mobilevitv2.config import SMALLEST, MobileViTV2Config
+from mobilevitv2.model import fast
 from mobilevitv2.model.attention import TransformerLayer, other_positions
 from mobilevitv2.model.layers import ConvLayer, InvertedResidual
 from mobilevitv2.model.outputs import BackboneFeatures, BaseModelOutput
@@ -21,7 +22,7 @@ from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
 
 
 class ConvStage(nn.Module):
-    """Inverted residuals; the first has the stage's stride. [B, C, H, W]"""
+    """Inverted residuals, the first with the stage's stride: [B, C, H, W] to the next map."""
 
     def __init__(self, blocks: Sequence[InvertedResidual]) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class ConvStage(nn.Module):
 
 
 class Transformer(nn.Module):
-    """The attention layers of one stage: [B, d, H, W] to the same."""
+    """A stage's attention layers: [B, d, H, W] to the same."""
 
     def __init__(self, layers: Sequence[TransformerLayer]) -> None:
         super().__init__()
@@ -53,10 +54,10 @@ class Transformer(nn.Module):
 class AttentionStage(nn.Module):
     """Inverted residual, then the MobileViTv2 block: local filter, transformer, projection.
 
-    [B, C_in, H, W] to [B, C_out, H/s, W/s] with the stage's stride s; a map that patches do not
-    divide is first stretched to the next size that they do, and stays so. That is what the
-    reference (ml-cvnets) and timm do, and what the published weights were trained with;
-    transformers drops the last row and column instead.
+    [B, C_in, H, W] to [B, C_out, H/s, W/s] with the stage's stride s. A map that patches don't
+    divide is first stretched to the next size that they do, and stays so, as in the reference
+    (ml-cvnets), with which the published weights were trained, and in timm; transformers drops the
+    last row and column instead.
     """
 
     def __init__(
@@ -72,13 +73,9 @@ class AttentionStage(nn.Module):
         super().__init__()
         self.patch = config.patch
         self.downsampling_layer = downsampling
+        size, act = config.conv_kernel_size, config.hidden_act
         self.conv_kxk = ConvLayer(
-            channels,
-            channels,
-            config.conv_kernel_size,
-            groups=channels,
-            dilation=dilation,
-            activation=config.hidden_act,
+            channels, channels, size, groups=channels, dilation=dilation, activation=act
         )
         self.conv_1x1 = ConvLayer(channels, dim, 1, norm=False)
         self.transformer = Transformer(layers)
@@ -93,7 +90,7 @@ class AttentionStage(nn.Module):
 
 
 def stretch_to_patches(x: Tensor, patch: int) -> Tensor:
-    """The map [B, C, H, W], stretched so that patches divide it; the same map where they do."""
+    """The map [B, C, H, W], stretched so that patches divide it; the same map if they do."""
     height, width = x.shape[2:]
     # A symbolic size (torch.export) may be either; stretching to the same size changes nothing.
     if all(isinstance(side, int) and side % patch == 0 for side in (height, width)):
@@ -108,37 +105,21 @@ class Encoder(nn.Module):
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()
         channels = (config.stem_channels, *config.stage_channels)
-        act, ratio = config.hidden_act, config.expand_ratio
+        act = config.hidden_act
+        inverted = partial(InvertedResidual, expand_ratio=config.expand_ratio, activation=act)
         blocks = 6 + sum(config.n_attn_blocks)  # stochastic depth grows from block to block
-        drop_paths = iter([config.drop_path_rate * i / (blocks - 1) for i in range(blocks)])
-
-        def inverted_residual(into: int, out: int, stride: int, dilation: int = 1):
-            return InvertedResidual(
-                into,
-                out,
-                stride=stride,
-                expand_ratio=ratio,
-                activation=act,
-                dilation=dilation,
-                drop_path=next(drop_paths),
-            )
-
-        stages: list[nn.Module] = [
-            ConvStage([inverted_residual(channels[0], channels[1], 1)]),
-            ConvStage(
-                [
-                    inverted_residual(channels[1], channels[2], 2),
-                    inverted_residual(channels[2], channels[2], 1),
-                ]
-            ),
-        ]
+        drop = iter([config.drop_path_rate * i / (blocks - 1) for i in range(blocks)])
+        first = inverted(*channels[:2], stride=1, drop_path=next(drop))
+        halving = inverted(*channels[1:3], stride=2, drop_path=next(drop))
+        third = inverted(channels[2], channels[2], stride=1, drop_path=next(drop))
+        stages: list[nn.Module] = [ConvStage([first]), ConvStage([halving, third])]
         dilation = 1
         for i, dim in enumerate(config.attention_dims):
             before, stride = dilation, 2
             if config.stage_strides[i + 2] == config.stage_strides[i + 1]:
                 stride, dilation = 1, 2 * dilation  # see further instead of halving
             into, out = channels[i + 2], channels[i + 3]
-            downsampling = inverted_residual(into, out, stride, before)
+            downsampling = inverted(into, out, stride=stride, dilation=before, drop_path=next(drop))
             layers = [
                 TransformerLayer(
                     dim,
@@ -148,7 +129,7 @@ class Encoder(nn.Module):
                     eps=config.layer_norm_eps,
                     attn_dropout=config.attn_dropout,
                     ffn_dropout=config.ffn_dropout,
-                    drop_path=next(drop_paths),
+                    drop_path=next(drop),
                 )
                 for _ in range(config.n_attn_blocks[i])
             ]
@@ -159,9 +140,9 @@ class Encoder(nn.Module):
 
 
 class MobileViTV2Model(MobileViTV2PreTrainedModel):
-    """The backbone: images to a feature map, its mean, and on request the five stages' maps.
+    """The backbone: images to a feature map, its mean, and on request all five stages' maps.
 
-    `expand_output=False` leaves the mean out, as in transformers.
+    `expand_output=False` leaves out the mean, as in transformers.
     """
 
     def __init__(self, config: MobileViTV2Config, expand_output: bool = True) -> None:
@@ -171,8 +152,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
             config.num_channels, config.stem_channels, 3, stride=2, activation=config.hidden_act
         )
         self.encoder = Encoder(config)
-        # One channels_last weight makes every map channels_last on its way, the faster format.
-        self.conv_stem.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        fast.channels_last(self.conv_stem)
         self._frozen: tuple[nn.Module, ...] = ()
 
     def forward(
@@ -181,16 +161,14 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> BaseModelOutput | tuple:
-        """`pixel_values` [B, num_channels, H, W], in [0, 1], of 32 px or more a side."""
-        wanted = self._gives_hidden_states(output_hidden_states)
-        maps = self.stages(pixel_values, range(5) if wanted else [4])
-        last = maps[-1]
+        """`pixel_values` [B, num_channels, H, W] in [0, 1], 32 px or more a side."""
+        all_maps = self._gives_hidden_states(output_hidden_states)
+        maps = self.stages(pixel_values, range(5) if all_maps else [4])
+        mean = maps[-1].mean((2, 3), keepdim=True).flatten(1) if self.expand_output else None
         output = BaseModelOutput(
-            last_hidden_state=last,
-            pooler_output=last.mean((2, 3), keepdim=True).flatten(1)
-            if self.expand_output
-            else None,
-            hidden_states=maps if wanted else None,
+            last_hidden_state=maps[-1],
+            pooler_output=mean,
+            hidden_states=maps if all_maps else None,
         )
         return output if self._returns_dict(return_dict) else output.to_tuple()
 
@@ -199,7 +177,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
     ) -> tuple[Tensor, ...]:
         """Feature maps [B, C, H, W] of the stages `indices` (0 to 4, ascending).
 
-        Stages past the last one are not run, and the other maps are not kept.
+        Stages past the last of them don't run, and the other maps aren't kept.
         """
         x = self.conv_stem(self._checked(pixel_values))
         maps = []
@@ -212,9 +190,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
     def freeze(self, stages: int = 5) -> None:
         """Freeze the stem and the first `stages` stages: no gradients, BatchNorm fixed."""
         if not 0 <= stages <= 5:
-            raise ValueError(
-                f"stages is {stages}; there are 5, so 0 (the stem only) to 5 can freeze."
-            )
+            raise ValueError(f"stages is {stages}; expected 0 (the stem only) to 5.")
         self.unfreeze()
         self._frozen = (self.conv_stem, *self.encoder.layer[:stages])
         for part in self._frozen:
@@ -239,7 +215,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
             raise ValueError("pixel_values is missing: pass images as [B, C, H, W].")
         shape, channels = pixel_values.shape, self.config.num_channels
         if len(shape) != 4 or shape[1] != channels:
-            raise ValueError(f"pixel_values is {list(shape)}; [B, {channels}, H, W] is wanted.")
+            raise ValueError(f"pixel_values is {list(shape)}; expected [B, {channels}, H, W].")
         if shape[2] < SMALLEST or shape[3] < SMALLEST:
             raise ValueError(
                 f"the image is {shape[2]}x{shape[3]} px; MobileViTv2 halves it five times and "
@@ -247,16 +223,16 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
             )
         if not pixel_values.is_floating_point():
             raise ValueError(
-                f"pixel_values is {pixel_values.dtype}; floats in [0, 1] are wanted. "
-                "Divide by 255, or let MobileViTImageProcessor do so."
+                f"pixel_values is {pixel_values.dtype}; expected floats in [0, 1]. Divide by "
+                "255, or let MobileViTImageProcessor do so."
             )
         return pixel_values
 
 
 class MobileViTV2Backbone(MobileViTV2Model):
-    """Feature maps only, for a head of your own: those of the stages in `out_indices` (0 to 4).
+    """Feature maps only, for your own head: those of the stages in `out_indices` (0 to 4).
 
-    Stages past the last wanted one are not run. `channels` and `strides` describe the maps.
+    Stages past the last of them don't run. `channels` and `strides` describe the maps.
     """
 
     def __init__(
@@ -264,9 +240,7 @@ class MobileViTV2Backbone(MobileViTV2Model):
     ) -> None:
         super().__init__(config)
         if not out_indices or any(not -5 <= i < 5 for i in out_indices):
-            raise ValueError(
-                f"out_indices is {list(out_indices)}; numbers from -5 to 4 are wanted."
-            )
+            raise ValueError(f"out_indices is {list(out_indices)}; expected numbers from -5 to 4.")
         self.out_indices = tuple(i % 5 for i in out_indices)
         self.channels = tuple(config.stage_channels[i] for i in self.out_indices)
         self.strides = tuple(config.stage_strides[i] for i in self.out_indices)
@@ -275,7 +249,7 @@ class MobileViTV2Backbone(MobileViTV2Model):
         self, pixel_values: Tensor | None = None, return_dict: bool | None = None
     ) -> BackboneFeatures | tuple:
         """`pixel_values` [B, num_channels, H, W] in [0, 1] to maps [B, C, H/stride, W/stride]."""
-        wanted = sorted(set(self.out_indices))
-        maps = dict(zip(wanted, self.stages(pixel_values, wanted), strict=True))
+        indices = sorted(set(self.out_indices))
+        maps = dict(zip(indices, self.stages(pixel_values, indices), strict=True))
         output = BackboneFeatures(feature_maps=tuple(maps[i] for i in self.out_indices))
         return output if self._returns_dict(return_dict) else output.to_tuple()

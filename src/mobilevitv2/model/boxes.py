@@ -1,18 +1,18 @@
-"""What boxes are to anchors: how far they overlap, which belongs to which, and how they differ.
+"""Boxes and anchors: how much they overlap, which belongs to which, and how they differ.
 
 Sources: the SSD paper (Liu et al., 2016), with the numbers of ml-cvnets.
 """
 
 # n boxes, a anchors; a box is center x, center y, width, height, or the corners x1, y1, x2, y2;
-# both in parts of the image
+# both as fractions of the image
 
 import torch
 from torch import Tensor
 
 CENTER_VARIANCE, SIZE_VARIANCE = 0.1, 0.2
-MATCHED = 0.5  # the least overlap with which an anchor is to find a box
+MATCHED = 0.5  # the least overlap at which an anchor has to find a box
 BACKGROUND = -1  # in place of a box's number
-EPS = 1e-5  # of the whole image: keeps overlaps of the smallest boxes low, as in ml-cvnets
+EPS = 1e-5  # fraction of the image: keeps overlaps of the smallest boxes low, as in ml-cvnets
 
 
 def to_corners(boxes: Tensor) -> Tensor:
@@ -28,21 +28,21 @@ def to_centers(corners: Tensor) -> Tensor:
 
 
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
-    """Boxes [..., 4] as what the network is to say of their anchors [..., 4]; all center form."""
+    """The network's targets for boxes [..., 4] at their anchors [..., 4]; all center form."""
     center = (boxes[..., :2] - anchors[..., :2]) / anchors[..., 2:] / CENTER_VARIANCE
     size = (boxes[..., 2:] / anchors[..., 2:]).log() / SIZE_VARIANCE
     return torch.cat([center, size], -1)
 
 
 def decode(offsets: Tensor, anchors: Tensor) -> Tensor:
-    """What the network says of anchors [..., 4] as boxes [..., 4]: the inverse of `encode`."""
+    """The network's output for anchors [..., 4] as boxes [..., 4]: the inverse of `encode`."""
     center = offsets[..., :2] * CENTER_VARIANCE * anchors[..., 2:] + anchors[..., :2]
     size = (offsets[..., 2:] * SIZE_VARIANCE).exp() * anchors[..., 2:]
     return torch.cat([center, size], -1)
 
 
 def overlaps(first: Tensor, second: Tensor) -> Tensor:
-    """Intersection over union [a, n] of corners [a, 4] and [n, 4], with `EPS` below the line."""
+    """Intersection over union [a, n] of corners [a, 4] and [n, 4], with `EPS` in the divisor."""
     low = torch.maximum(first[:, None, :2], second[:, :2])
     high = torch.minimum(first[:, None, 2:], second[:, 2:])
     shared = (high - low).clamp(min=0).prod(-1)  # [a, n]
@@ -51,11 +51,11 @@ def overlaps(first: Tensor, second: Tensor) -> Tensor:
 
 
 def match(anchors: Tensor, boxes: Tensor) -> Tensor:
-    """The number of the box that each anchor is to find, int64 [a]; `BACKGROUND` where none.
+    """The number of the box that each anchor has to find, int64 [a]; `BACKGROUND` for none.
 
     `anchors` [a, 4] and `boxes` [n, 4] are center and size. An anchor takes the box that it
-    overlaps most, if by `MATCHED` or more. A box that is the worse for it still gets the anchor
-    that overlaps it most; of several boxes with the same best anchor the last gets it.
+    overlaps most, if by `MATCHED` or more. Every box also gets the anchor that overlaps it most,
+    whatever that is; the last of several boxes with the same best anchor gets it.
     """
     if not len(boxes):
         return torch.full((len(anchors),), BACKGROUND, device=anchors.device)

@@ -15,7 +15,7 @@ from mobilevitv2.model.pretrained import MobileViTV2TaskModel
 
 
 class MobileViTV2ForImageClassification(MobileViTV2TaskModel):
-    """Images to class scores. `num_labels=0` leaves the head out: logits are pooled features."""
+    """Images to class scores. With `num_labels=0` there is no head: logits are pooled features."""
 
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__(config)
@@ -32,9 +32,8 @@ class MobileViTV2ForImageClassification(MobileViTV2TaskModel):
     ) -> ImageClassifierOutput | tuple:
         """`pixel_values` [B, C, H, W] in [0, 1]; `labels` int64 [B], or floats.
 
-        With labels there is a loss: that of `config.problem_type`, or, where it is unset, MSE for
-        one label, cross-entropy for integers, binary cross-entropy for floats [B, num_labels]. The
-        choice is made anew at each call.
+        With labels there is a loss, by `config.problem_type`; without that, at each call, MSE for
+        `num_labels=1`, cross-entropy for integers, binary cross-entropy for floats [B, num_labels].
         """
         features = self.mobilevitv2(pixel_values, output_hidden_states, return_dict=True)
         logits = self.classifier(features.pooler_output)
@@ -48,7 +47,7 @@ class MobileViTV2ForImageClassification(MobileViTV2TaskModel):
     def reset_classifier(
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
     ) -> None:
-        """A fresh head for `num_labels` classes, on the device and in the dtype of the old one."""
+        """A new head for `num_labels` classes, with the old one's device and dtype."""
         self._take_classes(num_labels, id2label)
         self.classifier = self._new_classifier().to(self.device, self.dtype)
 

@@ -1,10 +1,10 @@
 """Object detection: the backbone, coarser and coarser maps, and at every cell a few guesses.
 
-SSDLite (Liu et al., 2016; Sandler et al., 2018) as ml-cvnets has it. Two maps of the backbone and
-four that follow are each read by a small predictor, which says of every anchor of every cell what
-it shows and where the box of that really is. Coarse maps see large things, fine maps small ones.
+SSDLite (Liu et al., 2016; Sandler et al., 2018) as in ml-cvnets. The backbone's last two maps and
+four more each have a small predictor, which says for every anchor of every cell what it shows and
+where its box really is. Coarse maps see large objects, fine maps small ones.
 
-The background is a class of its own and comes first; `num_labels` and the labels leave it out.
+The background is the first class; `num_labels` and the labels leave it out.
 """
 
 # B batch, C channels, H W height and width of a feature map, A anchors of a cell, a all anchors,
@@ -26,10 +26,10 @@ from mobilevitv2.model.outputs import ObjectDetectionOutput
 from mobilevitv2.model.pretrained import MobileViTV2TaskModel
 
 STRIDE = 32  # of the backbone's last map
-HALVED = (256, 128, 128)  # channels of the maps that follow it, each half as large
-POOLED = 64  # channels of the last map, which is one cell
-PROJECTED = (512, 256, 256, 128, 128, 64)  # channels that the predictors work with
-BOX = 4  # numbers that say where a box is
+HALVED = (256, 128, 128)  # channels of the next maps, each half as large
+POOLED = 64  # channels of the last map, a single cell
+PROJECTED = (512, 256, 256, 128, 128, 64)  # channels inside the predictors
+BOX = 4  # numbers for a box
 
 
 class HalvedMap(nn.Module):
@@ -43,15 +43,14 @@ class HalvedMap(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self.training and x.shape[0] == 1 and max(x.shape[2:]) <= 2:
             raise ValueError(
-                "the batch has one image, and so small a one that a map of a single cell is left, "
-                "which can't be normalized. Train with batches of two or more, or with images of "
-                "more than 256 px."
+                "the batch is a single image, so small that a map of one cell is left, which can't "
+                "be normalized. Train with batches of two or more, or images of more than 256 px."
             )
         return self.conv_1x1(self.conv_3x3(x))
 
 
 class PooledMap(nn.Module):
-    """The mean over the whole map, mixed: [B, C, H, W] to [B, D, 1, 1]. No norm: one cell."""
+    """The mean over the whole map, mixed: [B, C, H, W] to [B, D, 1, 1]; no norm for one cell."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -62,10 +61,10 @@ class PooledMap(nn.Module):
 
 
 class Predictor(nn.Module):
-    """What one map says of its anchors: [B, C, H, W] to [B, H * W * A, 4 + 1 + N].
+    """A map's answers for its anchors: [B, C, H, W] to [B, H * W * A, 4 + 1 + N].
 
-    The map is brought to `inside` channels first, where it has others. With `looks_around` each
-    cell is filtered with its neighbors; the last map has only one cell.
+    The map is projected to `inside` channels first, if it has others. With `looks_around` each cell
+    is filtered with its neighbors; the last map has only one cell.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Predictor(nn.Module):
         return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.answers)
 
     def reset(self, answers: int) -> None:
-        """As many answers for each anchor; what says where the box is stays as it was."""
+        """New scores, for as many answers for each anchor; what predicts boxes stays."""
         old = self.conv_1x1.convolution
         new = ConvLayer(old.in_channels, self.anchors * answers, 1, norm=False, bias=True)
         start(new)
@@ -98,7 +97,7 @@ class Predictor(nn.Module):
 
 
 class SSDLite(nn.Module):
-    """The last two maps of the backbone to answers [B, a, 4 + 1 + N], with the sizes of all maps.
+    """The backbone's last two maps to answers [B, a, 4 + 1 + N], with the sizes of all maps.
 
     An answer is how the box differs from its anchor, then the scores.
     """
@@ -124,17 +123,17 @@ class SSDLite(nn.Module):
         return torch.cat(answers, dim=1), [(x.shape[2], x.shape[3]) for x in maps]
 
     def reset(self, num_labels: int) -> None:
-        """Fresh scores for `num_labels` classes."""
+        """New scores for `num_labels` classes."""
         for predictor in self.predictors:
             assert isinstance(predictor, Predictor)
             predictor.reset(BOX + 1 + num_labels)
 
 
 class MobileViTV2ForObjectDetection(MobileViTV2TaskModel):
-    """Images to boxes and what is in them.
+    """Images of any size to boxes and their scores.
 
-    Images of any size; the published weights were trained at 320x320 px, the aspect ratio not kept.
-    What of the boxes is worth showing: `MobileViTImageProcessor.post_process_object_detection`.
+    The published weights were trained at 320x320 px, without keeping the aspect ratio.
+    `MobileViTImageProcessor.post_process_object_detection` chooses the boxes worth showing.
     """
 
     def __init__(self, config: MobileViTV2Config) -> None:
@@ -151,15 +150,15 @@ class MobileViTV2ForObjectDetection(MobileViTV2TaskModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> ObjectDetectionOutput | tuple:
-        """`pixel_values` [B, C, H, W] in [0, 1]; `labels` say what there is to find in each image.
+        """`pixel_values` [B, C, H, W] in [0, 1]; `labels` is a dict for each image.
 
-        Each is a dict with `class_labels`, int64 [n], from 0 and without the background, and
-        `boxes`, float [n, 4] of center x, center y, width and height in parts of the image; n may
-        be 0. With labels there is a loss; see `detection_losses`. One small image alone can't be
-        trained on: ValueError.
+        It has `class_labels`, int64 [n], from 0 and without the background, and `boxes`, float
+        [n, 4] of center x, center y, width and height as fractions of the image; n may be 0. With
+        labels there is a loss; see `detection_losses`. Training on a single small image raises
+        ValueError.
         """
-        wanted = self._gives_hidden_states(output_hidden_states)
-        maps = self.mobilevitv2.stages(pixel_values, range(5) if wanted else [3, 4])
+        all_maps = self._gives_hidden_states(output_hidden_states)
+        maps = self.mobilevitv2.stages(pixel_values, range(5) if all_maps else [3, 4])
         answers, sizes = self.detection_head(*maps[-2:])
         at_least_fp32 = torch.promote_types(answers.dtype, torch.float32)
         anchors = make_anchors(sizes, dtype=at_least_fp32, device=answers.device)
@@ -170,30 +169,27 @@ class MobileViTV2ForObjectDetection(MobileViTV2TaskModel):
             loss_dict=losses,
             logits=logits,
             pred_boxes=decode(offsets, anchors),
-            hidden_states=maps if wanted else None,
+            hidden_states=maps if all_maps else None,
         )
         return output if self._returns_dict(return_dict) else output.to_tuple()
 
     def reset_classifier(
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
     ) -> None:
-        """Fresh scores for `num_labels` classes; where boxes are said to be stays as learned."""
+        """New scores for `num_labels` classes; what predicts boxes stays as learned."""
         check_config(MobileViTV2Config(num_labels=num_labels))
         self._take_classes(num_labels, id2label)
         self.detection_head.reset(num_labels)
 
 
 def check_config(config: MobileViTV2Config) -> None:
-    """Raises ConfigError for what no detector can be made of."""
+    """Raise ConfigError for a config that a detector can't have."""
     if not config.num_labels:
-        raise ConfigError(
-            "num_labels is 0; a detector needs one class at least, besides the background, which "
-            "is not counted."
-        )
+        raise ConfigError("num_labels is 0; a detector needs at least one, without the background.")
     if config.output_stride != STRIDE:
         raise ConfigError(
-            f"output_stride is {config.output_stride}; a detector's maps become coarser step by "
-            f"step, so {STRIDE} is wanted. Pass output_stride={STRIDE}."
+            f"output_stride is {config.output_stride}; a detector's maps must become coarser step "
+            f"by step. Pass output_stride={STRIDE}."
         )
 
 

@@ -1,10 +1,10 @@
-"""What a detector is trained to: each anchor the class and box it belongs to, or the background.
+"""A detector's loss: each anchor should predict the class and box it belongs to, or background.
 
-Nearly all anchors show background, so only the hardest of those count: SSD's hard negatives.
+Nearly all anchors are background, so only the hardest of those count: SSD's hard negatives.
 """
 
 # B batch, a anchors, N classes without the background, n boxes of an image; boxes are center x,
-# center y, width, height in parts of the image
+# center y, width, height as fractions of the image
 
 from collections.abc import Mapping, Sequence
 
@@ -17,20 +17,20 @@ from mobilevitv2.model.boxes import encode, match
 NEGATIVES = 3  # for each positive
 
 Label = Mapping[str, Tensor]
-"""What there is to find in an image: `class_labels` int64 [n], `boxes` [n, 4]."""
+"""The objects in an image: `class_labels` int64 [n], `boxes` [n, 4]."""
 
 
 def detection_losses(
     logits: Tensor, offsets: Tensor, anchors: Tensor, labels: Sequence[Label]
 ) -> dict[str, Tensor]:
-    """The two parts of the loss, by their name in transformers, each to be summed with the other.
+    """The two parts of the loss, to be added, under their names in transformers.
 
     `logits` [B, a, 1 + N], background first; `offsets` [B, a, 4] as `encode` gives them; `anchors`
     [a, 4]. "loss_bbox" is the smooth L1 distance of the positives, which are the anchors with a
     box; "loss_ce" the cross-entropy of those and of an image's hardest negatives. Both are summed
-    and divided by the batch's positives, or by 1 without any. An image without boxes has the
-    negatives of one positive; in ml-cvnets, which trains on no such images, it would have none.
-    Raises ValueError for labels that don't fit.
+    and divided by the batch's positives, or by 1 without any. An image without boxes counts as
+    many negatives as one with a positive; ml-cvnets doesn't train on such images. Raises ValueError
+    for labels that don't fit.
     """
     logits, offsets, anchors = logits.float(), offsets.float(), anchors.float()
     check_labels(labels, len(logits), logits.shape[-1] - 1)
@@ -46,9 +46,9 @@ def detection_losses(
 
 
 def hard_negatives(logits: Tensor, positive: Tensor) -> Tensor:
-    """Of each image's anchors without a box those furthest from background, bool [B, a].
+    """Each image's anchors without a box that are furthest from background, bool [B, a].
 
-    `NEGATIVES` times as many as have one; of an image where none has, as if one had.
+    `NEGATIVES` times as many as there are positives, or as for one positive without any.
     """
     hardness = -logits.log_softmax(-1)[..., 0]
     hardness = hardness.masked_fill(positive, -torch.inf)
@@ -59,7 +59,7 @@ def hard_negatives(logits: Tensor, positive: Tensor) -> Tensor:
 
 
 def targets_of(anchors: Tensor, label: Label) -> tuple[Tensor, Tensor]:
-    """For each anchor its class, int64 [a] with the background as 0, and its coded box [a, 4]."""
+    """Each anchor's class, int64 [a] with the background as 0, and encoded box [a, 4]."""
     boxes = label["boxes"].to(anchors)
     classes = torch.zeros(len(anchors), dtype=torch.int64, device=anchors.device)
     coded = torch.zeros_like(anchors)
@@ -74,8 +74,8 @@ def check_labels(labels: Sequence[Label], images: int, classes: int) -> None:
     """Raises ValueError, which names the image, for labels that can't be trained on."""
     if len(labels) != images:
         raise ValueError(
-            f"there are {images} images and {len(labels)} labels; a dict for each image is wanted, "
-            "also for one without boxes."
+            f"got {images} images and {len(labels)} labels; expected a dict for each image, even "
+            "without boxes."
         )
     for index, label in enumerate(labels):
         if wrong := _wrong_with(label, classes):
@@ -84,24 +84,22 @@ def check_labels(labels: Sequence[Label], images: int, classes: int) -> None:
 
 def _wrong_with(label: Label, classes: int) -> str | None:
     if missing := {"class_labels", "boxes"} - label.keys():
-        return (
-            f"they have {', '.join(label) or 'nothing'}; {' and '.join(sorted(missing))} missing."
-        )
+        return f"missing {' and '.join(sorted(missing))}; got {', '.join(label) or 'nothing'}."
     numbers, boxes = label["class_labels"], label["boxes"]
     if numbers.ndim != 1 or boxes.shape != (len(numbers), 4):
         return (
-            f"class_labels is {list(numbers.shape)} and boxes {list(boxes.shape)}; "
-            "[n] and [n, 4] are wanted."
+            f"class_labels is {list(numbers.shape)} and boxes {list(boxes.shape)}; expected [n] "
+            "and [n, 4]."
         )
     if len(numbers) and (numbers.min() < 0 or numbers.max() >= classes):
         return (
-            f"class_labels has {numbers.min()} to {numbers.max()}; {classes} classes have the "
-            f"numbers 0 to {classes - 1}, and the background is none of them."
+            f"class_labels has {numbers.min()} to {numbers.max()}; {classes} classes are 0 to "
+            f"{classes - 1}, without the background."
         )
     inside = (boxes[:, :2] >= 0) & (boxes[:, :2] <= 1)
     if not (inside.all() and (boxes[:, 2:] > 0).all() and boxes.isfinite().all()):
         return (
-            "a box is empty, not finite or beside the image; center x, center y, width and height "
-            "in parts of the image are wanted."
+            "a box is empty, not finite or outside the image; expected center x, center y, width "
+            "and height as fractions of the image."
         )
     return None

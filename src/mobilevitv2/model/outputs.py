@@ -1,4 +1,4 @@
-"""What a model returns: read by attribute, by key or as a tuple, as transformers' outputs are."""
+"""What a model returns: read by attribute, by key or as a tuple, like transformers' outputs."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
@@ -32,7 +32,7 @@ class ModelOutput:
         if not isinstance(key, str):
             return self.values()[key]
         if key not in self:
-            raise KeyError(f"{key!r} is not among this output's {', '.join(self.keys())}")
+            raise KeyError(f"{key!r} isn't among this output's {', '.join(self.keys())}")
         return getattr(self, key)
 
     def __contains__(self, key: object) -> bool:
@@ -74,7 +74,7 @@ class ImageClassifierOutput(ModelOutput):
 class SemanticSegmenterOutput(ModelOutput):
     """`logits` [B, num_labels, H/stride, W/stride], the loss, and the five stages' maps.
 
-    `auxiliary_logits` are of the auxiliary head, on the fourth stage's map; in training only.
+    `auxiliary_logits` are the auxiliary head's, on the fourth stage's map; in training only.
     """
 
     loss: Tensor | None = None
@@ -88,8 +88,8 @@ class SemanticSegmenterOutput(ModelOutput):
 class ObjectDetectionOutput(ModelOutput):
     """What each anchor shows, and where: `logits` [B, anchors, 1 + num_labels], background first.
 
-    `pred_boxes` [B, anchors, 4] are center x, center y, width and height in parts of the image, not
-    cut off at its edges. With labels there is `loss`, and in `loss_dict` the two parts of it.
+    `pred_boxes` [B, anchors, 4] are center x, center y, width and height as fractions of the image,
+    not clipped to it. With labels there are `loss` and, in `loss_dict`, its two parts.
     """
 
     loss: Tensor | None = None

@@ -1,4 +1,4 @@
-"""What all our models share: loading from any checkpoint, saving, the hub, a few properties."""
+"""What all models share: loading from any checkpoint, saving, the hub, a few properties."""
 
 import inspect
 import json
@@ -28,9 +28,9 @@ logger = logging.getLogger(__name__)
 
 
 class MobileViTV2PreTrainedModel(nn.Module):
-    """A model with a config, which loads from checkpoints and saves to them.
+    """A model with a config, loaded from checkpoints and saved to them.
 
-    The keys of its state dict are those of transformers.
+    Its state dict has the keys of transformers.
     """
 
     config_class = MobileViTV2Config
@@ -39,7 +39,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
     supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["AttentionStage"]
     checkpoint_layout: str | None = None
-    """Layout of the checkpoint this model was loaded from; None where it was made from a config."""
+    """Of the checkpoint that the model was loaded from; None for one made from a config."""
 
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
     @classmethod
     def from_pretrained(
         cls,
-        source: str | Path | nn.Module,
+        source: str | Path | nn.Module | Checkpoint,
         *,
         config: MobileViTV2Config | None = None,
         revision: str | None = None,
@@ -63,24 +63,25 @@ class MobileViTV2PreTrainedModel(nn.Module):
     ) -> Self:
         """A model in eval mode, from a hub id, a folder, a weights file or a live model.
 
-        Layouts of transformers, timm and ml-cvnets are recognized by their keys; `overrides` are
-        config fields (`num_labels`, `id2label`, `output_stride`, ...) or arguments of the class.
+        The layouts of transformers, timm and ml-cvnets are recognized by their keys; `overrides`
+        are config fields (`num_labels`, `id2label`, `output_stride`, ...) or arguments of the
+        class. `source` may also be a `Checkpoint`, opened already with its config.
 
-        Every tensor must fit, with these exceptions, each of which is logged: the head is new where
-        the checkpoint has none, or where `num_labels` or `id2label` ask for another number of
-        classes or for the head of another task; a backbone leaves out the head of a checkpoint;
-        with `ignore_mismatched_sizes` all tensors of another shape are new.
+        Every tensor must fit, with exceptions that are logged: the head is new where the checkpoint
+        has none, or where `num_labels` or `id2label` ask for another number of classes or for the
+        head of another task; a backbone leaves out a checkpoint's head; with
+        `ignore_mismatched_sizes` all tensors of another shape are new.
 
         Raises CheckpointError with all differences, ConfigError, or FileNotFoundError.
         """
-        hub = {
-            "revision": revision,
-            "cache_dir": cache_dir,
-            "local_files_only": local_files_only,
-            "token": token,
-        }
-        given = None if config is None else config.to_dict()
-        checkpoint = open_checkpoint(source, given, **hub)
+        checkpoint = open_checkpoint(
+            source,
+            None if config is None else config.to_dict(),
+            revision=revision,
+            cache_dir=cache_dir,
+            local_files_only=local_files_only,
+            token=token,
+        )
         options = cls._options_among(overrides)
         any_head = bool(overrides.keys() & {"num_labels", "id2label"})
         names = checkpoint.config.get("id2label")
@@ -93,14 +94,14 @@ class MobileViTV2PreTrainedModel(nn.Module):
 
     @classmethod
     def _options_among(cls, overrides: dict[str, Any]) -> dict[str, Any]:
-        """Take the arguments of `__init__` out of `overrides`; the rest must be config fields."""
+        """Move the arguments of `__init__` out of `overrides`; the rest must be config fields."""
         arguments = inspect.signature(cls).parameters.keys() - {"config"}
         options = {name: overrides.pop(name) for name in arguments & overrides.keys()}
         known = {field.name for field in fields(cls.config_class)}
         if strange := sorted(overrides.keys() - known):
             raise TypeError(
-                f"{cls.__name__}.from_pretrained does not know {', '.join(strange)}: neither an "
-                f"argument of it nor a field of {cls.config_class.__name__}."
+                f"{cls.__name__}.from_pretrained doesn't know {', '.join(strange)}: neither an "
+                f"argument nor a field of {cls.config_class.__name__}."
             )
         return options
 
@@ -109,23 +110,17 @@ class MobileViTV2PreTrainedModel(nn.Module):
         inside = "" if hasattr(self, self.base_model_prefix) else backbone  # we are the backbone
         expected = {f"{inside}{key}": tensor for key, tensor in self.state_dict().items()}
         state, unknown, task = dict(checkpoint.state), checkpoint.unknown, task_of(expected)
-
-        if task == "backbone":
-            state = {key: tensor for key, tensor in state.items() if key.startswith(backbone)}
-            unknown = [key for key in unknown if task_of([key]) == "backbone"]
-            if len(state) + len(unknown) < len(checkpoint.state) + len(checkpoint.unknown):
-                logger.warning("%s: its %s head is left out", checkpoint.name, checkpoint.task)
-        elif checkpoint.task not in (task, "backbone"):
-            if not any_head:
+        if checkpoint.task not in (task, "backbone"):
+            if task != "backbone" and not any_head:
                 raise CheckpointError(
                     f"{checkpoint.name} is a {checkpoint.task} checkpoint, and "
-                    f"{type(self).__name__} does {task}. Open it with the class for "
+                    f"{type(self).__name__} is for {task}. Open it with the class for "
                     f"{checkpoint.task}; or, for its backbone under a new head, pass num_labels or "
                     "id2label."
                 )
             state = {key: tensor for key, tensor in state.items() if key.startswith(backbone)}
             unknown = [key for key in unknown if task_of([key]) == "backbone"]
-            logger.warning("%s: its %s head is left out", checkpoint.name, checkpoint.task)
+            logger.warning("%s: leaving out its %s head", checkpoint.name, checkpoint.task)
 
         head = {key for key in expected if not key.startswith(backbone)}
         other = {k for k in expected if k in state and state[k].shape != expected[k].shape}
@@ -134,8 +129,8 @@ class MobileViTV2PreTrainedModel(nn.Module):
             fresh = fresh | head
         if fresh:
             logger.warning(
-                "%s does not have, in the shape of this model, %s: freshly initialized here, to be "
-                "trained before use",
+                "%s doesn't have, in this model's shape, %s: newly initialized, to be trained "
+                "before use",
                 checkpoint.name,
                 ", ".join(key for key in expected if key in fresh),
             )
@@ -159,10 +154,10 @@ class MobileViTV2PreTrainedModel(nn.Module):
     ) -> None:
         """Write config.json and model.safetensors, which transformers opens too; both or neither.
 
-        Where it is known how images are prepared, preprocessor_config.json too, unless there is
-        one. Metadata in the weights, as in those of `state_dict`, repeats the config.
-        `state_dict` are other weights of this model, such as a moving average. With `push_to_hub`
-        they also go to the hub, as `repo_id` or under the folder's name.
+        And preprocessor_config.json, where the config holds its content and the folder has none.
+        The weights' metadata repeats the config. `state_dict` is other weights of this model, such
+        as a moving average. With `push_to_hub` the folder also goes to the hub, as `repo_id` or
+        under its own name.
         """
         state = self.state_dict()
         if state_dict is not None:
@@ -193,17 +188,17 @@ class MobileViTV2PreTrainedModel(nn.Module):
         """Save in a published layout: a folder for "transformers", one file for the others.
 
         timm and ml-cvnets open .pth and .pt; timm .safetensors too. The config and class names are
-        in such a file only as metadata, which those two pass over.
+        in such a file's metadata, which those two ignore.
         """
         if layout not in LAYOUTS:
-            raise ValueError(f"layout is {layout!r}; one of {', '.join(LAYOUTS)} is wanted.")
+            raise ValueError(f"layout is {layout!r}; expected one of {', '.join(LAYOUTS)}.")
         if layout == "transformers":
             self.save_pretrained(path)
         else:
             write_weights(from_ours(self.state_dict(), layout), path, self._note())
 
     def _note(self) -> dict[str, str]:
-        """The config as metadata of weights, for where they travel alone."""
+        """The config as metadata of weights, for when they travel alone."""
         return {NOTE: json.dumps(self.config.to_dict())}
 
     def _save_to_state_dict(self, destination: Any, prefix: str, keep_vars: bool) -> None:
@@ -222,7 +217,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
         token: str | None = None,
         create_pr: bool = False,
     ) -> str:
-        """Save into a repository of the hub, made if needed; the address of the commit."""
+        """Save to a hub repository, made if needed, and return the commit's address."""
         api = require("huggingface_hub", extra="torch").HfApi(token=token)
         repository = api.create_repo(repo_id, private=private, exist_ok=True)
         with tempfile.TemporaryDirectory() as folder:
@@ -245,23 +240,23 @@ class MobileViTV2PreTrainedModel(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of what type the parameters are."""
+        """The parameters' type."""
         return next(self.parameters()).dtype
 
     def num_parameters(self, only_trainable: bool = False) -> int:
-        """How many numbers are learned; buffers such as running means do not count."""
+        """How many numbers are learned; buffers such as running means don't count."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Trainable parameters for an optimizer: no weight decay on those of one dimension."""
+        """Trainable parameters for an optimizer; no weight decay for those of one dimension."""
         return parameter_groups(self, weight_decay)
 
     def gradient_checkpointing_enable(self) -> None:
-        """In training, keep less for backward and compute it again: less memory, more time."""
+        """Keep less for backward and compute it again: less memory, more time."""
         self._set_gradient_checkpointing(True)
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep everything for backward again."""
+        """Keep everything for backward."""
         self._set_gradient_checkpointing(False)
 
     def _set_gradient_checkpointing(self, on: bool) -> None:
@@ -284,7 +279,7 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
     num_labels: int | None
 
     def freeze(self, stages: int = 5) -> None:
-        """Freeze the stem and the first `stages` stages of the backbone; the head stays trained."""
+        """Freeze the backbone's stem and first `stages` stages; the head still trains."""
         self.mobilevitv2.freeze(stages)
 
     def unfreeze(self) -> None:
@@ -294,7 +289,7 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
     def _take_classes(
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None
     ) -> None:
-        """Other classes from here on, without colors; the head is the caller's affair."""
+        """Other classes from here on, without colors; the caller replaces the head."""
         named = None if id2label is None else checked_labels(id2label)
         self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
         self.config.class_colors = None
@@ -302,7 +297,7 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters of any network: no weight decay on those of one dimension."""
+    """Trainable parameters of any network; no weight decay for those of one dimension."""
     trained = [p for p in network.parameters() if p.requires_grad]
     return [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},

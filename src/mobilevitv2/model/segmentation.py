@@ -1,13 +1,13 @@
 """Semantic segmentation: the backbone, a head that looks far around each pixel, a class for each.
 
-Two heads, as published: DeepLabV3 looks around at several distances with dilated convolutions;
-PSPNet looks at means over a few coarse grids. Both end in a 1x1 convolution to class scores, on the
-last feature map's grid: images are `output_stride` times as large.
+There are two published heads: DeepLabV3 looks around at several distances with dilated
+convolutions; PSPNet looks at means over coarse grids. Both end in a 1x1 convolution to class scores
+on the last feature map's grid; images are `output_stride` times as large.
 
 The output stride belongs to the weights, although it changes no tensor: those for Pascal VOC were
-trained at 16, those for ADE20K at 8. At either, the local convolutions of the later stages are
-dilated, as in the reference (ml-cvnets) and in timm; transformers leaves that out, so that the same
-published weights give other scores there.
+trained at 16, those for ADE20K at 8. At either, the later stages' local convolutions are dilated,
+as in the reference (ml-cvnets) and in timm; transformers doesn't do that, so the same published
+weights give other scores there.
 """
 
 # B batch, C channels, H W height and width of a feature map, N classes
@@ -40,8 +40,8 @@ class PooledContext(nn.Module):
 class ASPP(nn.Module):
     """Atrous spatial pyramid pooling (Chen et al., 2017): [B, C, H, W] to [B, D, H, W].
 
-    One pixel, three dilated neighborhoods and the whole map, side by side, then mixed. What comes
-    from the whole map is the same at every pixel, so it is mixed in as a shift and never spread.
+    One pixel, three dilated neighborhoods and the whole map, side by side, then mixed. The whole
+    map's part is the same at every pixel, so it is mixed in as a shift and never expanded.
     """
 
     def __init__(self, config: MobileViTV2Config) -> None:
@@ -81,7 +81,7 @@ class DeepLabV3(nn.Module):
 class PyramidPooling(nn.Module):
     """PSPNet's pyramid (Zhao et al., 2017): [B, C, H, W] to [B, D, H, W].
 
-    The map beside its means over grids of 1x1, 2x2, 3x3 and 6x6 cells, mixed by a 3x3 convolution.
+    The map and its means over grids of 1x1, 2x2, 3x3 and 6x6 cells, mixed by a 3x3 convolution.
     """
 
     def __init__(self, config: MobileViTV2Config) -> None:
@@ -120,7 +120,7 @@ class PSPNet(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """A small head on the fourth stage's map, whose loss helps that stage to learn."""
+    """A small head on the fourth stage's map, whose loss helps that stage learn."""
 
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()
@@ -139,7 +139,7 @@ HEADS = {"deeplabv3": DeepLabV3, "pspnet": PSPNet}
 class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
     """Images to class scores for every pixel of the last feature map.
 
-    `config.segmentation_head` says which head. `config.classifier_dropout_prob` is transformers'
+    `config.segmentation_head` chooses the head. `config.classifier_dropout_prob` is transformers'
     dropout before the last convolution; the published weights were trained without it (0).
     """
 
@@ -159,22 +159,22 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
     ) -> SemanticSegmenterOutput | tuple:
         """`pixel_values` [B, C, H, W] in [0, 1]; `labels` int64 [B, height, width], class numbers.
 
-        With labels there is a loss: cross-entropy at the labels' size, without the pixels that are
-        `config.semantic_loss_ignore_index`; in training, with that of the auxiliary head. One image
-        alone can't be trained on: ValueError.
+        With labels there is a loss: cross-entropy at the labels' size, without pixels labeled
+        `config.semantic_loss_ignore_index`; in training, plus the auxiliary head's. Training on a
+        single image raises ValueError.
         """
         if labels is not None and self.config.num_labels == 1:
             raise ValueError("num_labels is 1; a loss needs at least two classes to choose from.")
-        wanted = self._gives_hidden_states(output_hidden_states)
+        all_maps = self._gives_hidden_states(output_hidden_states)
         helped = self.auxiliary_head is not None and self.training
-        indices = range(5) if wanted else [3, 4] if helped else [4]
+        indices = range(5) if all_maps else [3, 4] if helped else [4]
         maps = self.mobilevitv2.stages(pixel_values, indices)
         auxiliary = self.auxiliary_head(maps[-2]) if self.auxiliary_head and helped else None
         logits = self.segmentation_head(maps[-1])
         output = SemanticSegmenterOutput(
             loss=None if labels is None else self._loss(logits, auxiliary, labels),
             logits=logits,
-            hidden_states=maps if wanted else None,
+            hidden_states=maps if all_maps else None,
             auxiliary_logits=auxiliary,
         )
         return output if self._returns_dict(return_dict) else output.to_tuple()
@@ -182,7 +182,7 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
     def reset_classifier(
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
     ) -> None:
-        """Fresh last convolutions for `num_labels` classes; the rest of the heads stays."""
+        """New last convolutions for `num_labels` classes; the rest of the heads stays."""
         self._take_classes(num_labels, id2label)
         for head in (self.auxiliary_head, self.segmentation_head):
             if head is not None:
@@ -207,13 +207,13 @@ def segmentation_loss(
 ) -> Tensor:
     """Mean cross-entropy of logits [B, N, h, w], resized to labels [B, H, W] (bilinear).
 
-    Pixels labeled `ignored` don't count; where none is left, the loss is 0. `weight` [N] says how
-    much a pixel of each class counts.
+    Pixels labeled `ignored` don't count; with none left the loss is 0. `weight` [N] is how much a
+    pixel of each class counts.
     """
     resized = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear")
     labels = labels.long()
-    how = {"ignore_index": ignored, "reduction": "sum", "label_smoothing": label_smoothing}
-    total = F.cross_entropy(resized, labels, weight, **how)
+    options = {"ignore_index": ignored, "reduction": "sum", "label_smoothing": label_smoothing}
+    total = F.cross_entropy(resized, labels, weight, **options)
     counted = labels != ignored
     if weight is None:
         return total / counted.sum().clamp(min=1)
@@ -222,14 +222,14 @@ def segmentation_loss(
 
 
 def scores_of(channels: int, config: MobileViTV2Config) -> ConvLayer:
-    """The last convolution of a head, to class scores."""
+    """A head's last convolution, to class scores."""
     return ConvLayer(channels, config.num_labels or 0, 1, norm=False, bias=True)
 
 
 def check_batch(module: nn.Module, x: Tensor) -> None:
-    """Raises ValueError where BatchNorm in training would get one value a channel."""
+    """Raise ValueError where BatchNorm in training would get one value a channel."""
     if module.training and x.shape[0] == 1:
         raise ValueError(
-            "the batch has one image, and the head's means over the whole map can't be normalized "
-            "over a single one. Train with batches of two or more, or call eval() on the head."
+            "the batch is a single image, over which the head's means over the whole map can't be "
+            "normalized. Train with batches of two or more, or call eval() on the head."
         )

@@ -13,7 +13,7 @@ from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.runtime.opening import exported_file
 
 if TYPE_CHECKING:
-    from mobilevitv2.predict.backends.torch import TaskModel
+    from mobilevitv2.model.opening import TaskModel
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def describe(source: str | Path) -> ModelInfo | ExportInfo:
         return _describe_export(source, file)
     require("torch", extra="torch")
     from mobilevitv2.checkpoint.files import find_weights
-    from mobilevitv2.predict.backends.torch import open_model, open_processor, task_of_model
+    from mobilevitv2.model.opening import open_model, open_processor, task_of_model
 
     source = bundle_of(source)
     model = open_model(source)

@@ -27,7 +27,7 @@ from mobilevitv2.tasks import others_option, task_named
 if TYPE_CHECKING:
     import torch
 
-    from mobilevitv2.predict.backends.torch import TaskModel
+    from mobilevitv2.model.opening import TaskModel
 
 ChannelOrder = Literal["rgb", "bgr"]
 

@@ -1,4 +1,4 @@
-"""Runs exported files: arrays in, arrays out, and no torch but for the formats that are torch's."""
+"""Runs exported files: arrays in, arrays out; only PyTorch's own formats need torch."""
 
 from mobilevitv2.runtime.opening import Runtime, is_exported, open_runtime
 from mobilevitv2.runtime.record import Record

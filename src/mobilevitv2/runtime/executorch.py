@@ -11,8 +11,8 @@ from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class ExecuTorchRuntime:
-    """The method `forward` of a program; calls wait for each other, as the method has one state."""
+class File:
+    """A program's method `forward`; calls wait for each other, as its state is shared."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
         self.precision = only_fp32(precision, "ExecuTorch")

@@ -12,8 +12,8 @@ from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class LiteRtRuntime:
-    """An interpreter; calls wait for each other, as it has one state."""
+class File:
+    """An interpreter; calls wait for each other, as its state is shared."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
         self.precision = only_fp32(precision, "LiteRT")
@@ -38,7 +38,7 @@ class LiteRtRuntime:
 
 
 def _record(path: Path) -> Record | None:
-    """From the archive at the file's end, where TensorFlow Lite keeps what belongs to a model."""
+    """From the archive at the file's end, where TensorFlow Lite keeps a model's metadata."""
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:

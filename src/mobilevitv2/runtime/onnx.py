@@ -10,7 +10,7 @@ from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class OnnxRuntime:
+class File:
     """A session of onnxruntime on the CPU."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
@@ -18,7 +18,7 @@ class OnnxRuntime:
         self.precision = only_fp32(precision, "onnxruntime")
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors; they come as exceptions as well
-        # Between calls its threads would go on spinning, which slows all else on the machine.
+        # Else its threads keep spinning between calls, which slows everything else.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if threads is not None:
             options.intra_op_num_threads = threads
@@ -27,15 +27,15 @@ class OnnxRuntime:
         except Exception as error:  # onnxruntime's own errors have no base class
             reason = str(error).split("\n")[0]
             raise CheckpointError(
-                f"{path} can't be opened by onnxruntime: it is damaged or no ONNX file ({reason})."
+                f"{path} can't be opened by onnxruntime: it is damaged or isn't ONNX ({reason})."
             ) from error
         found = self.session.get_modelmeta().custom_metadata_map.get(NAME)
         self.record = None if found is None else Record.from_json(found, str(path))
         taken = self.session.get_inputs()
         if len(taken) != 1:
             raise CheckpointError(
-                f"{path} takes {len(taken)} inputs ({', '.join(i.name for i in taken)}); a graph "
-                "with one, the images, is wanted."
+                f"{path} takes {len(taken)} inputs ({', '.join(i.name for i in taken)}); expected "
+                "one, the images."
             )
         self.name = taken[0].name
         self.input_shape = tuple(n if isinstance(n, int) else None for n in taken[0].shape)

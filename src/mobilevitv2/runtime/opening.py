@@ -1,7 +1,5 @@
-"""Which runtime opens which file: `open_runtime`."""
+"""Opens exported files: `open_runtime`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Literal, Protocol
@@ -11,18 +9,19 @@ import numpy as np
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.files.source import FOLDER_NAMES
 from mobilevitv2.runtime.record import Record
+from mobilevitv2.runtime.targets import FORMATS, WEB_MODEL
 
 Precision = Literal["auto", "fp32", "bf16", "fp16", "int8"]
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")  # of exported files; int8 they are or they are not
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")  # that can be chosen; an int8 file was exported so
 
 
 class Runtime(Protocol):
     """An exported file, ready to run. Safe to call from several threads at once."""
 
     record: Record | None
-    """None in a file that does not come from `export`."""
+    """None if the file doesn't come from `export`."""
     input_shape: tuple[int | None, ...]
-    """Of the graph's input; None where any length goes."""
+    """The shape of the graph's input; None where any length goes."""
     precision: str
     """What it computes in."""
 
@@ -31,29 +30,10 @@ class Runtime(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Format:
-    """A kind of exported file, and what opens it."""
-
-    name: str
-    module: str  # of this folder
-    opener: str  # in that module
-
-
-FORMATS = {
-    ".onnx": Format("ONNX", "onnx", "OnnxRuntime"),
-    ".xml": Format("OpenVINO", "openvino", "OpenVinoRuntime"),
-    ".pte": Format("ExecuTorch", "executorch", "ExecuTorchRuntime"),
-    ".tflite": Format("LiteRT", "litert", "LiteRtRuntime"),
-    ".pt2": Format("torch.export", "pt2", "Pt2Runtime"),
-}
-WEB_MODEL = "model.onnx"  # in the folder of a web export
-
-
 def exported_file(source: str | Path) -> Path | None:
-    """The exported file that is meant, also by the folder of a web export; None if none is.
+    """The exported file that `source`, a file or a web export's folder, means; None for others.
 
-    A folder with weights in it, or with a training run, means these, whatever lies beside them.
+    A folder with weights or a training run means these, whatever lies beside them.
     """
     path = Path(source).expanduser()
     if not path.is_dir():
@@ -67,7 +47,7 @@ def exported_file(source: str | Path) -> Path | None:
 
 
 def is_exported(source: str | Path) -> bool:
-    """Whether this is, by its name, an exported file."""
+    """Whether this is an exported file, by its name."""
     return exported_file(source) is not None
 
 
@@ -76,38 +56,37 @@ def open_runtime(
 ) -> Runtime:
     """Open an exported file in the runtime that it was made for.
 
-    `threads` is how many it may use, by default what the runtime takes. `precision` is what it
-    computes in where the runtime has a choice: auto is bf16 on processors made for it, else fp32.
+    `threads` is how many it may use, by default the runtime's choice. `precision` is what it
+    computes in, if the runtime has a choice: auto is bf16 on processors made for it, else fp32.
     Raises CheckpointError for a damaged file, ConfigError, FileNotFoundError, or ImportError with
     what to install.
     """
     path = exported_file(source)
     if path is None:
         raise CheckpointError(
-            f"{source} is no exported file; one that ends in {', '.join(FORMATS)} is wanted."
+            f"{source} isn't an exported file; these end in {', '.join(FORMATS)}."
         )
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
     if threads is not None and threads < 1:
-        raise ConfigError(f"threads is {threads}; at least 1 is wanted.")
+        raise ConfigError(f"threads is {threads}; it must be at least 1.")
     if precision == "int8":
         raise ConfigError(f"{path} is int8 only if it was exported so: mobilevitv2 export --int8.")
     if precision not in PRECISIONS:
-        raise ConfigError(f"precision is {precision!r}; one of {', '.join(PRECISIONS)} is wanted.")
-    kind = FORMATS[path.suffix.lower()]
-    module = import_module(f"mobilevitv2.runtime.{kind.module}")
-    opener: Callable[..., Runtime] = getattr(module, kind.opener)
-    runtime = opener(path, threads=threads, precision=precision)
+        raise ConfigError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
+    target = FORMATS[path.suffix.lower()]
+    module = import_module(f"mobilevitv2.runtime.{target.key}")
+    runtime: Runtime = module.File(path, threads=threads, precision=precision)
     if runtime.record is not None:
         check_record(runtime.record, runtime.input_shape, str(path))
     return runtime
 
 
 def check_record(record: Record, input_shape: tuple[int | None, ...], name: str) -> None:
-    """Raise CheckpointError where record and graph contradict each other."""
+    """Raise CheckpointError if record and graph contradict each other."""
     order = (0, 3, 1, 2) if record.input == "uint8" else (0, 1, 2, 3)
     if len(input_shape) != 4:
-        raise CheckpointError(f"{name} takes {list(input_shape)}, which are no images.")
+        raise CheckpointError(f"{name} takes {list(input_shape)}, which isn't the shape of images.")
     batch, channels, height, width = (input_shape[i] for i in order)
     sizes = record.sizes if record.sizes is not None else []
     fits = [
@@ -117,14 +96,14 @@ def check_record(record: Record, input_shape: tuple[int | None, ...], name: str)
     ]
     if not all(fits):
         raise CheckpointError(
-            f"{name} does not fit its record: the graph takes {list(input_shape)}, the record says "
+            f"{name} doesn't fit its record: the graph takes {list(input_shape)}, the record says "
             f"batch {record.batch or 'any'} and sizes {record.sizes or 'any'}. It was changed "
-            "after it was exported; export it anew."
+            "after it was exported; export it again."
         )
 
 
 def only_fp32(precision: str, runtime: str) -> str:
-    """For runtimes that compute as the file says: no choice of precision."""
+    """For runtimes that compute as the file says, without a choice of precision."""
     if precision not in ("auto", "fp32"):
         raise ConfigError(
             f"{runtime} computes in the precision of the file; {precision} can't be chosen when "

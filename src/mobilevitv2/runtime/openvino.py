@@ -9,8 +9,8 @@ from mobilevitv2.errors import CheckpointError, ConfigError, require
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class OpenVinoRuntime:
-    """A compiled model of OpenVINO on the CPU; each call has an infer request of its own."""
+class File:
+    """A model compiled by OpenVINO for the CPU; each call has its own infer request."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
         openvino: Any = require("openvino", extra="openvino")
@@ -39,7 +39,7 @@ class OpenVinoRuntime:
         shape = model.input(0).get_partial_shape()
         self.input_shape = tuple(n.get_length() if n.is_static else None for n in shape)
         self.compiled = core.compile_model(model, "CPU", options)
-        self.idle: list[Any] = []  # infer requests that no thread uses now
+        self.idle: list[Any] = []  # infer requests that no thread is using
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
         try:
@@ -53,12 +53,12 @@ class OpenVinoRuntime:
             self.idle.append(request)
 
 
-def _precision(core: Any, wanted: str) -> str:
+def _precision(core: Any, precision: str) -> str:
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    if wanted == "auto":
+    if precision == "auto":
         return "bf16" if "BF16" in able else "fp32"
-    if wanted != "fp32" and wanted.upper() not in able:
+    if precision != "fp32" and precision.upper() not in able:
         raise ConfigError(
-            f"this processor does not compute in {wanted}; OpenVINO has {', '.join(able)} here."
+            f"this processor doesn't compute in {precision}; OpenVINO has {', '.join(able)} here."
         )
-    return wanted
+    return precision

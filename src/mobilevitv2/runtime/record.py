@@ -1,7 +1,7 @@
 """`Record`: what travels inside every exported file, so that nobody has to remember it.
 
-It is JSON, in the target's own metadata: what the classes are called, how images are prepared, what
-goes in and comes out, and which weights it was made from.
+It is JSON in the target's own metadata: the class names, how images are prepared, the inputs and
+outputs, and which weights it was made from.
 """
 
 import json
@@ -17,7 +17,7 @@ FORM = 1  # goes up when older code can't read what newer code writes
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """All that a file needs to be used, but for its graph."""
+    """Everything needed to use a file, except its graph."""
 
     task: str
     """classification, segmentation or detection"""
@@ -26,24 +26,27 @@ class Record:
     processor: dict[str, Any]
     """The fields of preprocessor_config.json."""
     sizes: list[list[int]] | None
-    """[height, width] in px of the images that go in; None: any multiples of 32."""
+    """[height, width] in px of the images; None: any multiples of 32."""
     batch: int | None
-    """Images that go in at a time; None: any number."""
+    """Images at a time; None: any number."""
     input: str = "float"
     """float: prepared pixels, float32 [B, 3, H, W]. uint8: RGB pixels, uint8 [B, H, W, 3]."""
     output: str = "logits"
     """logits: float32 [B, classes], of a segmenter [B, classes, h, w]. top_k: probabilities [B, k]
-    and int64 class numbers [B, k]. mask: class numbers [B, H, W].
+    and int64 class numbers [B, k]. scores: probabilities [B, classes], each class by itself.
+    mask: class numbers [B, H, W].
 
-    Of a detector, in parts of the image: logits: [B, anchors, 1 + classes], the background first,
+    A detector's, in parts of the image: logits: [B, anchors, 1 + classes], the background first,
     and boxes [B, anchors, 4] of center x, center y, width, height. boxes: scores [B, anchors,
     classes] and corners [B, anchors, 4] of x1, y1, x2, y2. detections: what is left after
     non-maximum suppression, scores [B, 200], best first and 0 where there are fewer, int64 labels
     [B, 200] and corners [B, 200, 4]."""
     top_k: int | None = None
     """How many classes an output of top_k gives."""
+    thresholds: list[float] | None = None
+    """Of a multi-label model: what a class's probability has to exceed, for each class."""
     colors: list[list[int]] | None = None
-    """RGB of each class, where somebody chose them."""
+    """RGB of each class, if somebody chose them."""
     precision: str = "fp32"
     target: str = ""
     weights: str = ""
@@ -57,13 +60,13 @@ class Record:
 
     @classmethod
     def from_json(cls, text: str, name: str) -> Self:
-        """Raises CheckpointError, which names the file `name`, for what is no record."""
+        """Raises CheckpointError, which names the file `name`, for what isn't a record."""
         try:
             values = json.loads(text)
         except ValueError as error:
             raise CheckpointError(f"{name}: its record is damaged ({error}).") from error
         if not isinstance(values, dict) or not isinstance(values.get("form"), int):
-            raise CheckpointError(f"{name}: its record is no record of mobilevitv2.")
+            raise CheckpointError(f"{name}: its record isn't one of mobilevitv2's.")
         if values["form"] > FORM:
             raise CheckpointError(
                 f"{name} was written by a newer mobilevitv2, "

@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 
 Name = TypeVar("Name")
 
-PAUSE = 0.02  # seconds before each call: OpenMP's threads spin on for some ms after PyTorch's calls
+PAUSE = 0.02  # seconds before each call: OpenMP's threads keep spinning for some ms after PyTorch's
 
 
 def interleaved(calls: Mapping[Name, Callable[[], Any]], rounds: int) -> dict[Name, list[float]]:
-    """Milliseconds of each call in each round, one after the other, after one round unmeasured.
+    """Milliseconds of each call in each round, taken in turn, after a warm-up round.
 
-    Between them is a pause, in which the threads of the one before go to sleep.
+    A pause before each lets the threads of the one before go to sleep.
     """
     times: dict[Name, list[float]] = {name: [] for name in calls}
     for i in range(rounds + 1):

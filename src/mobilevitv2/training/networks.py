@@ -57,9 +57,11 @@ def from_checkpoint(
     new = f"a new head for {len(classes)} classes"
     if checkpoint.task != goal.task.name:
         options |= goal.config(recipe)
-        network = model_class.from_pretrained(source, id2label=dict(enumerate(classes)), **options)
+        network = model_class.from_pretrained(
+            checkpoint, id2label=dict(enumerate(classes)), **options
+        )
     else:
-        network = model_class.from_pretrained(source, **options)
+        network = model_class.from_pretrained(checkpoint, **options)
         _check_kept(network.config, recipe, asked)
         if list((network.config.id2label or {}).values()) == classes:
             new = "its own head, whose classes are the same"

@@ -13,11 +13,11 @@ from mobilevitv2.data.visible import LeftOut
 
 
 class Annotated(NamedTuple):
-    """What is said of one image."""
+    """What is known of one image."""
 
     image: Path
     source: Path
-    """The file that says it."""
+    """The annotation file."""
     labels: np.ndarray
     """int64 [n], places in `FoundBoxes.names`"""
     corners: np.ndarray
@@ -29,13 +29,13 @@ class Annotated(NamedTuple):
     numbers: np.ndarray
     """int64 [n], what `FoundBoxes.box` is counted by in the file: for messages"""
     size: tuple[int, int] | None = None
-    """Width and height that the image is said to have."""
+    """Width and height of the image, according to the annotation."""
 
     @classmethod
     def of(
         cls, image: Path, source: Path, boxes: Sequence[tuple[int, int, Sequence[float]]]
     ) -> Self:
-        """From the number, label and corners of each box, of which none is ignored."""
+        """From the number, label and corners of each box, with none ignored."""
         count = len(boxes)
         return cls(
             image,
@@ -50,14 +50,14 @@ class Annotated(NamedTuple):
 
 @dataclass
 class FoundBoxes(LeftOut):
-    """The images of each split (`all` where there are none) with what is said of them."""
+    """The images of each split (`all` where there are none) with their annotations."""
 
     format: str
     names: list[str]
     origin: str
     splits: dict[str, list[Annotated]]
     box: str = "box"
-    """What a message calls one: the box 3 of a file, its line 3, its annotation 3."""
+    """What a message calls one: box 3 of a file, line 3, annotation 3."""
     fractions: bool = False
     category_ids: list[int] = field(default_factory=list)
     image_ids: dict[Path, int] = field(default_factory=dict)

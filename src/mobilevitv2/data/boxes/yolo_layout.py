@@ -10,13 +10,13 @@ from mobilevitv2.data.split_names import folders_in, splits_among, splits_in
 
 LABELS = ".txt"
 NAME_FILES = ("classes.txt", "obj.names", "classes.names", "labels.txt")
-OBJ_DATA = re.compile("^obj_(.+)_data$")  # as darknet calls the folder of a split, and CVAT
-TRIED = 50  # text files that are looked into before it is said that they are no labels
+OBJ_DATA = re.compile("^obj_(.+)_data$")  # as darknet and CVAT call a split's folder
+TRIED = 50  # text files that are looked into before they count as something else
 BOXES_LINE = re.compile(r"\s*\d+(\.0+)?(\s+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORECASE)
 
 
 def looks_like_yolo(source: Path) -> bool:
-    """Is it a data.yaml, or a folder with one, or with label files where they belong?"""
+    """Is it a data.yaml, or a folder with one or with label files where they belong?"""
     if source.suffix.lower() in YAML:
         return says_where(source)
     return source.is_dir() and (yaml_in(source) is not None or bool(_image_folders(source)))
@@ -35,7 +35,7 @@ def find_yolo(source: Path) -> YoloLayout:
 
 
 def label_folder(images: Path) -> Path:
-    """Where the labels of a folder of images are: its last part that is called images is labels.
+    """Where the labels of a folder of images are: labels takes the place of the last images in it.
 
     They lie beside the images where there is no such folder.
     """
@@ -49,14 +49,14 @@ def label_folder(images: Path) -> Path:
 
 
 def _like(given: str, word: str) -> str:
-    """The word in capitals where the given one is."""
+    """The word in the capitals of the given one."""
     if given.isupper():
         return word.upper()
     return word.capitalize() if given[0].isupper() else word
 
 
 def _image_folders(source: Path) -> dict[str, Path]:
-    """The folder of images of each split, of those that have label files."""
+    """Each split's folder of images, as far as it has label files."""
     below = folders_in(source)
     halves = splits_among({OBJ_DATA.sub(r"\1", name): path for name, path in below.items()})
     inside = {}

@@ -1,4 +1,4 @@
-"""A data.yaml, which says where a data set's images are and what its classes are called.
+"""A data.yaml, which tells where a data set's images are and what its classes are called.
 
 Read as Ultralytics documents it (docs.ultralytics.com/datasets/detect), but forgiving: people's
 files are often wrong about the place where they lie now.

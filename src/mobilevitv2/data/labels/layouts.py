@@ -47,9 +47,9 @@ class ListedImages:
         self.root = root
         self.all: list[Path] = []
         self._by_name: dict[str, list[Path]] = defaultdict(list)
-        for path in visible_files(root, left_out):
+        for path in visible_files(root, left_out, follow_links=True):
             if path.suffix.lower() not in IMAGE_SUFFIXES:
-                left_out.strays += path.suffix.lower() not in SUFFIXES
+                left_out.strays += 1
                 continue
             self.all.append(path)
             parts = path.relative_to(root).parts
@@ -59,9 +59,9 @@ class ListedImages:
                 self._by_name[str(name.with_suffix(""))].append(path)
 
     def find(self, name: str, table: Table, split: str) -> Path | None:
-        """The image with this path, as far as its last parts are there; None where it is missing.
+        """The image whose path ends like this one, in as many parts as possible; None for none.
 
-        Raises DataError where there are several, none of which lies in a folder of the split or
+        Raises DataError where there are several, unless one alone lies in a folder of the split, or
         beside the table.
         """
         parts = [p for p in PurePosixPath(name.replace("\\", "/")).parts if p.strip("/.")]
@@ -91,7 +91,7 @@ def _tables_in(folder: Path) -> list[Path]:
 
 
 def _has_classes(source: Path) -> bool:
-    """Are there two folders of images that aren't called as splits or images are?"""
+    """Are there two folders of images that aren't named as splits or images are?"""
     for place in (source, *splits_in(source).values()):
         named = folders_in(place).items()
         folders = [p for n, p in named if n not in IMAGE_FOLDERS and not split_of(n)]

@@ -84,11 +84,11 @@ def open_multi_label(
     check_share(val_share)
     source = Path(source).expanduser()
     tables = {split: read_table(path) for split, path in find_tables(source).items()}
+    left_out = LeftOut(strays=-len(tables))  # which are no images either
+    images = ListedImages(source if source.is_dir() else source.parent, left_out)
     notes = []
     if "test" in tables and tables["test"].classes == []:
         notes.append(f"{tables.pop('test').path} gives no labels, so it isn't used")
-    left_out = LeftOut()
-    images = ListedImages(source if source.is_dir() else source.parent, left_out)
     rows = _rows(tables, images, notes)
     names, origin = _names(classes, list(tables.values()))
     listed = dict.fromkeys(path for of_split in rows.values() for path in of_split)
@@ -103,10 +103,10 @@ def open_multi_label(
                 labels[[numbers[label] for label in row.labels]] = True
                 splits[split].append((path, labels))
         if not splits[split]:
-            path, why = next(iter(unreadable.items()))
-            where = "the folder" if split == "all" else split
+            path, where = next(iter(of_split)), "the folder" if split == "all" else split
             raise DataError(
-                f"no image of {where} can be used: {path} {why}. Export the images again."
+                f"no image of {where} can be used: {path} {unreadable[str(path)]}. Export the "
+                "images again."
             )
     first = splits["all" if "all" in splits else "train"]
     if not any(labels.any() for _, labels in first):

@@ -26,7 +26,7 @@ LEAST_SHARE = 0.25  # of the numbers up to the largest, which masks of class num
 
 @dataclass(frozen=True)
 class MaskClasses:
-    """Names and colors in the order of the class numbers, and how values become these."""
+    """Names and colors in the order of the class numbers, and what values become."""
 
     names: list[str]
     colors: list[Color]

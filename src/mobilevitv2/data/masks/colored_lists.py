@@ -43,7 +43,7 @@ def class_file_in(folders: Sequence[Path]) -> Path | None:
     found = [f / name for f in dict.fromkeys(folders) for name in FILES if (f / name).is_file()]
     if len(found) > 1:
         names = " and ".join(map(str, found))
-        raise DataError(f"there are {names}, so which one counts? Give one, or remove the others.")
+        raise DataError(f"there are {names}; which one counts? Give one, or remove the others.")
     return found[0] if found else None
 
 

@@ -9,7 +9,7 @@ from mobilevitv2.class_names import ADE20K, CAMVID, VOC, Color, palette
 
 @dataclass(frozen=True)
 class KnownSet:
-    """Names of a published data set, and how to tell it from others of the same layout."""
+    """A published data set's names, and how to tell it from others of the same layout."""
 
     kind: str
     """Of the layout."""
@@ -23,7 +23,7 @@ class KnownSet:
 
     @cached_property
     def colors(self) -> list[Color]:
-        """One a class."""
+        """One per class."""
         if self.given_colors:
             return list(self.given_colors)
         first = int(self.reduce_labels)  # the color of 0 is that of void
@@ -32,7 +32,7 @@ class KnownSet:
     def fits(self, kind: str, folder: str, largest: int, *, reduce_labels: bool) -> bool:
         """Do masks whose largest class is this belong to this set?
 
-        Only in a folder that bears the set's name: the layouts are used for other classes as well.
+        Only in a folder with the set's name: others use the same layouts.
         """
         if kind != self.kind or reduce_labels != self.reduce_labels:
             return False

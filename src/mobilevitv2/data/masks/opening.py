@@ -111,7 +111,7 @@ def open_segmentation(
     If nothing is split yet, `val_share` of the pairs is drawn for validation by `seed`.
     `classes` is a list of names (or names with their RGB), a file of them (see `class_lists`) or a
     published set's name; unset, a classes.txt or classes.json in the folder counts, then a
-    published set whose name the folder bears, then the values that the masks hold. The value 255
+    published set after which the folder is named, then the values that the masks hold. Value 255
     never counts, nor do those of `ignore`; `reduce_labels` leaves out 0 and takes one off the
     others, as ADE20K needs it.
 

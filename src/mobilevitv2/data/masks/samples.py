@@ -21,7 +21,7 @@ class MaskedImages(DecodedSamples):
     [H, W] as `read_mask` gives it: class numbers, and IGNORED. Masks are reduced with their images
     by taking the nearest pixel.
 
-    A pair of which a half can't be decoded is replaced by the next one; with
+    A pair with a half that can't be decoded is replaced by the next one; with
     `replace_broken=False` its mask is IGNORED throughout. For the rest see `DecodedSamples`.
     """
 
@@ -39,7 +39,7 @@ class MaskedImages(DecodedSamples):
         path, mask_path = self.samples[index]
         image, mask = load_image(path), Image.fromarray(self.read_mask(mask_path))
         if image.size != mask.size:
-            raise DataError(f"{mask_path} and {path} are no longer of one size. Restore them.")
+            raise DataError(f"{mask_path} and {path} are no longer the same size. Restore them.")
         image = reduce_to(image, self.short_side)
         if mask.size != image.size:
             mask = mask.resize(image.size, Image.Resampling.NEAREST)

@@ -22,12 +22,15 @@ class Backend(ABC):
     """Their names, in the order of the logits."""
     colors: list[tuple[int, int, int]]
     """RGB of each class; empty unless somebody chose them."""
+    thresholds: list[float] | None
+    """What the probability of each label has to exceed, of a multi-label model that says so."""
 
     def take_names(self, config: MobileViTV2Config) -> None:
         """Set classes and colors. Raises CheckpointError for a model of no classes or images."""
         check_names(config)
         self.classes = list((config.id2label or {}).values())
         self.colors = [(r, g, b) for r, g, b in config.class_colors or []]
+        self.thresholds = config.label_thresholds
 
     @property
     @abstractmethod

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from mobilevitv2.bundle import bundle_folder, bundle_of
+from mobilevitv2.bundle import Bundle, bundle_of, find_bundle
 from mobilevitv2.devices import gpu_is_here
 from mobilevitv2.errors import ConfigError, UnsupportedError
 from mobilevitv2.predict.backends import Backend
@@ -18,7 +18,7 @@ from mobilevitv2.runtime.opening import WEB_MODEL, Precision
 if TYPE_CHECKING:
     import torch
 
-    from mobilevitv2.predict.backends.torch import TaskModel
+    from mobilevitv2.model.opening import TaskModel
 
 logger = logging.getLogger(__name__)
 
@@ -70,9 +70,9 @@ class Request:
         return self.model if is_exported(self.model) else bundle_of(self.model)
 
     @cached_property
-    def bundle(self) -> Path | None:
-        """The folder of a bundle; None for every other checkpoint."""
-        return bundle_folder(self.source)
+    def bundle(self) -> Bundle | None:
+        """What lies in the folder of a bundle; None for every other checkpoint."""
+        return find_bundle(self.source)
 
     @cached_property
     def on_gpu(self) -> bool:

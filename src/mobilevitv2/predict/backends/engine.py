@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.bundle import processor_of
-from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.bundle import Bundle, processor_of, task_of_config
 from mobilevitv2.errors import ConfigError, UnsupportedError
 from mobilevitv2.predict.answers import Answer, of_model
 from mobilevitv2.predict.backends import Backend
@@ -21,15 +20,15 @@ class EngineBackend(Backend):
     """A bundle in the engine; it answers as it does in PyTorch."""
 
     def __init__(
-        self, folder: Path, *, threads: int | None = None, precision: Precision = "auto"
+        self, bundle: Bundle, *, threads: int | None = None, precision: Precision = "auto"
     ) -> None:
         if precision == "fp16":
             raise UnsupportedError(f"the engine computes in {', '.join(PRECISIONS)}, not fp16.")
-        self.config = MobileViTV2Config.from_pretrained(folder)
+        self.config = bundle.config
         self.runtime = NativeRuntime(
-            folder, threads=threads, precision="fp32" if precision == "auto" else precision
+            bundle.folder, threads=threads, precision="fp32" if precision == "auto" else precision
         )
-        self.task = task_named(self.runtime.task, folder).name
+        self.task = task_named(task_of_config(self.config, self.runtime.task), bundle.folder).name
         self.take_names(self.config)
         self._stored = MobileViTImageProcessor.from_dict(self.runtime.description["processor"])
 

@@ -36,6 +36,7 @@ class ExportedBackend(Backend):
         self.task = task_named(self.record.task, source).name
         self.classes = self.record.labels
         self.colors = [(r, g, b) for r, g, b in self.record.colors or []]
+        self.thresholds = self.record.thresholds
 
     @property
     def runs_in(self) -> str:

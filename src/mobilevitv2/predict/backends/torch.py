@@ -6,28 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mobilevitv2.bundle import check_task, processor_of
-from mobilevitv2.checkpoint.opening import open_checkpoint
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.model.classification import MobileViTV2ForImageClassification
-from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
-from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
+from mobilevitv2.model.opening import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.predict.answers import Answer, of_model
 from mobilevitv2.predict.backends import Backend
 from mobilevitv2.predict.backends.choose import Opened, Request
-from mobilevitv2.processor import MobileViTImageProcessor
-
-TaskModel = (
-    MobileViTV2ForImageClassification
-    | MobileViTV2ForSemanticSegmentation
-    | MobileViTV2ForObjectDetection
-)
-
-MODELS: dict[str, type[TaskModel]] = {
-    "classification": MobileViTV2ForImageClassification,
-    "segmentation": MobileViTV2ForSemanticSegmentation,
-    "detection": MobileViTV2ForObjectDetection,
-}
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -91,25 +74,3 @@ def _moved(
     if model.training or (here.device, here.dtype) != (there.device, there.dtype):
         return deepcopy(model).to(there.device, there.dtype)
     return model
-
-
-def task_of_model(model: TaskModel) -> str:
-    """The name of what a model does."""
-    return next(task for task, kind in MODELS.items() if isinstance(model, kind))
-
-
-def open_model(source: str | Path) -> TaskModel:
-    """The model of a checkpoint; CheckpointError where its head would be untrained."""
-    task = open_checkpoint(source).task
-    check_task(source, task)
-    return MODELS[task].from_pretrained(source)
-
-
-def open_processor(source: str | Path, model: TaskModel) -> MobileViTImageProcessor:
-    """The processor that belongs to a checkpoint; see `processor_of`."""
-    return processor_of(
-        source,
-        task=task_of_model(model),
-        config=model.config,
-        layout=model.checkpoint_layout or "transformers",
-    )

@@ -1,4 +1,4 @@
-"""A program of torch.export, for PyTorch without this package, and for AOTInductor."""
+"""A torch.export program, for PyTorch without this package and for AOTInductor."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
     """Make the file.
 
-    That of a detector for any size answers rightly at all, but torch's guards turn down 256 px and
-    less: without this package, `program.module(check_guards=False)` opens it for these as well.
+    A detector's for any size is right at every size, but torch's guards reject 256 px and less:
+    without this package, `program.module(check_guards=False)` opens it for these as well.
     """
     module = InPrecision(form, DTYPES[request.precision]).eval()
     example = (form.example(request.example_size, request.batch or 2),)
@@ -25,7 +25,7 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
 
 
 class InPrecision(torch.nn.Module):
-    """A form that computes in another dtype; what goes in and comes out stays as it is."""
+    """A form that computes in another dtype; its inputs and outputs stay as they are."""
 
     def __init__(self, form: ExportForm, dtype: torch.dtype) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A program of torch.export, .pt2, in torch."""
+"""torch.export's .pt2, in PyTorch."""
 
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,10 @@ from mobilevitv2.runtime.pt2_archive import without_code
 from mobilevitv2.runtime.record import NAME, Record
 
 
-class Pt2Runtime:
+class File:
     """The graph in PyTorch, on the CPU; `threads` is that of the whole process.
 
-    No code of the file runs: anything but tensors and ATen's operators is a CheckpointError.
+    No code in the file runs: anything but tensors and ATen operators is a CheckpointError.
     """
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
@@ -48,10 +48,10 @@ class Pt2Runtime:
 
 
 def _unguarded(program: Any) -> Any:
-    """The graph, which answers rightly at sizes that torch's guards turn down.
+    """The graph, which is right at sizes that torch's guards reject.
 
-    A detector's for any size was traced where no map has a side of 1, and the guards want that of
-    every image, as memory would be laid out otherwise. What goes in is checked by the record.
+    A detector's for any size was traced where no map has a side of 1, and the guards expect that of
+    every image, as memory would be laid out differently. The record checks inputs.
     """
     try:
         return program.module(check_guards=False)

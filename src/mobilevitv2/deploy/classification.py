@@ -1,0 +1,48 @@
+"""Exported classifiers: what a file gives, and when it agrees with its model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mobilevitv2.deploy.agreement import Agreement, as_good, logits_agreement, same_classes, softmax
+from mobilevitv2.deploy.request import Request
+from mobilevitv2.predict.answers import Logits, TopK
+
+OUTPUT_NAMES = {"logits": ["logits"], "top_k": ["scores", "classes"]}
+TRACED = None
+CLASSIFIES = True
+COUNTED = "images"
+SAME = "same first class"
+HALF = 0.01  # share of images that may get another first class in fp16 and bf16
+
+same = same_classes
+
+
+def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
+    """Logits [B, classes]; or probabilities [B, k], best first, and their classes, int64 [B, k]."""
+    best = min(request.best, len(model.config.id2label or {}))
+
+    def outputs(pixels: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        logits = model(pixels, return_dict=True).logits
+        if request.output == "logits":
+            return logits
+        scores, classes = logits.softmax(-1).topk(best)
+        return scores, classes
+
+    return outputs
+
+
+def agreement(expected: Logits, found: Logits | TopK, close: float) -> Agreement:
+    """How far a file's answer is from its model's."""
+    if isinstance(found, Logits):
+        return logits_agreement(expected.logits, found.logits, close)
+    scores = softmax(expected.logits.astype(np.float64), 1)
+    apart = np.abs(np.take_along_axis(scores, found.classes, 1) - found.scores).max()
+    return Agreement(float(apart), 1.0, as_good(scores, found.classes[:, :1], close))
+
+
+def allowed(precision: str, images: int) -> float:
+    """Share of images that may get another first class; in half precision always one image."""
+    return 0.0 if precision == "fp32" else max(1 / images, HALF)

@@ -1,0 +1,225 @@
+"""Exported detectors: what a file gives, and when it agrees with its model.
+
+A file gives logits and boxes of all anchors, scores and corners, or detections. Anchors are
+constants where the image size is fixed, and made in the graph elsewhere. Suppression is one
+operator here, which ONNX says with its NonMaxSuppression.
+"""
+
+# B batch, a anchors, N classes without the background, n m detections
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mobilevitv2.deploy.agreement import Agreement, scale_of, softmax
+from mobilevitv2.deploy.request import Request
+from mobilevitv2.errors import require
+from mobilevitv2.model.anchors import make_anchors
+from mobilevitv2.model.boxes import decode, to_corners
+from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
+from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes
+from mobilevitv2.predict.detection import detections
+from mobilevitv2.results.suppression import (
+    DETECTIONS,
+    LEAST_SCORE,
+    OVERLAP,
+    Detections,
+    overlaps,
+    suppress,
+)
+
+OUTPUT_NAMES = {
+    "logits": ["logits", "boxes"],
+    "boxes": ["scores", "corners"],
+    "detections": ["scores", "labels", "corners"],
+}
+# Where only the last map is a single cell, as it is at every size: an exporter takes a side that is
+# 1 once for one that always is.
+TRACED = (320, 384)
+CLASSIFIES = False
+COUNTED = "detections"
+SAME = "same detections ({detections} in both)"
+FULL = 0.01  # share of detections that may differ in fp32: rounding chooses between equal boxes
+HALF = 0.05  # in fp16 and bf16: between boxes that are nearly as good
+
+SHOWN = 0.3  # the least score of a detection that counts, as in ml-cvnets' demonstrations
+SAME_OVERLAP = 0.9  # the least overlap of two boxes that are the same
+NEAR = 1e-4  # of the image: closer boxes are the same, however thin what is left of them at an edge
+BEST = 10  # that count in any case where a file gives nothing but detections
+
+
+class DetectorStage:
+    """Pixels to the outputs of a detector's file.
+
+    logits: [B, a, 1 + N], and boxes [B, a, 4] of center x, center y, width, height. boxes: scores
+    [B, a, N] and corners [B, a, 4] of x1, y1, x2, y2. detections: scores [B, n], best first,
+    int64 labels [B, n] and corners [B, n, 4]; n is 200, filled up with scores of 0. All in parts of
+    the image, not clipped at its edges.
+    """
+
+    def __init__(self, model: MobileViTV2ForObjectDetection, request: Request) -> None:
+        self.model = model
+        self.output = request.output
+        self.anchors: Tensor | None = None  # no buffer: in half precision it would be rounded
+        if request.sizes and len(request.sizes) == 1:
+            with torch.no_grad():
+                pixels = torch.zeros(1, model.config.num_channels, *request.sizes[0])
+                _, sizes = answers_of(model, pixels)
+            self.anchors = make_anchors(sizes)
+
+    def __call__(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """Prepared pixels [B, 3, H, W] to the outputs."""
+        answers, sizes = answers_of(self.model, pixels)
+        offsets, logits = answers[..., :BOX], answers[..., BOX:]
+        anchors = make_anchors(sizes) if self.anchors is None else self.anchors
+        boxes = decode(_fp32(offsets), anchors)
+        if self.output == "logits":
+            return logits, boxes
+        scores, corners = _fp32(logits).softmax(-1)[..., 1:], to_corners(boxes)
+        if self.output == "boxes":
+            return scores, corners
+        return best(suppressed(scores.transpose(1, 2).contiguous(), corners), corners)
+
+
+stage = DetectorStage
+
+
+def answers_of(
+    model: MobileViTV2ForObjectDetection, pixels: Tensor
+) -> tuple[Tensor, list[tuple[int, int]]]:
+    """The head's answers for all anchors, [B, a, 4 + 1 + N], and the sizes of its maps."""
+    return model.detection_head(*model.mobilevitv2.stages(pixels, [3, 4]))
+
+
+def _fp32(values: Tensor) -> Tensor:
+    """In half precision boxes would be off by more than a pixel."""
+    return values if values.dtype == torch.float32 else values.float()
+
+
+def best(scores: Tensor, corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The best scores [B, 200] of [B, N, a], with labels and corners; 0 where there are fewer."""
+    batch, anchors = corners.shape[:2]
+    flat = scores.flatten(1)
+    none = (flat[:, :1] * 0).expand(batch, DETECTIONS)  # zeros that every opset has
+    found, place = torch.cat([flat, none], 1).topk(DETECTIONS)
+    place = torch.where(found > 0, place, 0)
+    labels = place // anchors
+    which = (place - labels * anchors).unsqueeze(-1).expand(batch, DETECTIONS, 4)
+    return found, labels, corners.gather(1, which)
+
+
+@torch.library.custom_op("mobilevitv2::suppressed", mutates_args=())
+def suppressed(scores: Tensor, corners: Tensor) -> Tensor:
+    """Scores [B, N, a] with 0 for all that `detect` drops.
+
+    ONNX keeps at most 200 of a class but looks at all its candidates, where `detect` looks at the
+    best 400: beyond these ONNX may keep more.
+    """
+    kept = torch.zeros_like(scores)
+    for image, places, out in zip(scores.numpy(), corners.numpy(), kept, strict=True):
+        labels, anchors = (image > LEAST_SCORE).nonzero()
+        order = (-image[labels, anchors]).argsort(kind="stable")
+        labels, anchors = labels[order], anchors[order]
+        if len(order):
+            stay = suppress(places[anchors], labels)
+            at = torch.from_numpy(labels[stay]), torch.from_numpy(anchors[stay])
+            out[at] = torch.from_numpy(image)[at]
+    return kept
+
+
+@suppressed.register_fake
+def _(scores: Tensor, corners: Tensor) -> Tensor:
+    return torch.empty_like(scores)
+
+
+def translations() -> dict[Any, Any]:
+    """`suppressed` in ONNX, for torch.onnx.export."""
+    op: Any = require("onnxscript", extra="onnx").opset20
+
+    def in_onnx(scores: Any, corners: Any) -> Any:
+        of_a_class = op.Constant(value_ints=[DETECTIONS])
+        overlap = op.Constant(value_floats=[OVERLAP])
+        least = op.Constant(value_floats=[LEAST_SCORE])
+        chosen = op.NonMaxSuppression(corners, scores, of_a_class, overlap, least)  # [kept, 3]
+        nothing = op.Mul(scores, op.Constant(value_floats=[0.0]))
+        return op.ScatterND(nothing, chosen, op.GatherND(scores, chosen))
+
+    return {torch.ops.mobilevitv2.suppressed.default: in_onnx}
+
+
+def agreement(
+    expected: RawBoxes, found: RawBoxes | ScoredBoxes | FinalBoxes, close: float
+) -> Agreement:
+    """How far a file's answer is from its model's.
+
+    Where the file gives detections these are compared, those that are the same, else all anchors.
+    """
+    if isinstance(found, FinalBoxes):
+        return _detections_agreement(expected, found)
+    own = scored(expected) if isinstance(found, ScoredBoxes) else expected
+    partners = same(own, found)
+    (scores, boxes), (others, other_boxes) = own.arrays, found.arrays
+    scale = 1.0 if isinstance(found, ScoredBoxes) else scale_of(scores)
+    apart = np.abs(boxes - other_boxes) / np.maximum(np.abs(boxes), 1)
+    return Agreement(float(np.abs(scores - others).max()), scale, partners, float(apart.max()))
+
+
+def _detections_agreement(expected: RawBoxes, found: FinalBoxes) -> Agreement:
+    apart = [_differences(*pair) for pair in _pairs(expected, found)]
+    scores, boxes = map(max, zip(*apart, strict=True))
+    return Agreement(scores, 1.0, same(expected, found, BEST), boxes)
+
+
+def scored(answer: RawBoxes) -> ScoredBoxes:
+    """Probabilities and corners of all anchors."""
+    center, half = answer.boxes[..., :2], answer.boxes[..., 2:] / 2
+    corners = np.concatenate([center - half, center + half], -1)
+    return ScoredBoxes(softmax(answer.logits, -1)[..., 1:], corners)
+
+
+def allowed(precision: str, detections: int) -> float:
+    """Share of detections that may differ: always one with its counterpart."""
+    return max(2 / max(detections, 2), FULL if precision == "fp32" else HALF)
+
+
+def same(first: Answer, second: Answer, best: int = 0) -> np.ndarray:
+    """bool [n], of both's detections that are shown, and the `best`: whether the other has it."""
+    pairs = _pairs(first, second)
+    return np.concatenate([has_partner(*p, best) for a, b in pairs for p in ((a, b), (b, a))])
+
+
+def _pairs(first: Answer, second: Answer) -> list[tuple[Detections, Detections]]:
+    """Both answers' detections in each image."""
+    both = (
+        [detections(a[i], (1, 1), threshold=LEAST_SCORE) for i in range(len(a))]
+        for a in (first, second)
+    )
+    return list(zip(*both, strict=True))
+
+
+def has_partner(first: Detections, second: Detections, best: int = 0) -> np.ndarray:
+    """Of the first's detections that are shown, and the `best`, whether the second has the same."""
+    shown = (first.scores >= SHOWN) | (np.arange(len(first.scores)) < best)
+    return np.logical_or.reduce(_same(first, second)[shown], axis=1)
+
+
+def _same(first: Detections, second: Detections) -> np.ndarray:
+    """Which detections are the same thing in the same place, bool [n, m]."""
+    count = len(first.boxes)
+    overlap = overlaps(np.concatenate([first.boxes, second.boxes]))[:count, count:]
+    beside = np.abs(first.boxes[:, None] - second.boxes).max(-1) <= NEAR
+    return (first.labels[:, None] == second.labels) & ((overlap >= SAME_OVERLAP) | beside)
+
+
+def _differences(first: Detections, second: Detections) -> tuple[float, float]:
+    """Of scores and of corners, between those that are the same and nearest to each other."""
+    scores = np.abs(first.scores[:, None] - second.scores)
+    boxes = np.abs(first.boxes[:, None] - second.boxes).max(-1)
+    apart = np.where(_same(first, second), scores + boxes, np.inf)
+    mine = np.flatnonzero(np.isfinite(apart).any(1))
+    if not len(mine):
+        return 0.0, 0.0
+    theirs = apart[mine].argmin(1)
+    return float(scores[mine, theirs].max()), float(boxes[mine, theirs].max())
