@@ -371,8 +371,8 @@ def test_train_then_predict_as_the_last_line_says(tmp_path, monkeypatch):
     [
         (["none"], "none does not exist"),
         (["empty"], "is empty"),
-        (["colors", "--set", "hflop=1"], "Was hflip meant?"),
-        (["colors", "--epochs", "0"], "epochs is 0"),
+        (["colors", "--set", "hflop=1"], "Did you mean hflip?"),
+        (["colors", "--epochs", "0"], "not 0"),
         (["colors", "--recipe", "none.yaml"], "there is no recipe none.yaml"),
     ],
 )

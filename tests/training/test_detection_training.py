@@ -131,7 +131,7 @@ def test_changed_boxes_are_noticed_on_resuming(run, data, tmp_path):
     shutil.copytree(run.out, tmp_path / "run")
     labels = tmp_path / "data" / "labels" / "train" / "0.txt"
     labels.write_text("0 0.5 0.5 0.2 0.2\n")
-    with pytest.raises(DataError, match="are not those with which the run"):
+    with pytest.raises(DataError, match="aren't those with which the run"):
         train(tmp_path / "data", out=tmp_path / "run", resume=True, quiet=True)
 
 

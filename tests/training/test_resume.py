@@ -189,7 +189,7 @@ def test_a_checkpoint_with_one_changed_byte_is_never_loaded(tmp_path):
     content[at] ^= 1
     path.write_bytes(content)
     assert torch.load(path)["weights"][0] != 1  # torch alone would not have noticed
-    with pytest.raises(CheckpointError, match="No other is left"):
+    with pytest.raises(CheckpointError, match="There is no other"):
         newest_checkpoint(tmp_path)
 
 
@@ -211,14 +211,14 @@ def test_a_full_disk_leaves_the_checkpoints_that_were_there(tmp_path):
     process.start()
     process.join()
     assert answers.poll()
-    assert "could not be written" in answers.recv()
+    assert "couldn't be written" in answers.recv()
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
 
 
 def test_what_cannot_be_resumed_says_why(data, undisturbed, tmp_path):
-    with pytest.raises(FileNotFoundError, match="holds no training run"):
+    with pytest.raises(FileNotFoundError, match="has no training run"):
         train(data, out=tmp_path / "nothing", resume=True)
     with pytest.raises(ConfigError, match="has epochs 5, not 9"):
         train(data, out=undisturbed, resume=True, epochs=9)
-    with pytest.raises(DataError, match="train images of digits are not those"):
+    with pytest.raises(DataError, match="train images of digits aren't those"):
         train("digits", out=undisturbed, resume=True, quiet=True)

@@ -150,7 +150,7 @@ def test_a_run_goes_on_with_its_own_classes_only(run, data, tmp_path):
     (tmp_path / "other.txt").write_text("blue\nred\nground\n")
     options: list[dict[str, Any]] = [{"classes": tmp_path / "other.txt"}, {"ignore": 0}]
     for how in options:
-        with pytest.raises(DataError, match=r"are not those with which the run .* began"):
+        with pytest.raises(DataError, match=r"aren't those with which the run .* began"):
             train(data, out=tmp_path / "run", resume=True, quiet=True, **how)
     again = train(data, out=tmp_path / "run", resume=True, quiet=True)
     assert again.score == run.score
@@ -207,5 +207,5 @@ def test_a_changed_mask_folder_is_noticed_on_resuming(run, data, tmp_path):
     shutil.copytree(run.out, tmp_path / "run")
     (tmp_path / "data" / "trainannot" / "0.png").unlink()
     (tmp_path / "data" / "train" / "0.png").unlink()
-    with pytest.raises(DataError, match="are not those with which the run"):
+    with pytest.raises(DataError, match="aren't those with which the run"):
         train(tmp_path / "data", out=tmp_path / "run", resume=True, quiet=True)

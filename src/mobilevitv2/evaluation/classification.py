@@ -45,17 +45,12 @@ class OrderComparison:
     def __str__(self) -> str:
         first = self.better or next(iter(self.right))
         second = next(order for order in self.right if order != first)
-        share = {order: f"{100 * right / self.count:.1f} %" for order, right in self.right.items()}
-        against = f"{share[first]} against {share[second]} of {self.count:,} images"
-        alone = ", ".join(
-            f"{self.only_right[order]:,} right by {order.upper()} alone"
-            for order in (first, second)
-        )
-        if self.better:
-            return f"{first.upper()} is better than {second.upper()}: {against} ({alone})"
-        return (
-            f"no clear difference between {first.upper()} and {second.upper()}: {against} ({alone})"
-        )
+        pair = f"{first.upper()} is better than {second.upper()}"
+        if not self.better:
+            pair = f"no clear difference between {first.upper()} and {second.upper()}"
+        shares = [f"{100 * self.right[order] / self.count:.1f} %" for order in (first, second)]
+        alone = [f"{self.only_right[o]:,} right by {o.upper()} alone" for o in (first, second)]
+        return f"{pair}: {' against '.join(shares)} of {self.count:,} images ({', '.join(alone)})"
 
 
 @dataclass(frozen=True)

@@ -100,6 +100,6 @@ def colors_of(data: Any) -> list[Color]:
 
 def labeled(tile: Tile, sample: Any, data: Any, colors: Sequence[Color]) -> Tile:
     """An image of the data set with its class."""
-    label = data.classes[sample[1]]
+    label = data.caption(sample)
     name, words = (f"{label}: {tile.name}", tile.words) if tile.words else (label, tile.name)
     return Tile(fitting(tile.picture), name, words)

@@ -87,7 +87,6 @@ def _headline(scores: DetectionScores, confusion: np.ndarray) -> dict[str, str]:
         "sizes": " / ".join(sizes),
         "occurring": f"{np.count_nonzero(scores.objects[0]):,}",
         "images": f"{scores.images:,}",
-        "objects": f"{objects:,}",
         "found": f"{right:,} of {objects:,}",
         "false": f"{found - right:,} of {found:,}",
     }

@@ -75,17 +75,12 @@ class DetectionScores:
     @property
     def summary(self) -> dict[str, float]:
         """COCO's twelve numbers: mean average precision, and mean average recall."""
-        rows = {
-            "map": self._precisions("all"),
-            "map_50": self._precisions("all")[0],
-            "map_75": self._precisions("all")[np.searchsorted(IOUS, 0.75 - 1e-9)],
-        }
-        for area in ("small", "medium", "large"):
-            rows[f"map_{area}"] = self._precisions(area)
-        for most in FEW:
-            rows[f"mar_{most}"] = self._recalls("all", most)
-        for area in ("small", "medium", "large"):
-            rows[f"mar_{area}"] = self._recalls(area, MOST)
+        curves, sizes = self._precisions("all"), ("small", "medium", "large")
+        middle = curves[np.searchsorted(IOUS, 0.75 - 1e-9)]
+        rows = {"map": curves, "map_50": curves[0], "map_75": middle}
+        rows |= {f"map_{area}": self._precisions(area) for area in sizes}
+        rows |= {f"mar_{most}": self._recalls("all", most) for most in FEW}
+        rows |= {f"mar_{area}": self._recalls(area, MOST) for area in sizes}
         return {name: mean_of_known(values) for name, values in rows.items()}
 
     @property

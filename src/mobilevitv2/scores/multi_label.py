@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mobilevitv2.scores.shares import mean_of_known, share
+
 
 class MultiLabelScores:
     """True classes and probabilities that grow with `update`; all scores come from them, in [0, 1].
@@ -48,35 +50,35 @@ class MultiLabelScores:
     @property
     def map(self) -> float:
         """The mean of `average_precision` over the classes that are in any image."""
-        return _mean(self.average_precision)
+        return mean_of_known(self.average_precision)
 
     @property
     def precision(self) -> np.ndarray:
         """float64 [N]: of the images in which a class is found, the share that show it."""
         right, found = self._counts
-        return _share(right, found)
+        return share(right, found)
 
     @property
     def recall(self) -> np.ndarray:
         """float64 [N]: of the images that show a class, the share in which it is found."""
-        return _share(self._counts[0], self.support)
+        return share(self._counts[0], self.support)
 
     @property
     def f1(self) -> np.ndarray:
         """float64 [N]: the harmonic mean of both; 0 for a class never found or never there."""
         right, found = self._counts
-        return _share(2 * right, found + self.support)
+        return share(2 * right, found + self.support)
 
     @property
     def micro_f1(self) -> float:
         """F1 of all classes counted together."""
         right, found = self._counts.sum(1)
-        return float(_share(2 * right, found + self.support.sum()))
+        return float(share(2 * right, found + self.support.sum()))
 
     @property
     def macro_f1(self) -> float:
         """The mean of `f1` over the classes that are found or there in any image."""
-        return _mean(self.f1)
+        return mean_of_known(self.f1)
 
     @property
     def _counts(self) -> np.ndarray:
@@ -128,14 +130,3 @@ def _checked(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndar
             " for both, and a truth of 0 and 1."
         )
     return np.nan_to_num(scores, nan=-1), truth.astype(bool)
-
-
-def _mean(values: np.ndarray) -> float:
-    defined = values[~np.isnan(values)]
-    return float(defined.mean()) if defined.size else math.nan
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """float64 part / whole; nan where the whole is 0."""
-    with np.errstate(invalid="ignore"):
-        return part / whole

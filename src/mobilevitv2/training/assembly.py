@@ -1,4 +1,4 @@
-"""The parts of a run put together: images, loaders, Lightning's trainer."""
+"""A run's parts: loaders, precision, Lightning's trainer."""
 
 import logging
 import os
@@ -19,16 +19,16 @@ from mobilevitv2.training.checkpoints import SafeCheckpointIO
 from mobilevitv2.training.loaders import eval_loader, train_loader
 from mobilevitv2.training.recipe import Recipe
 
-LOADING_PROCESSES = 8  # at most, beside a GPU
+LOADING_PROCESSES = 8  # at most, with a GPU
 PRECISIONS: dict[str, Any] = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
 
 def make_loaders(
     images: dict[str, Any], recipe: Recipe, *, eval_batch: int | None = None
 ) -> dict[str, DataLoader]:
-    """One for each split. Unless the recipe says otherwise, processes load only beside a GPU.
+    """One for each split. Unless the recipe says otherwise, processes load only with a GPU.
 
-    `eval_batch` is the batch size of the splits that are not trained on.
+    `eval_batch` is the batch size for all splits but train.
     """
     on_gpu = accelerator() == "cuda"
     workers = recipe.workers
@@ -36,12 +36,12 @@ def make_loaders(
         workers = min(LOADING_PROCESSES, max(1, (os.cpu_count() or 1) - 1)) if on_gpu else 0
     if workers:
         images["train"].fill()
-    how = {"workers": workers, "pin_memory": on_gpu}
+    options = {"workers": workers, "pin_memory": on_gpu}
     size = recipe.batch_size
     return {
-        name: train_loader(split, batch_size=size, seed=recipe.seed, **how)
+        name: train_loader(split, batch_size=size, seed=recipe.seed, **options)
         if name == "train"
-        else eval_loader(split, batch_size=eval_batch or size, **how)
+        else eval_loader(split, batch_size=eval_batch or size, **options)
         for name, split in images.items()
     }
 
@@ -49,7 +49,7 @@ def make_loaders(
 def make_trainer(
     recipe: Recipe, out: Path, callbacks: list[Callback], *, metric: str, first_step: int
 ) -> pl.Trainer:
-    """Lightning's trainer on one device; what it logs goes to `out`/tensorboard."""
+    """Lightning's trainer on one device; it logs to `out`/tensorboard."""
     if recipe.early_stopping is not None:
         callbacks = [
             *callbacks,
@@ -78,14 +78,14 @@ def make_trainer(
 
 
 def accelerator() -> str:
-    """`cuda`, `mps` or `cpu`: the best that there is."""
+    """The best available of `cuda`, `mps` and `cpu`."""
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
 def precision(recipe: Recipe) -> Any:
-    """Lightning's name for the recipe's precision; auto is bf16, or fp16, on a GPU, else fp32."""
+    """Lightning's name for the recipe's precision; auto is bf16 or fp16 on a GPU, else fp32."""
     if recipe.precision == "fp16" and accelerator() == "cpu":
         raise ConfigError("precision is fp16, which needs a GPU. On a CPU choose fp32 or bf16.")
     if recipe.precision != "auto":
@@ -97,10 +97,10 @@ def precision(recipe: Recipe) -> Any:
 
 @contextmanager
 def without_chatter() -> Iterator[None]:
-    """Lightning's hints kept from the person: each is about something that is meant here."""
+    """Without Lightning's hints, which are about things that are intended here."""
     log = logging.getLogger("lightning.pytorch")
     level = log.level
-    log.setLevel(logging.WARNING)  # no tips, no list of the devices that there are not
+    log.setLevel(logging.WARNING)  # no tips, no list of missing devices
     try:
         with warnings.catch_warnings():
             for message in (
@@ -108,7 +108,7 @@ def without_chatter() -> Iterator[None]:
                 ".*smaller than the logging interval",
                 ".*dataloader is not resumable",  # `EpochOrder.seen` resumes it
                 ".*in eval mode at the start of training",  # the average, and frozen parts
-                ".*LeafSpec.* is deprecated",  # Lightning's own affair with newer torch
+                ".*LeafSpec.* is deprecated",  # Lightning's, with newer torch
             ):
                 warnings.filterwarnings("ignore", message=message)
             yield

@@ -1,4 +1,4 @@
-"""What makes a training image another one each time, decided by (seed, epoch, index) alone."""
+"""Random changes of training images, which depend on (seed, epoch, index) alone."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,14 +14,14 @@ from mobilevitv2.training.recipe import Recipe
 
 
 def seed_of(*parts: int | str) -> int:
-    """A number for torch's generators that depends on all parts, and on nothing else."""
+    """A seed for torch's generators that depends on all parts, and nothing else."""
     digest = blake2b("/".join(map(str, parts)).encode(), digest_size=4).digest()
     return int.from_bytes(digest)  # 32 bits are all that the CPU generator uses
 
 
 @contextmanager
 def seeded(*parts: int | str) -> Iterator[None]:
-    """Torch's CPU randomness from this seed; as it was before, afterwards."""
+    """Torch's CPU generator with this seed; restored afterwards."""
     before = torch.get_rng_state()
     torch.default_generator.manual_seed(seed_of(*parts))
     try:
@@ -33,8 +33,8 @@ def seeded(*parts: int | str) -> Iterator[None]:
 class Augment:
     """A Pillow image and its (epoch, index) to pixels, uint8 [3, size, size].
 
-    Crop, flip, turn and RandAugment work on the Pillow image, which at these sizes is faster than
-    on tensors; the order is the reference's (ml-cvnets).
+    Crop, flip, rotation and RandAugment work on the Pillow image, which is faster than tensors at
+    these sizes; the order is the reference's (ml-cvnets).
     """
 
     def __init__(self, recipe: Recipe, size: int) -> None:
@@ -73,19 +73,19 @@ class Augment:
 
 
 def happens(probability: float) -> bool:
-    """A draw from torch's generator."""
+    """A random draw from torch's generator."""
     return bool(torch.rand(()) < probability)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """Pillow RGB to uint8 [3, H, W]; copied by numpy, which starts no threads for it."""
+    """Pillow RGB to uint8 [3, H, W]; copied by numpy, which starts no threads."""
     return torch.from_numpy(np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1)))
 
 
 class Mix:
     """Mixup or CutMix of a batch [B, C, H, W] with itself, rolled by one; labels become [B, N].
 
-    With both on, each is taken half the time. What it does comes from torch's generators.
+    With both on, each is used half the time. Randomness comes from torch's generators.
     """
 
     def __init__(self, recipe: Recipe, classes: int) -> None:

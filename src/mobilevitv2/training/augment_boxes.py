@@ -1,4 +1,4 @@
-"""What makes an image and its boxes another pair each time: SSD's moves (Liu et al., 2016)."""
+"""Random changes of training images and their boxes, as in SSD (Liu et al., 2016)."""
 
 # n boxes
 
@@ -13,19 +13,19 @@ from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training.augment import happens, seeded, to_tensor
 from mobilevitv2.training.recipe import Recipe
 
-OVERLAPS = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.0]  # of the crop with some box; 1: no crop
-LEAST_SIDE = 1e-3  # of the image; thinner boxes are left out
+OVERLAPS = [0.1, 0.3, 0.5, 0.7, 0.9, 1.0, 1.0]  # the crop's with some box; 1: no crop
+LEAST_SIDE = 1e-3  # share of the image; thinner boxes are left out
 
 Label = dict[str, Tensor]
-"""`class_labels` int64 [n] and `boxes` float32 [n, 4]: center and size in parts of the image."""
+"""`class_labels` int64 [n] and `boxes` float32 [n, 4]: center and size as shares of the image."""
 
 
 class BoxAugment:
     """An RGB image, its boxes and (epoch, index) to uint8 [3, size, size] and a `Label`.
 
-    Crop, changes of color, flips, resize: steps and order are the reference's (ml-cvnets). A crop
-    keeps the boxes whose center it has, and cuts them off at its edge. Boxes to be ignored are left
-    out; the aspect ratio is not kept.
+    Crop, color changes, flips, resize: steps and order are the reference's (ml-cvnets). A crop
+    keeps the boxes whose center is inside, and cuts them off at its edge. Ignored boxes are left
+    out; the aspect ratio isn't kept.
     """
 
     def __init__(self, recipe: Recipe, size: int) -> None:
@@ -64,7 +64,7 @@ class BoxAugment:
 
 
 def label_of(boxes: Boxes, size: tuple[int, int]) -> Label:
-    """The boxes of an image of this (width, height) [px], as the loss takes them."""
+    """The boxes of an image of this (width, height) [px], as the loss expects them."""
     low, high = np.split(boxes.corners / np.tile(size, 2), 2, axis=1)
     seen = (high - low > LEAST_SIDE).all(1)
     centers = np.concatenate([(low + high) / 2, high - low], 1)[seen]

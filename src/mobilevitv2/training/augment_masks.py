@@ -1,4 +1,4 @@
-"""What makes an image and its mask another pair each time: the same moves for both."""
+"""Random changes of training images and their masks, the same for both."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -13,14 +13,14 @@ from mobilevitv2.data.masks.reading import IGNORED
 from mobilevitv2.training.augment import happens, seeded, to_tensor
 from mobilevitv2.training.recipe import Recipe
 
-TRIES = 10  # crops drawn for one in which no class has too large a share; the last one counts
+TRIES = 10  # crops drawn until no class has too large a share; the last one is taken anyway
 BLUR_RADIUS = 1.0  # px, at most
 
 Pair = tuple[Image.Image, Image.Image]  # RGB, and class numbers as L
 
 
 class Window(NamedTuple):
-    """The size to which an image is scaled, and where in it the window begins [px]."""
+    """The size to which an image is scaled, and where the window in it begins [px]."""
 
     width: int
     height: int
@@ -31,10 +31,10 @@ class Window(NamedTuple):
 class MaskAugment:
     """An image, its mask and (epoch, index) to uint8 [3, size, size] and uint8 [size, size].
 
-    Given are a Pillow RGB image and a mask uint8 [H, W] of class numbers and IGNORED. Resize, crop,
-    flip, blur, color changes, rotation: steps and order are the reference's (ml-cvnets). What lies
-    outside of the image is black, and IGNORED in the mask. Without a `resize_range` the short side
-    becomes `size`, and the middle is taken.
+    It takes a Pillow RGB image and a mask uint8 [H, W] of class numbers and IGNORED. Resize, crop,
+    flip, blur, color changes, rotation: steps and order are the reference's (ml-cvnets). Outside
+    the image it is black, and IGNORED in the mask. Without a `resize_range` the short side becomes
+    `size`, and the crop is the middle.
     """
 
     def __init__(self, recipe: Recipe, size: int) -> None:
@@ -60,7 +60,7 @@ class MaskAugment:
         return to_tensor(picture), torch.from_numpy(np.array(labels))
 
     def _crop(self, image: Image.Image, mask: Image.Image) -> Pair:
-        """Resized and cropped in one step, so that only what is seen is computed."""
+        """Resize and crop in one step, which computes only what is seen."""
         windows = self._windows(image.size)
         seen = next(windows)
         labels = self._labels(mask, seen)
@@ -72,7 +72,7 @@ class MaskAugment:
         return _cut(mask, window, self.size, Image.Resampling.NEAREST, IGNORED)
 
     def _windows(self, given: tuple[int, int]) -> Iterator[Window]:
-        """One in the middle, or TRIES at random places of the image at one random size."""
+        """One in the middle, or TRIES at random places, all at one random size."""
         scale = 1.0
         if self.recipe.resize_range is not None:
             scale = _uniform(*self.recipe.resize_range)
@@ -86,7 +86,7 @@ class MaskAugment:
             yield Window(width, height, *(int(torch.randint(room + 1, ())) for room in spare))
 
     def _is_mixed(self, labels: Image.Image) -> bool:
-        """Has the largest class less than the recipe's share of the pixels that count?"""
+        """Does the largest class have less than the recipe's share of the pixels that count?"""
         if self.recipe.class_share == 1:
             return True
         counts = labels.histogram()[:IGNORED]
@@ -100,18 +100,18 @@ class MaskAugment:
 
 
 def _cut(
-    image: Image.Image, window: Window, size: int, how: Image.Resampling, fill: int
+    image: Image.Image, window: Window, size: int, resample: Image.Resampling, fill: int
 ) -> Image.Image:
-    """What the window shows, size x size; filled right and below where the image is smaller."""
+    """What the window shows, size x size; filled on the right and below where the image ends."""
     right, bottom = min(window.left + size, window.width), min(window.top + size, window.height)
     (given_width, given_height), (width, height) = image.size, window[:2]
     box = (
-        window.left * given_width / width,  # in this order, so that the far edge is met exactly
+        window.left * given_width / width,  # in this order, the far edge is exact
         window.top * given_height / height,
         right * given_width / width,
         bottom * given_height / height,
     )
-    seen = image.resize((right - window.left, bottom - window.top), how, box)
+    seen = image.resize((right - window.left, bottom - window.top), resample, box)
     if seen.size == (size, size):
         return seen
     canvas = Image.new(image.mode, (size, size), (fill,) * len(image.getbands()))

@@ -1,7 +1,7 @@
-"""The checkpoints of a run on disk: written whole or not at all, checked before they are loaded.
+"""A run's checkpoints on disk: written completely or not at all, checked before they are loaded.
 
-There are two, the last one and the one before. A file is damaged if its archive does not match its
-own checksums; then it is never loaded, and the previous one is.
+There are two, the last one and the one before. A file whose archive doesn't match its own checksums
+is damaged and never loaded; then the previous one is.
 """
 
 import logging
@@ -23,12 +23,12 @@ logger = logging.getLogger(__name__)
 
 
 class SafeCheckpointIO(CheckpointIO):
-    """How Lightning writes and reads its checkpoints here."""
+    """How Lightning writes and reads checkpoints here."""
 
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: str | os.PathLike, storage_options: Any = None
     ) -> None:
-        """Write beside the old file, then swap: the old one becomes the previous one."""
+        """Write beside the old file, then swap; the old one becomes the previous one."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.tmp")
@@ -46,8 +46,8 @@ class SafeCheckpointIO(CheckpointIO):
             if isinstance(error, OSError | RuntimeError):
                 reason = getattr(error, "strerror", None) or "the disk may be full"
                 raise OSError(
-                    f"{path} could not be written ({reason}). The checkpoints before it are "
-                    "unharmed: make room and resume the run."
+                    f"{path} couldn't be written ({reason}). The checkpoints before it are intact: "
+                    "free some space and resume the run."
                 ) from error
             raise
 
@@ -65,7 +65,7 @@ class SafeCheckpointIO(CheckpointIO):
 
 
 def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
-    """Raises CheckpointError where the file is not what was once written."""
+    """Raises CheckpointError where the file isn't what was written."""
     try:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
@@ -79,7 +79,7 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 
 
 def newest_checkpoint(out: Path) -> tuple[Path, dict[str, Any]]:
-    """The last checkpoint of a run that can be read; a damaged one is passed over, and said so."""
+    """A run's last checkpoint that can be read; warns about a damaged one and skips it."""
     problems = []
     for name in (LAST, PREVIOUS):
         path = out / FOLDER / name
@@ -94,7 +94,7 @@ def newest_checkpoint(out: Path) -> tuple[Path, dict[str, Any]]:
             logger.warning("%s The run continues from the previous checkpoint.", problem)
         return path, checkpoint
     if problems:
-        raise CheckpointError(f"{' '.join(problems)} No other is left: train anew with overwrite.")
+        raise CheckpointError(f"{' '.join(problems)} There is no other: train anew with overwrite.")
     raise CheckpointError(
         f"{out} has no checkpoint to resume from: the run was stopped before the first was "
         "written. Train anew with overwrite."

@@ -2,7 +2,8 @@
 
 # B batch, N classes
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -17,10 +18,10 @@ from mobilevitv2.scores.classification import ClassificationScores
 from mobilevitv2.training import goal
 from mobilevitv2.training.augment import Augment, Mix
 from mobilevitv2.training.module import Training, logits_of
-from mobilevitv2.training.networks import margin_processor
 from mobilevitv2.training.recipe import Recipe
 
 LARGEST = 256  # px, unless a recipe asks for more
+TINY = 96  # px; below, validation cuts no border off
 
 
 class ClassifierTraining(Training):
@@ -56,20 +57,23 @@ class Goal(goal.Goal[ClassificationData]):
         return min(max(round(self.data.short_side / 32) * 32, 32), LARGEST)
 
     def sized(self, processor: MobileViTImageProcessor, size: int) -> MobileViTImageProcessor:
-        return margin_processor(processor, size)
+        """The reference's margin around a crop of `size`; none for tiny images."""
+        margin = MobileViTImageProcessor.for_checkpoint("cvnets", size).size
+        return replace(
+            processor,
+            do_resize=True,
+            do_center_crop=True,
+            size={"shortest_edge": size} if size < TINY else margin,
+            crop_size={"height": size, "width": size},
+        )
 
     def preparations(
         self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> tuple[Augment, Callable[..., Tensor]]:
+    ) -> tuple[type[ImageSet], Augment, Callable[..., Tensor]]:
         def prepare(image: Any, _: tuple[int, int]) -> Tensor:
             return torch.from_numpy(processor(image).pixel_values[0])
 
-        return Augment(recipe, processor.crop_size["height"]), prepare
-
-    def decoded(
-        self, samples: Sequence[Any], prepare: Callable[..., Any], **options: Any
-    ) -> ImageSet:
-        return ImageSet(samples, prepare, **options)
+        return ImageSet, Augment(recipe, processor.crop_size["height"]), prepare
 
     def new_scores(self) -> ClassificationScores:
         return ClassificationScores(len(self.data.classes))

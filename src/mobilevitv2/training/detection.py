@@ -2,7 +2,7 @@
 
 # B batch, N classes, a anchors
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -74,19 +74,14 @@ class Goal(goal.Goal[DetectionData]):
 
     def preparations(
         self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> tuple[BoxAugment, Callable[..., Any]]:
+    ) -> tuple[type[BoxedImages], BoxAugment, Callable[..., Any]]:
         def prepare(image: Image.Image, boxes: Boxes, _: tuple[int, int]) -> Any:
             pixels = processor(image).pixel_values[0]
             label = label_of(boxes.some(~boxes.ignored), image.size)
             target = {**label, "truth": boxes, "size": (image.height, image.width)}
             return torch.from_numpy(pixels), target
 
-        return BoxAugment(recipe, processor.size["height"]), prepare
-
-    def decoded(
-        self, samples: Sequence[Any], prepare: Callable[..., Any], **options: Any
-    ) -> BoxedImages:
-        return BoxedImages(samples, prepare, **options)
+        return BoxedImages, BoxAugment(recipe, processor.size["height"]), prepare
 
     def new_scores(self) -> DetectionScores:
         return DetectionScores(self.data.classes)

@@ -1,4 +1,4 @@
-"""The folder of a run: what may be in the way, what is written first, what a resumed run reads."""
+"""A run's folder: what may be in the way, what is written first, what a resumed run reads."""
 
 import json
 import os
@@ -10,27 +10,26 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.data import Data, DetectionData, SegmentationData
+from mobilevitv2.data import Data
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.files.source import read_json
 from mobilevitv2.files.writing import remove_debris, write_atomic
-from mobilevitv2.scores.truth import Boxes
 from mobilevitv2.training.recipe import Recipe
 
-Sample = tuple[Any, Any]  # an image, and its class number, mask or boxes
+Sample = tuple[Any, Any]  # an image and its label
 
 RECIPE, DATA = "recipe.yaml", "data.json"
 BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
 CHARTS = ("accuracy", "confusion", "learning_rate", "loss", "map", "miou", "precision_recall")
 BUNDLE = ("config.json", "model.safetensors", "preprocessor_config.json")
-FILES = (  # of a run; and tensorboard's events
+FILES = (  # a run's, besides tensorboard's events
     *(RECIPE, DATA, "metrics.csv", "report.html", "tensorboard/hparams.yaml"),
     *(f"report/{chart}.png" for chart in CHARTS),
     *(f"{folder}/{name}" for folder in (BEST, LAST) for name in BUNDLE),
     *(f"{CHECKPOINTS}/{name}.ckpt" for name in ("last", "previous")),
 )
-FREE_TO_CHANGE = ("workers", "threads")  # on resuming: they say how, not what
+FREE_TO_CHANGE = ("workers", "threads")  # on resuming: they don't affect the result
 
 
 def place_of(out: Path) -> Place:
@@ -39,24 +38,24 @@ def place_of(out: Path) -> Place:
 
 
 def check_room(place: Place, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
-    """Raises FileExistsError where a run would do away with something that has to stay."""
+    """Raises FileExistsError where a run would remove something that has to stay."""
     if place.is_free():
         return
     out = place.folder
     if not overwrite:
         raise FileExistsError(
-            f"{out} exists already: resume continues the run in it, overwrite replaces it; or name "
+            f"{out} exists already: resume continues its run, overwrite replaces it. Or give "
             "another folder."
         )
     if not _is_run(out):
-        raise FileExistsError(f"{out} holds no training run, so it is not overwritten.")
+        raise FileExistsError(f"{out} isn't a training run's folder, so it isn't overwritten.")
     place.check(FILES, overwrite=True, inputs=inputs)
 
 
 def make_room(place: Place, recipe: Recipe, data: Data) -> Path:
-    """The folder of the new run, with its settings in it.
+    """The folder of the new run, with its settings in it; call `check_room` first.
 
-    It is beside an old run, which stays until the new one is whole. Ask `check_room` before.
+    It lies beside an old run, which stays until the new one is complete.
     """
     place.finish()
     place.discard()
@@ -70,39 +69,39 @@ def make_room(place: Place, recipe: Recipe, data: Data) -> Path:
 
 
 def write_settings(out: Path, recipe: Recipe, data: Data) -> None:
-    """recipe.yaml and data.json: what goes into the run."""
+    """Write recipe.yaml and data.json: what goes into the run."""
     out.mkdir(parents=True, exist_ok=True)
     write_atomic(out / DATA, json.dumps(_listing(data), indent=1).encode())
     write_atomic(out / RECIPE, recipe.to_yaml().encode())
 
 
 def room_of_run(place: Place) -> Path:
-    """Where the run to be resumed is made, without what a killed one left half-written."""
+    """The folder of the run to resume, without what a killed one left half-written."""
     place.finish()
     if place.stage.is_dir() and not _has_checkpoint(place.stage):
         place.discard()
     out = place.stage if place.stage.is_dir() else place.folder
     if not (out / RECIPE).is_file():
-        raise FileNotFoundError(f"{out} holds no training run to resume. Train without resume.")
+        raise FileNotFoundError(f"{out} has no training run to resume. Train without resume.")
     if _is_run(place.folder):
         remove_all_debris(out)
     return out
 
 
 def reopen(place: Place, run: Path) -> None:
-    """What was finished is going to change, but for its recipe."""
+    """A finished run is going to change, except for its recipe."""
     if run == place.folder:
         place.reopen([RECIPE])
 
 
 def leave_room(place: Place, run: Path) -> None:
-    """After a failure: what can't be resumed goes."""
+    """After a failure, remove what can't be resumed."""
     if run == place.stage and not _has_checkpoint(run):
         place.discard()
 
 
 def settle(place: Place, run: Path) -> None:
-    """The run is whole: it takes the place of the old one."""
+    """The run is complete: it takes the place of the old one."""
     if run == place.stage:
         place.swap()
         remove_all_debris(place.folder)
@@ -111,7 +110,7 @@ def settle(place: Place, run: Path) -> None:
 
 
 def remove_all_debris(out: Path) -> None:
-    """Remove what a killed run has half-written."""
+    """Remove what a killed run left half-written."""
     for folder, names in groupby(sorted(FILES), os.path.dirname):
         remove_debris(out / folder, map(os.path.basename, names))
 
@@ -121,14 +120,14 @@ def _has_checkpoint(out: Path) -> bool:
 
 
 def _run_files(out: Path) -> list[str]:
-    """The files in a run's folder that are called as a run calls them."""
+    """The files in a run's folder that have a run's names."""
     events = (out / "tensorboard").glob("events.out.tfevents.*")
     names = [*FILES, *(f"tensorboard/{path.name}" for path in events)]
     return [name for name in names if os.path.lexists(out / name)] if _is_run(out) else []
 
 
 def _is_run(out: Path) -> bool:
-    """By its record; without one, by a recipe.yaml and a data.json as a run writes them."""
+    """By its record, else by a recipe.yaml and a data.json as a run writes them."""
     if place_of(out).record.is_file():
         return True
     try:
@@ -140,20 +139,21 @@ def _is_run(out: Path) -> bool:
 
 
 def stored_recipe(out: Path, overrides: dict[str, Any]) -> Recipe:
-    """The recipe of a run to be resumed. Raises ConfigError where `overrides` would change it."""
+    """The recipe of a run to resume. Raises ConfigError where `overrides` would change it."""
     stored = Recipe.load(out / RECIPE)
-    wanted = Recipe.load(stored, **overrides)
+    changed = Recipe.load(stored, **overrides)
     for name in overrides.keys() - set(FREE_TO_CHANGE):
-        if getattr(wanted, name) != getattr(stored, name):
+        old, new = getattr(stored, name), getattr(changed, name)
+        if new != old:
             raise ConfigError(
-                f"the run in {out} has {name} {getattr(stored, name)}, not "
-                f"{getattr(wanted, name)}. Resume it as it is, or train anew in another folder."
+                f"the run in {out} has {name} {old}, not {new}. Resume it unchanged, or train anew "
+                "in another folder."
             )
-    return wanted
+    return changed
 
 
 def stored_annotations(out: Path) -> dict[str, Any]:
-    """What masks and boxes meant to the run in `out`, as `open_data` wants it told."""
+    """What labels meant to the run in `out`, as arguments of `open_data`."""
     return read_json(out / DATA).get("annotations") or {}
 
 
@@ -164,32 +164,32 @@ def is_data_of(out: Path, source: str | Path) -> bool:
 
 
 def check_same_data(out: Path, data: Data) -> None:
-    """Raises DataError where the images are not those that the run in `out` began with."""
+    """Raises DataError where the data isn't what the run in `out` began with."""
     before, now = read_json(out / DATA), _listing(data)
     for split in now["splits"]:
         if before["fingerprints"].get(split) != now["fingerprints"][split]:
             raise DataError(
-                f"the {split} images of {data.name} are not those with which the run in {out} "
+                f"the {split} images of {data.name} aren't those with which the run in {out} "
                 "began. Restore them, or train anew in another folder."
             )
     for what in ("classes", "annotations"):
         if before.get(what) != now[what]:
             raise DataError(
-                f"the classes of {data.name} are not those with which the run in {out} began "
+                f"the classes of {data.name} aren't those with which the run in {out} began "
                 f"({', '.join(before['classes'][:8])}). Give the same classes, ignore and "
                 "reduce_labels, or none of them; or train anew in another folder."
             )
 
 
 def note_broken(out: Path, broken: dict[str, str]) -> None:
-    """Add to data.json the images that could not be decoded during training, and why."""
+    """Add to data.json the images that couldn't be decoded in training, and why."""
     listing = read_json(out / DATA) | {"broken": broken}
     write_atomic(out / DATA, json.dumps(listing, indent=1).encode())
 
 
 def name_of(data: Data, split: str, index: int) -> str:
     """A sample's path, relative to the data set where it lies in it; the digits have numbers."""
-    return _name(data, data.splits[split][index][0]) or f"{split} {index}"
+    return data.relative(data.splits[split][index][0]) or f"{split} {index}"
 
 
 def _listing(data: Data) -> dict[str, Any]:
@@ -197,60 +197,24 @@ def _listing(data: Data) -> dict[str, Any]:
         "name": data.name,
         "root": None if data.root is None else str(data.root),
         "classes": data.classes,
-        "annotations": _annotations(data),
+        "annotations": data.annotations(),
         "counts": data.counts(),
         "strays": data.strays,
         "hidden": data.hidden,
         "unreadable": data.unreadable,
         "fingerprints": {name: _fingerprint(data, split) for name, split in data.splits.items()},
         "splits": {
-            name: [[_name(data, sample[0]), _target(data, sample)] for sample in split]
+            name: [[data.relative(sample[0]), data.target(sample)] for sample in split]
             for name, split in data.splits.items()
         },
     }
 
 
 def _fingerprint(data: Data, samples: Sequence[Sample]) -> str:
-    """Of names and labels; of pixels only where there are no names."""
+    """A digest of names and labels; of pixels only where there are no names."""
     digest = sha256()
     for sample in samples:
-        name = _name(data, sample[0])
+        name = data.relative(sample[0])
         content = name.encode() if name else np.asarray(sample[0]).tobytes()
-        digest.update(content + f"\n{_target(data, sample)}\n".encode())
+        digest.update(content + f"\n{data.target(sample)}\n".encode())
     return digest.hexdigest()
-
-
-def _annotations(data: Data) -> dict[str, Any] | None:
-    """What masks and boxes mean, in the words of `open_data`."""
-    if isinstance(data, DetectionData):
-        return {"classes": data.classes}
-    if not isinstance(data, SegmentationData):
-        return None
-    named = zip(data.classes, data.colors, strict=True)
-    return {
-        "classes": {name: list(color) for name, color in named},
-        "ignore": list(data.ignored),
-        "reduce_labels": data.reduce_labels,
-    }
-
-
-def _target(data: Data, sample: Sample) -> int | str | None:
-    """A class number, the name of a mask, or what tells boxes from others."""
-    if isinstance(sample[1], Boxes):
-        return sha256(b"".join(part.tobytes() for part in sample[1])).hexdigest()[:16]
-    return sample[1] if isinstance(sample[1], int) else _name(data, sample[1])
-
-
-def _name(data: Data, path: Any) -> str | None:
-    """As seen from the data's folder, so that it stays when that is moved, or called otherwise."""
-    if not isinstance(path, Path):
-        return None
-    if data.root is None:
-        return str(path)
-    folder = data.root if data.root.is_dir() else data.root.parent  # of a .json or a data.yaml
-    if path.is_relative_to(folder):
-        return path.relative_to(folder).as_posix()
-    try:
-        return Path(os.path.relpath(path, folder)).as_posix()
-    except ValueError:  # on another drive
-        return str(path)

@@ -1,7 +1,7 @@
 """`Goal`: what is particular to a task in a training run."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import torch
 from mobilevitv2.data import Data as AnyData
 from mobilevitv2.tasks import task_named
 from mobilevitv2.training.folder import name_of
+from mobilevitv2.training.loaders import readable
 
 if TYPE_CHECKING:
     from torch import nn
@@ -65,22 +66,16 @@ class Goal(ABC, Generic[Data]):
     @abstractmethod
     def preparations(
         self, recipe: "Recipe", processor: "MobileViTImageProcessor"
-    ) -> tuple[Any, Callable[..., Any]]:
-        """How a decoded sample becomes tensors: augmented to train, and as the processor does."""
-
-    @abstractmethod
-    def decoded(
-        self, samples: Sequence[Any], prepare: Callable[..., Any], **options: Any
-    ) -> "DecodedSamples":
-        """A split whose samples are decoded and prepared when asked for."""
+    ) -> "tuple[Callable[..., DecodedSamples], Any, Callable[..., Any]]":
+        """What decodes samples, and what makes them tensors: to train, and as the processor does."""
 
     def image_sets(self, recipe: "Recipe", processor: "MobileViTImageProcessor") -> dict[str, Any]:
         """The splits: training images augmented, the others as the processor prepares them."""
-        augment, prepare = self.preparations(recipe, processor)
+        decoded, augment, prepare = self.preparations(recipe, processor)
         return {
-            name: self.decoded(samples, augment, short_side=2 * augment.size)
+            name: decoded(samples, prepare=augment, short_side=2 * augment.size)
             if name == "train"
-            else self.decoded(samples, prepare, keep_pixels=True, replace_broken=False)
+            else decoded(samples, prepare=prepare, keep_pixels=True, replace_broken=False)
             for name, samples in self.data.splits.items()
         }
 
@@ -105,13 +100,12 @@ class Goal(ABC, Generic[Data]):
         """Count all images of a split that can be decoded; the network is in eval mode."""
         scores, results, first = self.new_scores(), {}, 0
         device = next(network.parameters()).device
-        for pixels, targets, broken in loader:
-            there = [i for i, index in enumerate(broken.tolist()) if index < 0]
+        for batch in loader:
+            there, pixels, targets = readable(batch)
             if there:
-                output = network(pixels[there].to(device))
-                found = self.count(scores, output, [targets[i] for i in there])
+                found = self.count(scores, network(pixels.to(device)), targets)
                 results |= zip([first + i for i in there], found, strict=True)
-            first += len(broken)
+            first += len(batch[2])
         return scores, results
 
     def report(

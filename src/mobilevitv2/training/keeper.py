@@ -1,4 +1,4 @@
-"""Keeping a run on disk as it goes, and stopping it when a person or a machine asks to."""
+"""Keeping a run on disk as it goes, and stopping it at a signal."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ from torch import Tensor
 from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.training.checkpoints import FOLDER, LAST
 
-MINUTES = 10  # between checkpoints in the middle of a long epoch
+MINUTES = 10  # between checkpoints within a long epoch
 
 SaveBundle = Callable[[Path, dict[str, Tensor]], None]
 
@@ -41,11 +41,11 @@ class Keeper(Checkpoint):
     ) -> None:
         self.out = out
         self.save_bundle = save_bundle
-        self.tell = tell  # a person, about each epoch's row of the history
+        self.tell = tell  # a person of each epoch's row of the history
         self.metric = metric
         self.best: tuple[float, float] = (-1.0, 0.0)  # the metric, minus the loss
         self.best_epoch = 0
-        self.position = (0, 0)  # epoch, and its batches that are done
+        self.position = (0, 0)  # epoch, and how many of its batches are done
         self.stopped_early = False
         self.signal: int | None = None
 
@@ -106,7 +106,7 @@ class Keeper(Checkpoint):
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """SIGINT and SIGTERM ask to stop after the batch at hand; a second one stops at once."""
+        """SIGINT and SIGTERM stop the run after the current batch; a second one at once."""
         if threading.current_thread() is not threading.main_thread():
             yield  # where signals can't be heard
             return

@@ -1,4 +1,4 @@
-"""Loaders whose order is decided by (seed, epoch), and that can start in the middle of an epoch."""
+"""Loaders whose order depends on (seed, epoch) alone, and that can start within an epoch."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from mobilevitv2.training.augment import seed_of
 class EpochOrder(Sampler):
     """The pairs (epoch, index) of one epoch, shuffled by (seed, epoch).
 
-    The epoch travels with the index, so that a loading process needs no message to learn it.
+    The epoch travels with the index, so loading processes don't have to be told.
     """
 
     def __init__(self, count: int, seed: int) -> None:
@@ -33,7 +33,7 @@ class EpochOrder(Sampler):
         return iter([(self.epoch, index) for index in order[count if epoch == self.epoch else 0 :]])
 
     def continue_at(self, epoch: int, batches: int, batch_size: int) -> None:
-        """Go on in the middle of an epoch, after so many of its batches."""
+        """Continue within an epoch, after so many of its batches."""
         self.epoch = epoch
         self.seen = (epoch, batches * batch_size)
 
@@ -45,13 +45,13 @@ class EpochOrder(Sampler):
 def train_loader(
     images: Any, *, batch_size: int, seed: int, workers: int, pin_memory: bool
 ) -> DataLoader:
-    """Shuffled batches; a last batch of one image, which BatchNorm could not use, is dropped."""
+    """Shuffled batches; drops a last batch of one image, which BatchNorm couldn't use."""
     return DataLoader(
         images,
         batch_size=batch_size,
         sampler=EpochOrder(len(images), seed),
         drop_last=len(images) > batch_size and len(images) % batch_size == 1,
-        **_how(workers, pin_memory),
+        **_options(workers, pin_memory),
     )
 
 
@@ -62,18 +62,28 @@ def order_of(loader: DataLoader) -> EpochOrder:
 
 
 def eval_loader(images: Any, *, batch_size: int, workers: int, pin_memory: bool) -> DataLoader:
-    """All images in their order."""
-    return DataLoader(images, batch_size=batch_size, **_how(workers, pin_memory))
+    """All images in order."""
+    return DataLoader(images, batch_size=batch_size, **_options(workers, pin_memory))
 
 
 def collate(items: list[tuple[Tensor, Any, int]]) -> tuple[Tensor, Any, Tensor]:
-    """Pixels [B, 3, H, W], targets [B], or [B, H, W] of masks, or a list of others; broken [B].
+    """Pixels [B, 3, H, W]; targets [B], masks [B, H, W] or a list of anything else; broken [B].
 
-    Copied by numpy: torch would share the work out to its threads, which on a busy machine takes a
-    hundred times as long as the copying.
+    Copied by numpy: torch would divide the work among its threads, which on a busy machine takes a
+    hundred times as long.
     """
     pixels, targets, broken = zip(*items, strict=True)
     return _together(pixels), _together(targets), torch.tensor(broken)
+
+
+def readable(batch: tuple[Tensor, Any, Tensor]) -> tuple[list[int], Tensor, Any]:
+    """The places, pixels and targets of those of a batch that aren't broken."""
+    pixels, targets, broken = batch
+    there = [i for i, index in enumerate(broken.tolist()) if index < 0]
+    if len(there) == len(broken):
+        return there, pixels, targets
+    some = targets[there] if isinstance(targets, Tensor) else [targets[i] for i in there]
+    return there, pixels[there], some
 
 
 def _together(values: Sequence[Any]) -> Any:
@@ -84,7 +94,7 @@ def _together(values: Sequence[Any]) -> Any:
     return torch.from_numpy(np.stack([value.numpy() for value in values]))
 
 
-def _how(workers: int, pin_memory: bool) -> dict[str, Any]:
+def _options(workers: int, pin_memory: bool) -> dict[str, Any]:
     return {
         "num_workers": workers,
         "pin_memory": pin_memory,

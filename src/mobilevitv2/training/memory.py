@@ -9,10 +9,10 @@ from contextlib import contextmanager
 # glibc's malloc.h
 TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD, MMAP_MAX = -1, -2, -3, -4
 KEEP = {MMAP_MAX: 0, TRIM_THRESHOLD: 2**31 - 1, TOP_PAD: 2**26}
-# Afterwards: glibc's own numbers, but thresholds at the most that they grow to by themselves; once
-# set, they no longer grow.
+# Afterwards: glibc's own numbers, but the thresholds at their maximum, as they no longer grow once
+# they were set.
 USUAL = {MMAP_MAX: 65536, MMAP_THRESHOLD: 2**25, TRIM_THRESHOLD: 2**26, TOP_PAD: 2**17}
-OWN_CHOICE = {  # variables by which somebody has set what is set here
+OWN_CHOICE = {  # environment variables that set the same
     "MALLOC_MMAP_MAX_",
     "MALLOC_MMAP_THRESHOLD_",
     "MALLOC_TOP_PAD_",
@@ -22,13 +22,13 @@ OWN_CHOICE = {  # variables by which somebody has set what is set here
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Maps of a network are given back to no one and asked for from no one, step after step.
+    """The memory of a network's maps stays in the process from step to step.
 
-    glibc takes every large block from the system and gives it back when it is freed, so that each
-    map of each step is made of new pages, filled with zeros one by one: in a virtual machine that
-    takes several times as long as what is then computed. Here blocks stay on the heap.
+    glibc takes every large block from the system and gives it back when it is freed, so each map of
+    each step consists of new pages, zeroed one by one: in a virtual machine that takes several
+    times as long as what is then computed. Here blocks stay on the heap.
 
-    Has no effect where malloc isn't glibc's, or where the environment sets it.
+    Has no effect where malloc isn't glibc's, or where the environment configures it.
     """
     malloc = _glibc()
     if malloc is None:

@@ -1,4 +1,4 @@
-"""The Lightning module that all tasks share: a step, its moving average, what an epoch comes to."""
+"""The Lightning module that all tasks share: a step, the moving average, an epoch's history."""
 
 # B batch, H W height and width
 
@@ -15,6 +15,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.training.augment import seed_of
+from mobilevitv2.training.loaders import readable
 from mobilevitv2.training.recipe import Recipe
 from mobilevitv2.training.schedule import ema_decay, learning_rate, make_optimizer
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Training(pl.LightningModule):
-    """Trains `network` and a moving average of it, which is what is validated and kept.
+    """Trains `network` and a moving average of it; the average is validated and kept.
 
     Batches are (pixels, targets, broken [B]): uint8 [B, 3, H, W] in training, ready for the network
     in validation; targets are a tensor, or a list. A task says what the loss is, and its `Goal`
@@ -53,7 +54,7 @@ class Training(pl.LightningModule):
         self.bgr = bgr
         self.loss_sum = nn.Buffer(torch.zeros(()))  # of this epoch, for its mean
         self.images_seen = nn.Buffer(torch.zeros((), dtype=torch.int64))
-        self.val_loss, self.val_count = 0.0, 0  # summed over what counts, and how much does
+        self.val_loss, self.val_count = 0.0, 0  # the sum over what counts, and how much counts
         self.history: list[dict[str, float]] = []  # a row for each epoch
         self.broken: dict[str, set[int]] = {"train": set(), "val": set()}
 
@@ -66,7 +67,7 @@ class Training(pl.LightningModule):
         """Count a validation batch without broken images into the loss and the scores."""
 
     def count_loss(self, loss: Tensor, count: int) -> None:
-        """A mean validation loss over so many images, or pixels."""
+        """Count a mean validation loss over so many images, or pixels."""
         self.val_loss += loss.item() * count
         self.val_count += count
 
@@ -74,7 +75,7 @@ class Training(pl.LightningModule):
         return make_optimizer(self.network, self.recipe)
 
     def on_fit_start(self) -> None:
-        self.network.train()  # also tells a frozen part of it to stay in inference
+        self.network.train()  # its frozen part stays in inference
         averaged, trained = (
             [*net.parameters(), *net.buffers()] for net in (self.averaged, self.network)
         )
@@ -89,10 +90,9 @@ class Training(pl.LightningModule):
         self.clock, self.trained_seconds, self.images_timed = time.perf_counter(), 0.0, 0
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Any]:
-        pixels, targets, broken = batch
-        split = "train" if self.trainer.training else "val"
-        self.broken[split].update(broken[broken >= 0].tolist())
-        return pixels, targets
+        training, broken = self.trainer.training, batch[2]
+        self.broken["train" if training else "val"].update(broken[broken >= 0].tolist())
+        return batch[:2] if training else readable(batch)[1:]
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         self.step_before = self.trainer.global_step
@@ -113,7 +113,7 @@ class Training(pl.LightningModule):
         return loss
 
     def to_images(self, pixels: Tensor) -> Tensor:
-        """uint8 [B, 3, H, W] to what the processor makes of the same pixels."""
+        """uint8 [B, 3, H, W] to what the processor would make of the same pixels."""
         images = pixels.to(torch.float32).mul_(self.pixel_scale)
         images = images.flip(1) if self.bgr else images
         return self._in_format(images)
@@ -132,14 +132,8 @@ class Training(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Any], batch_idx: int) -> None:
         images, targets = batch
-        if isinstance(targets, list):
-            there = torch.tensor([target is not None for target in targets])
-            targets = [target for target in targets if target is not None]
-        else:
-            there = targets.flatten(1).amax(1) >= 0 if targets.ndim > 1 else targets >= 0
-            targets = targets[there]
-        if there.any():
-            self.validate_batch(self._in_format(images[there]), targets)
+        if len(images):
+            self.validate_batch(self._in_format(images), targets)
 
     def on_validation_epoch_end(self) -> None:
         loss = self.val_loss / self.val_count if self.val_count else math.nan

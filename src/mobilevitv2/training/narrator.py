@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 class Narrator(Callback):
-    """A progress bar with images a second and the time left; a line for each epoch. On stderr."""
+    """A progress bar with images per second and the time left; a line per epoch. On stderr."""
 
     def __init__(self, *, metric: str, quiet: bool = False) -> None:
         self.metric = metric
@@ -31,7 +31,7 @@ class Narrator(Callback):
         done = trainer.current_epoch * batches
         self.bar = self.progress.add_task("", total=self.epochs * batches, completed=done, rate=0.0)
         self.progress.start()
-        self.on_train_epoch_start(trainer, pl_module)  # which a run resumed inside an epoch lacks
+        self.on_train_epoch_start(trainer, pl_module)  # not called on resuming within an epoch
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started, self.images = time.perf_counter(), 0
@@ -46,7 +46,7 @@ class Narrator(Callback):
         self.progress.update(self.bar, advance=1, rate=rate)
 
     def epoch(self, row: dict[str, float]) -> None:
-        """Say what an epoch came to."""
+        """Say how an epoch went."""
         self.say(
             f"epoch {row['epoch']}/{self.epochs}: train loss {row['train_loss']:.3f}, "
             f"val loss {row['val_loss']:.3f}, val {self.metric} {row[f'val_{self.metric}']:.1%}, "

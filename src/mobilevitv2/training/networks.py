@@ -1,8 +1,7 @@
-"""The network of a run and how its images are prepared: from scratch, or from a checkpoint."""
+"""A run's network and how its images are prepared: from scratch, or from a checkpoint."""
 
 import json
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,18 @@ from mobilevitv2.training.augment import seed_of
 from mobilevitv2.training.goal import Goal
 from mobilevitv2.training.recipe import Recipe
 
-KEPT = {  # settings of a head, and the fields of the config of one that is kept
+KEPT = {  # a head's settings, and their fields in the config of one that is kept
     "segmentation_head": "segmentation_head",
     "head_channels": "aspp_out_channels",
     "output_stride": "output_stride",
     "auxiliary_loss": "use_auxiliary_head",
 }
-TINY = 96  # px: below, no border is cut off to validate
 
 
 def from_scratch(
     goal: Goal, width: float, recipe: Recipe, image_size: int
 ) -> MobileViTV2PreTrainedModel:
-    """A fresh network, by the recipe's seed."""
+    """A new network, drawn by the recipe's seed."""
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     config = MobileViTV2Config(
         width_multiplier=width,
@@ -48,9 +46,9 @@ def from_scratch(
 def from_checkpoint(
     goal: Goal, source: Any, recipe: Recipe, image_size: int, asked: Iterable[str] = ()
 ) -> tuple[MobileViTV2PreTrainedModel, str]:
-    """The network of a checkpoint; with a new head, unless its own fits. Says which.
+    """A checkpoint's network, with a new head unless its own fits; and which it has, for people.
 
-    Raises ConfigError where settings `asked` for by name are for another head than is kept.
+    Raises ConfigError where settings `asked` for by name contradict a head that is kept.
     """
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     checkpoint, classes = open_checkpoint(source), goal.data.classes
@@ -86,14 +84,14 @@ def _check_kept(config: MobileViTV2Config, recipe: Recipe, asked: Iterable[str])
 
 
 def fresh_processor(goal: Goal, image_size: int) -> MobileViTImageProcessor:
-    """RGB, and otherwise as the task wants it."""
+    """RGB, and otherwise as the task needs it."""
     return goal.sized(MobileViTImageProcessor(do_flip_channel_order=False), image_size)
 
 
 def processor_of(
     goal: Goal, source: Any, network: nn.Module, image_size: int
 ) -> MobileViTImageProcessor:
-    """The checkpoint's own settings at another size; without any, those of its layout."""
+    """The checkpoint's own settings at another size, else those of its layout."""
     if isinstance(source, str | Path):
         stored = stored_processor(source, getattr(network, "config", None))
         if stored is not None:
@@ -103,7 +101,7 @@ def processor_of(
 
 
 def of_run(goal: Goal, bundle: Path) -> tuple[MobileViTV2PreTrainedModel, MobileViTImageProcessor]:
-    """The network of a run's bundle, without its weights, and its processor."""
+    """The network of a run's bundle, without its weights, and the processor."""
     network = goal.task.model_class(MobileViTV2Config.from_pretrained(bundle))
     return network, MobileViTImageProcessor.from_pretrained(bundle)
 
@@ -115,7 +113,7 @@ def save_bundle(
     folder: Path,
     state: dict[str, Tensor],
 ) -> None:
-    """Weights, config, processor and labels; of a network of another kind, no config."""
+    """Write weights, config, processor and labels; no config for a network from elsewhere."""
     folder.mkdir(parents=True, exist_ok=True)
     processor.save_pretrained(folder)
     if isinstance(network, MobileViTV2PreTrainedModel):
@@ -126,21 +124,9 @@ def save_bundle(
 
 
 def freeze(network: nn.Module, stages: int | None) -> None:
-    """Freeze the stem and so many stages of one of our networks."""
+    """Freeze the stem and so many stages, where the network has them."""
     if stages is None:
         return
     if not hasattr(network, "freeze"):
         raise ConfigError(f"freeze is {stages}, but a {type(network).__name__} has no such stages.")
     network.freeze(stages)  # pyright: ignore[reportCallIssue]
-
-
-def margin_processor(processor: MobileViTImageProcessor, size: int) -> MobileViTImageProcessor:
-    """The reference's margin around a crop of `size`; none for tiny images."""
-    margin = MobileViTImageProcessor.for_checkpoint("cvnets", size).size
-    return replace(
-        processor,
-        do_resize=True,
-        do_center_crop=True,
-        size={"shortest_edge": size} if size < TINY else margin,
-        crop_size={"height": size, "width": size},
-    )

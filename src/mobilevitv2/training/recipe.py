@@ -26,12 +26,12 @@ def _number(low: float, high: float = LARGEST, *, whole: bool = False) -> Check:
                 value = float(value)
         kind = "a whole number" if whole else "a number"
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{name} is {value!r}; {kind} is wanted.")
+            raise ConfigError(f"{name} must be {kind}, not {value!r}.")
         if not low <= value <= high:  # NaN and infinity fail here too
-            wanted = f"at least {low}" if high == LARGEST else f"{low} to {high}"
-            raise ConfigError(f"{name} is {value}; {kind} of {wanted} is wanted.")
+            allowed = f"of at least {low}" if high == LARGEST else f"between {low} and {high}"
+            raise ConfigError(f"{name} must be {kind} {allowed}, not {value}.")
         if whole and value != int(value):
-            raise ConfigError(f"{name} is {value}; {kind} is wanted.")
+            raise ConfigError(f"{name} must be {kind}, not {value}.")
         return int(value) if whole else float(value)
 
     return check
@@ -42,10 +42,10 @@ def _range(low: float, high: float) -> Check:
 
     def check(name: str, value: Any) -> tuple[float, float]:
         if not isinstance(value, list | tuple) or len(value) != 2:
-            raise ConfigError(f"{name} is {value!r}; two numbers, small and large, are wanted.")
+            raise ConfigError(f"{name} must be two numbers, low and high, not {value!r}.")
         first, last = (float(number(name, v)) for v in value)
         if first > last:
-            raise ConfigError(f"{name} is {value!r}; the first may not be larger than the last.")
+            raise ConfigError(f"{name} is {value!r}; the first can't be larger than the last.")
         return first, last
 
     return check
@@ -53,29 +53,29 @@ def _range(low: float, high: float) -> Check:
 
 def _flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise ConfigError(f"{name} is {value!r}; true or false is wanted.")
+        raise ConfigError(f"{name} must be true or false, not {value!r}.")
     return value
 
 
 def _choice(*choices: Any) -> Check:
     def check(name: str, value: Any) -> Any:
         if value not in choices:
-            wanted = ", ".join(map(str, choices))
-            raise ConfigError(f"{name} is {value!r}; one of {wanted} is wanted.")
+            listed = ", ".join(map(str, choices))
+            raise ConfigError(f"{name} must be one of {listed}, not {value!r}.")
         return value
 
     return check
 
 
 def _setting(default: Any, check: Check, *tasks: str, optional: bool = False) -> Any:
-    """A field; `tasks` are those that it means something to, without any all of them."""
+    """A field; `tasks` are those that it applies to, by default all."""
     return field(default=default, metadata={"check": check, "tasks": tasks, "optional": optional})
 
 
 COUNT = _number(0, whole=True)
 SHARE = _number(0, 1)
 CLASSES, MASKS, BOXES = "classification", "segmentation", "detection"
-NEEDS: dict[str, tuple[str, Callable[["Recipe"], Any]]] = {  # what gives a setting its effect
+NEEDS: dict[str, tuple[str, Callable[["Recipe"], Any]]] = {  # what a setting has no effect without
     "momentum": ("optimizer sgd", lambda recipe: recipe.optimizer == "sgd"),
     "min_lr": ("schedule cosine", lambda recipe: recipe.schedule == "cosine"),
     "warmup_lr": ("a warmup", lambda recipe: recipe.warmup),
@@ -87,16 +87,16 @@ NEEDS: dict[str, tuple[str, Callable[["Recipe"], Any]]] = {  # what gives a sett
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Every setting of a training run. Wrong values raise ConfigError; None is for "auto" or "off".
+    """Every setting of a training run. Wrong values raise ConfigError; None means "auto" or "off".
 
-    The defaults are a plain run without augmentation; `Recipe.load("default")` is the one to train
-    with. A recipe file may leave out what it does not change.
+    The defaults make a plain run without augmentation; `Recipe.load("default")` is the one to train
+    with. A recipe file may leave out what it doesn't change.
     """
 
     # The run
     epochs: int = _setting(100, _number(1, whole=True))
     batch_size: int = _setting(32, _number(1, whole=True))
-    accumulate: int = _setting(1, _number(1, whole=True))  # batches for one step
+    accumulate: int = _setting(1, _number(1, whole=True))  # batches per step
     seed: int = _setting(0, COUNT)
     early_stopping: int | None = _setting(None, _number(1, whole=True), optional=True)  # epochs
     # The optimizer
@@ -106,19 +106,19 @@ class Recipe:
     warmup_lr: float = _setting(0.0, _number(0))  # where warm-up begins
     warmup: float = _setting(0.05, _number(0))  # below 1: share of all steps; from 1: steps
     schedule: str = _setting("cosine", _choice("cosine", "constant"))
-    momentum: float = _setting(0.9, SHARE)  # of sgd
+    momentum: float = _setting(0.9, SHARE)  # sgd's
     weight_decay: float = _setting(0.0, _number(0))  # never on parameters of one dimension
     clip_norm: float | None = _setting(None, _number(0), optional=True)
     ema_decay: float | None = _setting(None, SHARE, optional=True)  # smaller in the first steps
     # The network
     drop_path: float = _setting(0.0, _number(0, 0.999))
     freeze: int | None = _setting(None, _number(0, 5, whole=True), optional=True)  # stages
-    backbone_lr: float = _setting(1.0, SHARE)  # share of lr that the backbone has
+    backbone_lr: float = _setting(1.0, SHARE)  # the backbone's share of lr
     # The segmentation head; a checkpoint's own is kept
     segmentation_head: str = _setting("deeplabv3", _choice(*SEGMENTATION_HEADS), MASKS)
     head_channels: int = _setting(512, _number(8, 4096, whole=True), MASKS)
     output_stride: int = _setting(16, _choice(8, 16, 32), MASKS)
-    auxiliary_loss: float = _setting(0.4, _number(0), MASKS)  # share of it; 0: no auxiliary head
+    auxiliary_loss: float = _setting(0.4, _number(0), MASKS)  # its weight; 0: no auxiliary head
     class_balance: float = _setting(0.0, SHARE, MASKS)  # of the loss: 0 by pixels, 1 by classes
     # The pictures
     image_size: int | None = _setting(None, _number(32, 4096, whole=True), optional=True)  # px
@@ -128,11 +128,11 @@ class Recipe:
     )  # width / height
     resize_range: tuple[float, float] | None = _setting(None, _range(0.1, 10), MASKS, optional=True)
     # ^ the short side before a random crop, in multiples of the image size
-    class_share: float = _setting(1.0, _number(0.01, 1), MASKS)  # of the largest in a crop; 1: any
-    box_crop: float = _setting(0.0, SHARE, BOXES)  # how often to crop, as SSD does
+    class_share: float = _setting(1.0, _number(0.01, 1), MASKS)  # of a crop's largest class
+    box_crop: float = _setting(0.0, SHARE, BOXES)  # how often to crop, as in SSD
     hflip: float = _setting(0.0, SHARE)
     vflip: float = _setting(0.0, SHARE)
-    photometric: float = _setting(0.0, SHARE, MASKS, BOXES)  # of each of five changes of color
+    photometric: float = _setting(0.0, SHARE, MASKS, BOXES)  # for each of five color changes
     blur: float = _setting(0.0, SHARE, MASKS)
     rotate: float = _setting(0.0, _number(0, 180), CLASSES, MASKS)  # up to +- degrees
     shift: float = _setting(0.0, SHARE, CLASSES)  # up to +- this share of the side
@@ -142,13 +142,13 @@ class Recipe:
     random_erasing: float = _setting(0.0, SHARE, CLASSES)
     mixup: float = _setting(0.0, _number(0), CLASSES)  # alpha; 0 is off
     cutmix: float = _setting(0.0, _number(0), CLASSES)
-    mix_prob: float = _setting(1.0, SHARE, CLASSES)  # of a batch to be mixed, if either is on
+    mix_prob: float = _setting(1.0, SHARE, CLASSES)  # for each batch, if either is on
     label_smoothing: float = _setting(0.0, _number(0, 0.999), CLASSES, MASKS)
     # The machine
     precision: str = _setting("auto", _choice("auto", "fp32", "bf16", "fp16"))
     channels_last: bool = _setting(True, _flag)
     workers: int | None = _setting(None, COUNT, optional=True)  # loading processes
-    threads: int | None = _setting(None, _number(1, whole=True), optional=True)  # of torch
+    threads: int | None = _setting(None, _number(1, whole=True), optional=True)  # torch's
 
     def __post_init__(self) -> None:
         for f in fields(self):
@@ -161,7 +161,7 @@ class Recipe:
 
     @classmethod
     def load(cls, source: "str | Path | Recipe", **overrides: Any) -> Self:
-        """The recipe of a YAML file, or of a shipped one by name, with single settings replaced."""
+        """A YAML file's recipe, or a shipped one by name, with single settings replaced."""
         if isinstance(source, Recipe):
             values = asdict(source)
         else:
@@ -174,7 +174,7 @@ class Recipe:
                     f"{', '.join(cls.shipped())}."
                 )
             values = _read(path)
-            if len(values) < len(fields(cls)):  # a run's own, which is whole, has what is off too
+            if len(values) < len(fields(cls)):  # a run's own is complete, with what is off too
                 cls._checked(values).check_needs(values)
         recipe = cls._checked({**values, **overrides})
         recipe.check_needs(overrides)
@@ -195,10 +195,9 @@ class Recipe:
         return replace(self, **changes)
 
     def check_for(self, task: str, asked: Iterable[str] = ()) -> None:
-        """Raises ConfigError for a setting that means nothing to the task.
+        """Raises ConfigError for a setting of another task that differs from a plain run's.
 
-        That is one with another value than in a plain run, or, of those `asked` for by name, one
-        that is on.
+        Of those `asked` for by name, being on is enough.
         """
         for f in fields(self):
             tasks, value = f.metadata["tasks"], getattr(self, f.name)
@@ -209,7 +208,7 @@ class Recipe:
                 )
 
     def check_needs(self, asked: Iterable[str]) -> None:
-        """Raises ConfigError for a setting asked for that has no effect without another one."""
+        """Raises ConfigError for a setting asked for that has no effect without another."""
         plain = {f.name: f.default for f in fields(self)}
         for name in asked:
             needed, is_there = NEEDS.get(name, ("", bool))
@@ -225,10 +224,10 @@ class Recipe:
         known = [f.name for f in fields(cls)]
         if unknown := [key for key in values if key not in known]:
             close = difflib.get_close_matches(str(unknown[0]), known, n=1)
-            meant = f" Was {close[0]} meant?" if close else ""
+            meant = f" Did you mean {close[0]}?" if close else ""
             raise ConfigError(
                 f"a recipe has no setting {', '.join(map(repr, unknown))}.{meant} "
-                f"There are: {', '.join(known)}."
+                f"The settings are: {', '.join(known)}."
             )
         return cls(**values)
 
@@ -241,5 +240,5 @@ def _read(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path} is not valid YAML ({reason}).") from error
     if not isinstance(values, dict):
-        raise ConfigError(f"{path} holds no settings; lines such as `epochs: 100` are wanted.")
+        raise ConfigError(f"{path} has no settings; expected lines such as `epochs: 100`.")
     return values

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
     from mobilevitv2.processor import MobileViTImageProcessor
 
-NAMED = 5  # broken images that are named at the end; all are in data.json
+NAMED = 5  # broken images named at the end; data.json has all
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """A signal stopped the run after its state was saved; `exit_code` is the shell's for it."""
+    """A signal stopped the run after its state was saved; `exit_code` is for the shell."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -34,7 +34,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 @dataclass
 class TrainingResult:
-    """What a run came to, and where it lies."""
+    """A run's result, and where it lies."""
 
     out: Path
     best: Path
@@ -42,9 +42,9 @@ class TrainingResult:
     metric: str
     """What `score` is: accuracy, miou (mean intersection over union), or map (COCO's mAP)."""
     score: float
-    """Of the best bundle on the validation split, in [0, 1]."""
+    """The best bundle's on the validation split, in [0, 1]."""
     test_score: float | None
-    """The same on images held out from training and from the choice of the epoch."""
+    """The same on images held out from training and from choosing the epoch."""
     best_epoch: int
     seconds: float
     """In training and validation, over all parts of a resumed run."""
@@ -80,20 +80,19 @@ def train(
 
     Folders of classes make a classifier, images with masks a segmenter, images with boxes a
     detector; `task` overrules what the folder looks like. `classes`, `ignore` and `reduce_labels`
-    say what the values of masks mean, see `open_segmentation`; `classes` also those of boxes.
+    say what labels mean, see `open_data`.
 
     `model` is anything `from_pretrained` takes, to be fine-tuned; None trains from scratch at
-    `width`. `recipe` is a file or a shipped name; unset it is "digits" for the digits,
-    "segmentation" for masks, "detection" for boxes and else "default"; `overrides` replace single
-    settings of it. `resume` continues a stopped run exactly, with the recipe in `out`. `quiet` says
-    nothing on stderr.
+    `width`. `recipe` is a file or a shipped name, by default "digits" for the digits and else the
+    task's; `overrides` replace single settings. `resume` continues a stopped run exactly, with the
+    recipe in `out`. `quiet` says nothing on stderr.
 
-    `overwrite` replaces an old run once the new one is whole: its own files that are unchanged, and
+    `overwrite` replaces an old run once the new one is complete: its own unchanged files, and
     nothing else in `out`.
 
-    Raises FileExistsError where `out` holds something and neither `overwrite` nor `resume` is said,
-    something that isn't such a run's, or a run that is still going on; DataError, ConfigError or
-    CheckpointError for what can't be used; TrainingInterrupted when SIGINT or SIGTERM ended it.
+    Raises FileExistsError where `out` has files and neither `overwrite` nor `resume` is set, files
+    that aren't a run's, or a run still going on; DataError, ConfigError or CheckpointError for what
+    can't be used; TrainingInterrupted when SIGINT or SIGTERM ended it.
     """
     place = folder.place_of(Path(out).expanduser())
     check_given(data, task, classes=classes, ignore=ignore, reduce_labels=reduce_labels)
@@ -108,16 +107,17 @@ def train(
             settings = Recipe.load(recipe or usual, **overrides)
             folder.check_room(place, overwrite=overwrite)
         if not isinstance(data, Data):
-            how: dict[str, Any] = dict(classes=classes, ignore=ignore, reduce_labels=reduce_labels)
-            if run and not says_something(how):
-                how = folder.stored_annotations(run)
-            data = open_data(data, task, seed=settings.seed, **how)
+            meaning: dict[str, Any] = {"classes": classes, "ignore": ignore}
+            meaning["reduce_labels"] = reduce_labels
+            if run and not says_something(meaning):
+                meaning = folder.stored_annotations(run)
+            data = open_data(data, task, seed=settings.seed, **meaning)
         require("lightning", extra="train")
         from mobilevitv2.bundle import bundle_of, files_of_model
         from mobilevitv2.training import networks
         from mobilevitv2.training.goal import goal_for
 
-        said, goal = data.report(), goal_for(data)
+        introduction, goal = data.report(), goal_for(data)
         goal.check(settings, overrides)
         if run:
             network, processor = networks.of_run(goal, run / folder.LAST)
@@ -127,17 +127,17 @@ def train(
             if model is None:
                 network = networks.from_scratch(goal, width, settings, size)
                 processor = networks.fresh_processor(goal, size)
-                said += f"\nA new network of width {width}, at {size} px."
+                introduction += f"\nA new network of width {width}, at {size} px."
             else:
                 model = bundle_of(model) if isinstance(model, str | Path) else model
                 network, head = networks.from_checkpoint(goal, model, settings, size, overrides)
                 processor = networks.processor_of(goal, model, network, size)
                 named = model if isinstance(model, str | Path) else "The given model"
-                said += f"\n{named}, at {size} px, with {head}."
+                introduction += f"\n{named}, at {size} px, with {head}."
                 given += files_of_model(model) if isinstance(model, str | Path) else []
             inputs = [*given, *data.files()]
             folder.check_room(place, overwrite=overwrite, inputs=inputs)
-        return _fit(network, data, settings, place, run, processor, quiet, said)
+        return _fit(network, data, settings, place, run, processor, quiet, introduction)
 
 
 def fit(
@@ -151,13 +151,11 @@ def fit(
     quiet: bool = False,
     introduction: str = "",
 ) -> TrainingResult:
-    """Train a ready network as `train` does; its output is logits, or has them.
+    """Train a network as `train` does; its output is logits, or has them.
 
-    Logits are [B, classes], or of masks [B, classes, h, w]. What a detector has to be like:
-    `DetectorTraining`.
-
-    An old run in `out` is replaced. Without a `processor`, images are prepared as for a network
-    from scratch. Of a network of another kind the bundles hold no config.json.
+    Logits are [B, classes], or [B, classes, h, w] for masks; `DetectorTraining` says what a
+    detector needs. An old run in `out` is replaced. Without a `processor`, images are prepared as
+    for a network from scratch. The bundle of a network from elsewhere has no config.json.
     """
     place = folder.place_of(Path(out))
     with place.claimed():
@@ -177,7 +175,7 @@ def _fit(
     quiet: bool,
     introduction: str,
 ) -> TrainingResult:
-    """Train in `run`, to resume it, or anew; everything that can be refused is, before that."""
+    """Resume `run`, or train anew; whatever can be refused is refused before that."""
     require("lightning", extra="train")
     import torch
 
@@ -207,7 +205,7 @@ def _fit(
         pixel_scale=processor.rescale_factor if processor.do_rescale else 1 / 255,
         bgr=processor.do_flip_channel_order,
     )
-    assembly.precision(recipe)  # raises what it has to before anything is written
+    assembly.precision(recipe)  # raises before anything is written
     checkpoint, state = None, {}
     if run:
         folder.check_same_data(run, data)
@@ -240,11 +238,11 @@ def _fit(
             for name, loader in loaders.items()
             if name != "train"
         }
-    except (StopRequest, SystemExit):  # the latter is what Lightning makes of a second signal
+    except (StopRequest, SystemExit):  # Lightning raises the latter at a second signal
         number = signal.Signals(keeper.signal or signal.SIGINT)
-        old = " The run that was there stays until this one is whole." * (run == place.stage)
+        old = " The old run stays until this one is complete." * (run == place.stage)
         raise TrainingInterrupted(
-            f"Stopped by {number.name}, and saved in {place.folder}. To go on, train again with "
+            f"Stopped by {number.name}, and saved in {place.folder}. To continue, train again with "
             f"the same data and resume.{old}",
             exit_code=128 + number,
         ) from None
@@ -279,17 +277,17 @@ def _name_broken(
     images: dict[str, Any],
     say: Callable[[str], None],
 ) -> None:
-    """Say which images could not be decoded, and list them with the data."""
+    """Say which images couldn't be decoded, and list them in data.json."""
     reasons = {}
     for split, found in broken.items():
         for index in sorted(found):
             images[split].image(index)  # in this process, for the reason
-            reason = images[split].reasons.get(index, "could not be decoded at one time")
+            reason = images[split].reasons.get(index, "couldn't be decoded at one time")
             reasons[folder.name_of(data, split, index)] = reason
     if not reasons:
         return
     folder.note_broken(out, reasons)
     named = list(reasons.values())
     more = f" And {len(named) - NAMED} more: see data.json." if len(named) > NAMED else ""
-    count = f"{len(named)} images could not be decoded and were left out."
+    count = f"{len(named)} images couldn't be decoded and were left out."
     say(f"{count} {' '.join(named[:NAMED])}{more}")

@@ -1,4 +1,4 @@
-"""What changes from step to step, as pure functions of the step; and the optimizer."""
+"""What depends on the step, as pure functions; and the optimizer."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from mobilevitv2.training.recipe import Recipe
 
 
 def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
-    """The rate of optimizer step `step` of `steps`: linear warm-up, then half a cosine, or flat.
+    """The rate at optimizer step `step` of `steps`: linear warm-up, then half a cosine, or flat.
 
     The cosine's half period is the whole run, warm-up included, as in the reference (ml-cvnets).
     """
@@ -26,23 +26,23 @@ def learning_rate(recipe: Recipe, step: int, steps: int) -> float:
 
 
 def ema_decay(recipe: Recipe, updates: int) -> float:
-    """How much of the average stays in the next update; little at first, for short runs."""
+    """The share of the average that an update keeps; small at first, for short runs."""
     return min(recipe.ema_decay or 0.0, (1 + updates) / (10 + updates))
 
 
 def make_optimizer(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD over the trainable parameters, without decay on those of one dimension."""
+    """AdamW or SGD on the trainable parameters, without decay on those of one dimension."""
     groups = _groups(network, recipe)
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum)
     on_cpu = all(p.device.type == "cpu" for group in groups for p in group["params"])
-    # 7 ms less a step; Lightning clips no gradients of a fused optimizer in mixed precision
+    # saves 7 ms a step; with it, Lightning can't clip gradients in mixed precision
     fused = on_cpu and recipe.precision in ("auto", "fp32")
     return torch.optim.AdamW(groups, lr=recipe.lr, fused=fused or None)
 
 
 def _groups(network: nn.Module, recipe: Recipe) -> list[dict[str, Any]]:
-    """Trainable parameters; `share` is that of the learning rate that a group gets."""
+    """Trainable parameters; a group gets its `share` of the learning rate."""
     backbone = getattr(network, "mobilevitv2", None)
     if recipe.backbone_lr == 1:
         return parameter_groups(network, recipe.weight_decay)

@@ -2,7 +2,8 @@
 
 # B batch, H W height and width, N classes
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -100,17 +101,13 @@ class Goal(goal.Goal[SegmentationData]):
 
     def preparations(
         self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> tuple[MaskAugment, Callable[..., Any]]:
+    ) -> tuple[Callable[..., MaskedImages], MaskAugment, Callable[..., Any]]:
         def prepare(image: Image.Image, mask: np.ndarray, _: tuple[int, int]) -> Any:
             pixels = processor.fitted(image.size)(image).pixel_values[0]
             return torch.from_numpy(pixels), torch.from_numpy(mask)
 
-        return MaskAugment(recipe, processor.size["shortest_edge"]), prepare
-
-    def decoded(
-        self, samples: Sequence[Any], prepare: Callable[..., Any], **options: Any
-    ) -> MaskedImages:
-        return MaskedImages(samples, self.data.read_mask, prepare, **options)
+        decoded = partial(MaskedImages, read_mask=self.data.read_mask)
+        return decoded, MaskAugment(recipe, processor.size["shortest_edge"]), prepare
 
     def new_scores(self) -> SegmentationScores:
         return SegmentationScores(len(self.data.classes), IGNORED)
