@@ -495,6 +495,7 @@ def test_the_fastest_precision_that_agrees_is_chosen(bundle, monkeypatch, wrong,
         counts[precision] += 1
         time.sleep(delays[precision])
         spoils = precision == "bf16" and 1 <= counts[precision] <= wrong
+        assert isinstance(answer, Logits)
         return Logits(-answer.logits) if spoils else answer
 
     monkeypatch.setattr(EngineBackend, "__call__", spoilt)

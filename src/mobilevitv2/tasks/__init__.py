@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 
-from mobilevitv2.errors import CheckpointError
+from mobilevitv2.errors import CheckpointError, ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,8 +47,20 @@ class Task:
     """The score that chooses the best epoch, as people write it."""
 
     def part(self, room: str) -> Any:
-        """The module about this task in a room of the package."""
-        return import_module(f"mobilevitv2.{room}.{self.module}")
+        """The module about this task in a room of the package.
+
+        Raises ConfigError for a room that can't deal with this task yet.
+        """
+        name = f"mobilevitv2.{room}.{self.module}"
+        try:
+            return import_module(name)
+        except ModuleNotFoundError as error:
+            if error.name != name:
+                raise
+            raise ConfigError(
+                f"{room} isn't available for {self.name} yet. Predict and export work; train and "
+                "evaluate such a model elsewhere, for instance in your own PyTorch loop."
+            ) from error
 
     @property
     def model_class(self) -> Any:
