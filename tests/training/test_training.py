@@ -265,9 +265,9 @@ def content(folder: Path) -> dict[Path, bytes]:
         ({"precision": "fp16"}, ConfigError, "needs a GPU"),
         ({"freeze": 9}, ConfigError, "freeze"),
         ({"width": -1.0}, ConfigError, "width"),
-        ({"model": "{run}/best", "width": 0.5}, FileExistsError, "is needed for what is to be"),
-        ({"model": "{run}/last/model.safetensors"}, FileExistsError, "is needed for what is to be"),
-        ({"recipe": "{run}/recipe.yaml"}, FileExistsError, "is needed for what is to be"),
+        ({"model": "{run}/best", "width": 0.5}, FileExistsError, "is an input, so it is not"),
+        ({"model": "{run}/last/model.safetensors"}, FileExistsError, "is an input, so it is not"),
+        ({"recipe": "{run}/recipe.yaml"}, FileExistsError, "is an input, so it is not"),
     ],
 )
 def test_what_can_not_be_trained_is_refused_before_the_old_run_is_touched(

@@ -67,7 +67,7 @@ class Goal(ABC, Generic[Data]):
     def preparations(
         self, recipe: "Recipe", processor: "MobileViTImageProcessor"
     ) -> "tuple[Callable[..., DecodedSamples], Any, Callable[..., Any]]":
-        """What decodes samples, and what makes them tensors: in training, and otherwise."""
+        """What decodes samples, what augments them to train, and what prepares the others."""
 
     def image_sets(self, recipe: "Recipe", processor: "MobileViTImageProcessor") -> dict[str, Any]:
         """The splits: training images augmented, the others as the processor prepares them."""
