@@ -266,7 +266,7 @@ def test_evaluate_overwrites_only_its_own_report(model, data, tmp_path):
 
 
 def test_evaluate_on_what_is_no_data_set(model, tmp_path):
-    assert "does not exist" in error_line("evaluate", model, tmp_path / "none")
+    assert "doesn't exist" in error_line("evaluate", model, tmp_path / "none")
     (tmp_path / "empty").mkdir()
     assert "is empty" in error_line("evaluate", model, tmp_path / "empty")
     data = save_images(tmp_path / "all", 2)
@@ -324,10 +324,14 @@ def test_convert_overwrites_only_when_told(model, tmp_path):
     out = tmp_path / "m.pth"
     out.write_text("precious")
     assert "exists already" in error_line("convert", model, "--to", "timm", "--out", out)
-    assert out.read_text() == "precious"
-    assert run("convert", model, "--to", "timm", "--out", out, "--overwrite").stdout.strip() == str(
-        out
+    assert "was not made by" in error_line(
+        "convert", model, "--to", "timm", "--out", out, "--overwrite"
     )
+    assert out.read_text() == "precious"
+    out.unlink()
+    for more in ([], ["--overwrite"]):  # the second time over its own
+        said = run("convert", model, "--to", "timm", "--out", out, *more).stdout.strip()
+        assert said == str(out)
     assert "ends in" in error_line("convert", model, "--to", "cvnets", "--out", tmp_path / "m.xyz")
     assert "folder" in error_line("convert", model, "--to", "cvnets", "--out", tmp_path)
 
@@ -369,7 +373,7 @@ def test_train_then_predict_as_the_last_line_says(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["none"], "none does not exist"),
+        (["none"], "none doesn't exist"),
         (["empty"], "is empty"),
         (["colors", "--set", "hflop=1"], "Did you mean hflip?"),
         (["colors", "--epochs", "0"], "not 0"),

@@ -340,7 +340,7 @@ def test_an_export_that_fails_leaves_the_old_one(bundle, file, stop, tmp_path, m
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"to": "tensorrt"}, "target is 'tensorrt'; one of onnx"),
+        ({"to": "tensorrt"}, "target is 'tensorrt'; must be one of onnx"),
         ({"to": "onnx", "precision": "bf16"}, "ONNX can't have precision bf16"),
         ({"to": "onnx", "precision": "int8"}, "int8 and a folder of images to calibrate with"),
         ({"to": "onnx", "image_size": [64, 100]}, None),
@@ -350,7 +350,7 @@ def test_an_export_that_fails_leaves_the_old_one(bundle, file, stop, tmp_path, m
         ({"to": "onnx", "opset": 9}, "opset is 9"),
         ({"to": "torch", "opset": 17, "out": "model.pt2"}, "torch.export has no opset"),
         ({"to": "onnx", "top_k": 3}, "top_k is for output top_k, and this one is logits"),
-        ({"to": "onnx", "out": "model.bin"}, "ends in .onnx"),
+        ({"to": "onnx", "out": "model.bin"}, "must end in .onnx"),
     ],
     ids=str,
 )

@@ -177,7 +177,10 @@ def test_what_is_for_segmenters_only_is_refused_for_classifiers():
 
 def test_what_is_for_another_task_is_refused(predictor, data):
     image = scene(0)[0]
-    options: dict[str, Any] = {"classification": {"top_k": 3}, "detection": {"threshold": 0.5}}
+    options: dict[str, Any] = {
+        "classification": {"top_k": 3},
+        "multi-label classification and detection": {"threshold": 0.5},
+    }
     for task, how in options.items():
         said = f"is for {task}, and this model is for segmentation"
         for ask in (

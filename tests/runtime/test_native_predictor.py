@@ -32,7 +32,7 @@ from mobilevitv2.benchmark.precision_choice import choose_precision
 from mobilevitv2.benchmark.run import benchmark
 from mobilevitv2.cli import app
 from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ImageError, UnsupportedError
-from mobilevitv2.predict.answers import Logits
+from mobilevitv2.predict.answers import Logits, RawBoxes
 from mobilevitv2.predict.backends.engine import EngineBackend
 from mobilevitv2.predict.backends.torch import TorchBackend
 from mobilevitv2.predict.predictor import Prepared
@@ -185,7 +185,7 @@ def test_the_precision_is_fp32_unless_another_is_asked_for(bundle):
         ({"precision": "int8", "device": "cuda"}, "the engine runs on the CPU; device cuda"),
         ({"precision": "int8", "runtime": "torch"}, "PyTorch computes in fp32, bf16 or fp16"),
         ({"precision": "fp16", "runtime": "native"}, "not fp16"),
-        ({"runtime": "onnx"}, "'onnx'; one of auto, native, torch"),
+        ({"runtime": "onnx"}, "one of auto, native, torch, not 'onnx'"),
     ],
 )
 def test_wishes_that_contradict_each_other_are_refused(bundle, wishes, said):
@@ -231,12 +231,15 @@ def test_segmenters_and_detectors_answer_in_pytorchs_shapes(tmp_path, head):
     native, live = (Predictor(source, runtime=r) for r in ("native", "torch"))
     assert native.task == live.task
     assert native.processor == live.processor  # which cuts nothing off
-    pixels = [np.zeros((3, 64, 64), np.float32)]
-    assert native.logits(pixels).ndim == live.logits(pixels).ndim
+    pixels = np.zeros((1, 3, 64, 64), np.float32)
+    one, other = native.answer(pixels), live.answer(pixels)
+    assert type(one) is type(other)
+    assert [array.ndim for array in one.arrays] == [array.ndim for array in other.arrays]
     if head == "segmenter":
         assert native(image).mask.shape == (70, 90)
     else:
-        assert (native.logits(pixels)[..., :4] == 0.25).all()  # the boxes come first
+        assert isinstance(one, RawBoxes)
+        assert (one.boxes == 0.25).all()
         assert all(found.label in native.classes for found in native(image).objects)
 
 

@@ -211,12 +211,12 @@ def test_the_shipped_recipe_augments_real_street_scenes(shared_data):
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"resize_range": 2}, "resize_range is 2; two numbers"),
-        ({"resize_range": (2, 1)}, "the first may not be larger"),
-        ({"resize_range": (0, 1)}, "resize_range is 0; a number of 0.1 to 10"),
-        ({"class_share": 0}, "class_share is 0; a number of 0.01 to 1"),
-        ({"photometric": 2}, "photometric is 2; a number of 0 to 1"),
-        ({"blur": -1}, "blur is -1"),
+        ({"resize_range": 2}, "resize_range must be two numbers, low and high, not 2"),
+        ({"resize_range": (2, 1)}, "the first can't be larger"),
+        ({"resize_range": (0, 1)}, "resize_range must be a number between 0.1 and 10, not 0"),
+        ({"class_share": 0}, "class_share must be a number between 0.01 and 1, not 0"),
+        ({"photometric": 2}, "photometric must be a number between 0 and 1, not 2"),
+        ({"blur": -1}, "not -1"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes, sentence):

@@ -128,19 +128,6 @@ TASKS = {
             recipe="detection",
             metric="mAP",
         ),
-        Task(
-            name="multi-label classification",
-            verb="multi-label",
-            module="multi_label",
-            model="MobileViTV2ForImageClassification",
-            data="images with a table of labels (labels.csv)",
-            rename="Correct the names in the table",
-            fit="crop",
-            outputs=("logits", "scores"),
-            layouts=("transformers", "timm", "cvnets"),
-            recipe="multi_label",
-            metric="mAP",
-        ),
     )
 }
 BY_VERB = {task.verb: task for task in TASKS.values()}

@@ -109,10 +109,10 @@ def open_backend(request: Request) -> Opened:
 def _warn_of_export_beside(request: Request) -> None:
     if request.in_memory or request.exported:
         return
-    for folder in dict.fromkeys(map(Path, (request.model, request.source))):  # pyright: ignore
-        if (folder.expanduser() / WEB_MODEL).is_file():
-            logger.warning(
-                "%s also holds %s, which isn't used; name that file itself to run it",
-                folder,
-                WEB_MODEL,
-            )
+    folders = [Path(place).expanduser() for place in (request.model, request.source)]  # pyright: ignore
+    if beside := [folder for folder in folders if (folder / WEB_MODEL).is_file()]:
+        logger.warning(
+            "%s also holds %s, which isn't used; name that file itself to run it",
+            beside[-1],
+            WEB_MODEL,
+        )
