@@ -332,7 +332,9 @@ def test_convert_overwrites_only_when_told(model, tmp_path):
     for more in ([], ["--overwrite"]):  # the second time over its own
         said = run("convert", model, "--to", "timm", "--out", out, *more).stdout.strip()
         assert said == str(out)
-    assert "must end in" in error_line("convert", model, "--to", "cvnets", "--out", tmp_path / "m.xyz")
+    assert "must end in" in error_line(
+        "convert", model, "--to", "cvnets", "--out", tmp_path / "m.xyz"
+    )
     assert "folder" in error_line("convert", model, "--to", "cvnets", "--out", tmp_path)
 
 
