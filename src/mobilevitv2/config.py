@@ -113,6 +113,7 @@ class MobileViTV2Config:
             )
         else:
             self.id2label = names
+        self._check_thresholds()
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep `num_labels`, `id2label` and `label2id` consistent, once all fields are there."""
@@ -127,6 +128,19 @@ class MobileViTV2Config:
             names = self.__dict__.get("id2label")
             if names is None or len(names) != value:
                 self.id2label = {i: f"LABEL_{i}" for i in range(value)}
+
+    def _check_thresholds(self) -> None:
+        """Once the number of classes is known."""
+        given = self.label_thresholds
+        if given is not None and not (
+            isinstance(given, list)
+            and len(given) == self.num_labels
+            and all(isinstance(value, int | float) and 0 <= value <= 1 for value in given)
+        ):
+            raise ConfigError(
+                f"label_thresholds is {given!r:.80}; expected a number in [0, 1] for each of "
+                f"{self.num_labels} classes."
+            )
 
     # Derived values
 
@@ -268,16 +282,6 @@ class MobileViTV2Config:
             raise ConfigError(
                 f"preprocessor_config is {self.preprocessor_config!r:.80}; expected the fields of "
                 "preprocessor_config.json."
-            )
-        thresholds = self.label_thresholds
-        if thresholds is not None and not (
-            isinstance(thresholds, list)
-            and len(thresholds) == self.num_labels
-            and all(isinstance(value, int | float) and 0 <= value <= 1 for value in thresholds)
-        ):
-            raise ConfigError(
-                f"label_thresholds is {thresholds!r:.80}; expected a number in [0, 1] for each of "
-                f"{self.num_labels} classes."
             )
         if self.class_colors is not None:
             self.class_colors = _checked_colors(self.class_colors)

@@ -16,7 +16,6 @@ import numpy as np
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.finding import collect_images
 from mobilevitv2.images.reading import ImageSource
-from mobilevitv2.predict.answers import RawBoxes
 from mobilevitv2.predict.backends.engine import EngineBackend, open_engine
 from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.runtime.native import instructions_for
@@ -96,19 +95,15 @@ def _compare(
     same: dict[str, list[np.ndarray]],
 ) -> None:
     """One image in every precision; the first of all runs twice, to warm up."""
-    expected: np.ndarray | None = None
+    part, expected = task_named(networks["fp32"].task).part("predict"), None
     for name, network in networks.items():
         if not times[name]:
             network(pixels)
         start = time.perf_counter()
         answer = network(pixels)
         times[name].append(1e3 * (time.perf_counter() - start))
-        classes = answer.first_classes()
-        expected = classes if expected is None else expected
-        counts: Any = ...
-        if isinstance(answer, RawBoxes):  # where either sees something
-            counts = (expected > 0) | (classes > 0)
-        same[name].append((classes == expected)[counts])
+        expected = answer if expected is None else expected
+        same[name].append(part.same(expected, answer))
 
 
 def _figures(network: EngineBackend, times: Sequence[float], same: np.ndarray) -> PrecisionFigures:

@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from mobilevitv2.results import Classification, Detection, Result, Segmentation, percent
+from mobilevitv2.results import Result, percent
+from mobilevitv2.tasks import task_named
 
 if TYPE_CHECKING:
     from mobilevitv2.benchmark.precision_choice import PrecisionFigures
@@ -25,11 +26,6 @@ if TYPE_CHECKING:
 
 BAR = 24  # letters that a score of 1 fills
 MOST_LABELS = 20
-RESULTS = {
-    "classification": Classification,
-    "segmentation": Segmentation,
-    "detection": Detection,
-}
 METRICS = {"accuracy": "accuracy", "miou": "mean IoU", "map": "mAP"}
 
 
@@ -62,7 +58,7 @@ def csv_writer(task: str, classes: Sequence[str], top_k: int) -> Callable[[Resul
     For segmenters that is the share of each class; for detectors a line for each object.
     """
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(RESULTS[task].csv_header(classes, top_k))
+    writer.writerow(task_named(task).result_class.csv_header(classes, top_k))
     return lambda result: writer.writerows(result.csv_rows())
 
 

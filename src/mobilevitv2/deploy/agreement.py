@@ -6,8 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mobilevitv2.predict.answers import Answer
-
 
 @dataclass(frozen=True)
 class Agreement:
@@ -40,11 +38,6 @@ def as_good(scores: np.ndarray, classes: np.ndarray, close: float) -> np.ndarray
     """Whether `classes` [B, 1, ...] are the best of scores [B, C, ...] to within `close`."""
     behind = scores.max(1, keepdims=True) - np.take_along_axis(scores, classes, 1)
     return behind.ravel() <= close
-
-
-def same_classes(first: Answer, second: Answer) -> np.ndarray:
-    """Whether the images or pixels have the same first class in both."""
-    return first.first_classes() == second.first_classes()
 
 
 def softmax(logits: np.ndarray, axis: int) -> np.ndarray:

@@ -6,9 +6,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mobilevitv2.deploy.agreement import Agreement, as_good, logits_agreement, same_classes, softmax
+from mobilevitv2.deploy.agreement import Agreement, as_good, logits_agreement, softmax
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.predict.answers import Logits, TopK
+from mobilevitv2.predict.classification import same
+
+__all__ = ["agreement", "allowed", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "top_k": ["scores", "classes"]}
 TRACED = None
@@ -16,8 +19,6 @@ CLASSIFIES = True
 COUNTED = "images"
 SAME = "same first class"
 HALF = 0.01  # share of images that may get another first class in fp16 and bf16
-
-same = same_classes
 
 
 def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -71,6 +72,7 @@ def compare(
     `labels` are the names of the right classes.
     """
     both = {"fp32": fp32, "int8": int8}
+    answers: dict[str, list[Any]]
     answers = {name: [file(array[None]) for array in pixels] for name, file in both.items()}
     times = interleaved({n: partial(file, pixels[0][None]) for n, file in both.items()}, ROUNDS)
     same = task_named(fp32.task).part("deploy").same

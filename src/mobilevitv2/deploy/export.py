@@ -266,6 +266,7 @@ def _record(
         input=request.input,
         output=request.output,
         top_k=min(request.best, len(labels)) if request.output == "top_k" else None,
+        thresholds=model.config.label_thresholds,
         colors=model.config.class_colors,
         precision=request.precision,
         target=request.target.key,

@@ -10,6 +10,7 @@ from mobilevitv2.deploy.agreement import Agreement, scale_of
 from mobilevitv2.deploy.classification import allowed
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.predict.answers import Logits, Scores
+from mobilevitv2.predict.multi_label import labels, limit, same
 
 __all__ = ["agreement", "allowed", "same", "stage"]
 
@@ -35,21 +36,7 @@ def agreement(expected: Logits, found: Logits | Scores, close: float) -> Agreeme
     values, scale = expected.logits.astype(np.float64), scale_of(expected.logits)
     if isinstance(found, Scores):
         values, scale = 1 / (1 + np.exp(-values)), 1.0
-    unsure = np.abs(values - _limit(found)) <= close * scale
-    same_label = (values > _limit(found)) == labels(found)
+    unsure = np.abs(values - limit(found)) <= close * scale
+    same_label = (values > limit(found)) == labels(found)
     apart = np.abs(values - found.arrays[0]).max()
     return Agreement(float(apart), scale, (same_label | unsure).all(1))
-
-
-def same(first: Logits | Scores, second: Logits | Scores) -> np.ndarray:
-    """Whether the images have the same labels in both, bool [B]."""
-    return (labels(first) == labels(second)).all(1)
-
-
-def labels(answer: Logits | Scores) -> np.ndarray:
-    """The classes that are more likely than not, bool [B, classes]."""
-    return answer.arrays[0] > _limit(answer)
-
-
-def _limit(answer: Logits | Scores) -> float:
-    return 0.5 if isinstance(answer, Scores) else 0.0

@@ -11,11 +11,13 @@ from mobilevitv2.deploy.agreement import (
     Agreement,
     as_good,
     logits_agreement,
-    same_classes,
     scale_of,
 )
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.predict.answers import PixelClasses, PixelLogits
+from mobilevitv2.predict.segmentation import same
+
+__all__ = ["agreement", "allowed", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "mask": ["mask"]}
 TRACED = None
@@ -23,8 +25,6 @@ CLASSIFIES = False
 COUNTED = "pixels"
 SAME = "same class of pixels"
 HALF = 0.01  # share of pixels that may get another class in fp16 and bf16
-
-same = same_classes
 
 
 def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:

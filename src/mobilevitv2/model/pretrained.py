@@ -293,6 +293,7 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
         named = None if id2label is None else checked_labels(id2label)
         self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
         self.config.class_colors = None
+        self.config.label_thresholds = None
         self.num_labels = num_labels
 
 

@@ -6,15 +6,18 @@ suppressed already are not suppressed again.
 
 # B batch, C classes, k best classes, A anchors, D detections, H W image, h w coarser scores
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
 import numpy as np
 
+NEVER = 1e-30  # in place of a probability of 0, which has no logarithm
+
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Answer(ABC):
     """Arrays about a batch; indexed like them, by the image."""
 
     def __getitem__(self, images: Any) -> Self:
@@ -37,13 +40,9 @@ class Answer:
         """Whether every number is one; a diverged model gives NaN."""
         return all(np.isfinite(array).all() for array in self.arrays)
 
+    @abstractmethod
     def fits(self, classes: int) -> bool:
         """Whether its shapes are those of a model for so many classes."""
-        raise NotImplementedError
-
-    def first_classes(self) -> np.ndarray:
-        """The class of each image, pixel or anchor, int [n]; an anchor's may be background, 0."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +56,7 @@ class Logits(Answer):
         return self.logits.ndim == 2 and self.logits.shape[1] == classes
 
     def first_classes(self) -> np.ndarray:
+        """The class of each image, int [B]."""
         return self.logits.argmax(1)
 
 
@@ -73,16 +73,14 @@ class TopK(Answer):
         return self.scores.ndim == 2 and self.classes.max(initial=0) < classes
 
     def first_classes(self) -> np.ndarray:
+        """The class of each image, int [B]."""
         return self.classes[:, 0]
 
     def logits(self, classes: int) -> np.ndarray:
-        """Log probabilities [B, C] for counts over all classes; the others share the rest evenly.
-
-        Before this floor a probability of 0 has no logarithm.
-        """
-        rest = np.maximum(1 - self.scores.sum(1, keepdims=True), 1e-30)
+        """Log probabilities [B, C]; the classes that aren't in it share the rest evenly."""
+        rest = np.maximum(1 - self.scores.sum(1, keepdims=True), NEVER)
         all_scores = np.repeat(rest / max(classes - self.scores.shape[1], 1), classes, axis=1)
-        np.put_along_axis(all_scores, self.classes, np.maximum(self.scores, 1e-30), axis=1)
+        np.put_along_axis(all_scores, self.classes, np.maximum(self.scores, NEVER), axis=1)
         return np.log(all_scores, dtype=np.float32)
 
 
@@ -108,6 +106,7 @@ class PixelLogits(Answer):
         return self.logits.ndim == 4 and self.logits.shape[1] == classes
 
     def first_classes(self) -> np.ndarray:
+        """The class of each pixel, int [n]."""
         return self.logits.argmax(1).ravel()
 
 
@@ -122,6 +121,7 @@ class PixelClasses(Answer):
         return self.classes.ndim == 3
 
     def first_classes(self) -> np.ndarray:
+        """The class of each pixel, int [n]."""
         return self.classes.ravel()
 
 
@@ -142,6 +142,7 @@ class RawBoxes(Answer):
         return self.logits.shape[-1] == 1 + classes
 
     def first_classes(self) -> np.ndarray:
+        """The class of each anchor, int [n]; 0 is the background."""
         return self.logits.argmax(-1).ravel()
 
 

@@ -37,6 +37,11 @@ def answers(predictor: "Predictor", pixels: list[np.ndarray]) -> list[Answer]:
     return [together[i] for i in range(len(pixels))]
 
 
+def same(first: Logits | TopK, second: Logits | TopK) -> np.ndarray:
+    """Whether the images have the same first class in both answers, bool [B]."""
+    return first.first_classes() == second.first_classes()
+
+
 def result(
     predictor: "Predictor", answer: Answer, item: "Prepared", *, top_k: int
 ) -> Classification:

@@ -13,7 +13,7 @@ from mobilevitv2.results.suppression import Detections, detect, detect_scored, i
 if TYPE_CHECKING:
     from mobilevitv2.predict.predictor import Predictor, Prepared
 
-__all__ = ["DEFAULTS", "answers", "detections", "pixels_of", "result"]
+__all__ = ["DEFAULTS", "answers", "detections", "pixels_of", "result", "same"]
 
 DEFAULTS = {"threshold": 0.3}  # the least score worth showing, as in ml-cvnets's demos
 
@@ -22,6 +22,12 @@ def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, t
     """The image, stretched; its own height and width."""
     picture = load_image(image)
     return predictor.processor(picture).pixel_values[0], (picture.height, picture.width)
+
+
+def same(first: RawBoxes, second: RawBoxes) -> np.ndarray:
+    """Whether the anchors where either answer sees something have the same class, bool [n]."""
+    one, other = first.first_classes(), second.first_classes()
+    return (one == other)[(one > 0) | (other > 0)]
 
 
 def result(

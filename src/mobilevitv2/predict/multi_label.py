@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mobilevitv2.predict.answers import Answer, Logits, Scores
 from mobilevitv2.predict.classification import answers, pixels_of
 from mobilevitv2.results import MultiLabel
@@ -9,7 +11,7 @@ from mobilevitv2.results import MultiLabel
 if TYPE_CHECKING:
     from mobilevitv2.predict.predictor import Predictor, Prepared
 
-__all__ = ["DEFAULTS", "answers", "pixels_of", "result", "thresholds_of"]
+__all__ = ["DEFAULTS", "answers", "labels", "limit", "pixels_of", "result", "same"]
 
 DEFAULTS: dict[str, Any] = {}
 HALF = 0.5  # what a probability has to exceed unless the model says otherwise
@@ -20,6 +22,21 @@ def thresholds_of(predictor: "Predictor", threshold: float | None = None) -> lis
     if threshold is None and predictor.backend.thresholds is not None:
         return list(predictor.backend.thresholds)
     return [HALF if threshold is None else threshold] * len(predictor.classes)
+
+
+def same(first: Logits | Scores, second: Logits | Scores) -> np.ndarray:
+    """Whether the images have the same labels in both answers, bool [B]."""
+    return (labels(first) == labels(second)).all(1)
+
+
+def labels(answer: Logits | Scores) -> np.ndarray:
+    """The classes that are more likely than not, bool [B, classes]."""
+    return answer.arrays[0] > limit(answer)
+
+
+def limit(answer: Logits | Scores) -> float:
+    """What a class that is more likely than not exceeds."""
+    return HALF if isinstance(answer, Scores) else 0.0
 
 
 def result(

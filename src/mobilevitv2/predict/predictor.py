@@ -102,8 +102,8 @@ class Predictor:
         are computed at a time, if the runtime takes several.
 
         A classifier names the `top_k` best classes, by default 5; a detector what has a score above
-        `threshold`, in [0, 1], by default 0.3; a multi-label classifier what has a score of at
-        least `threshold`, by default each class's own, or 0.5.
+        `threshold`, in [0, 1], by default 0.3; a multi-label classifier what has a score
+        above it, by default each class's own, or 0.5.
 
         For segmenters only: `image_size` is another short side to see images at [px]; `flip`
         averages with the mirrored image; `window` sees an image that is then larger than it through

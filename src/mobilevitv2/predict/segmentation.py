@@ -36,6 +36,11 @@ def answers(predictor: "Predictor", pixels: list[np.ndarray]) -> list[Answer]:
     return [PixelLogits(views(scores, array)) for array in pixels]
 
 
+def same(first: PixelLogits | PixelClasses, second: PixelLogits | PixelClasses) -> np.ndarray:
+    """Whether the pixels have the same class in both answers, bool [n]."""
+    return first.first_classes() == second.first_classes()
+
+
 def result(predictor: "Predictor", answer: Answer, item: "Prepared") -> Segmentation:
     """A mask at the image's own size."""
     if isinstance(answer, PixelClasses):

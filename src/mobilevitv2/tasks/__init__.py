@@ -25,6 +25,8 @@ class Task:
     """The name of its modules."""
     model: str
     """Its model class, a public name of the package."""
+    result: str
+    """The class of its results, too."""
     data: str
     """What it is trained and measured on, for a message."""
     rename: str
@@ -67,6 +69,11 @@ class Task:
         """Raises ImportError where PyTorch is missing."""
         return getattr(import_module("mobilevitv2"), self.model)
 
+    @property
+    def result_class(self) -> Any:
+        """What `Predictor` gives for an image."""
+        return getattr(import_module("mobilevitv2"), self.result)
+
 
 TASKS = {
     task.name: task
@@ -76,6 +83,7 @@ TASKS = {
             verb="classify",
             module="classification",
             model="MobileViTV2ForImageClassification",
+            result="Classification",
             data="a folder for each class",
             rename="Rename the folders",
             fit="crop",
@@ -89,6 +97,7 @@ TASKS = {
             verb="multi-label",
             module="multi_label",
             model="MobileViTV2ForImageClassification",
+            result="MultiLabel",
             data="images with a table of labels (labels.csv)",
             rename="Correct the names in the table",
             fit="crop",
@@ -103,6 +112,7 @@ TASKS = {
             verb="segment",
             module="segmentation",
             model="MobileViTV2ForSemanticSegmentation",
+            result="Segmentation",
             data="images with masks",
             rename="Give the classes of the masks with --classes",
             fit="whole",
@@ -118,6 +128,7 @@ TASKS = {
             verb="detect",
             module="detection",
             model="MobileViTV2ForObjectDetection",
+            result="Detection",
             data="images with boxes",
             rename="Correct the names in the annotations",
             fit="stretch",

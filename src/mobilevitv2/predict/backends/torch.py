@@ -61,7 +61,7 @@ def open(request: Request) -> Opened:
         )
     model = open_model(request.source)
     processor = request.processor or open_processor(request.source, model)
-    model = model.to(request.device or ("cuda" if torch.cuda.is_available() else "cpu")).to(dtype)
+    model = model.to(request.device or ("cuda" if request.on_gpu else "cpu")).to(dtype)
     return Opened(TorchBackend(model), processor, request.source)
 
 
