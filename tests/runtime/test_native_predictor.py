@@ -151,6 +151,7 @@ def test_without_the_engine_bundles_run_in_pytorch(bundle, monkeypatch):
 @pytest.mark.usefixtures("fake")
 def test_a_gpu_goes_before_the_engine_unless_the_cpu_is_asked_for(bundle, monkeypatch):
     monkeypatch.setattr("mobilevitv2.predict.backends.choose.gpu_is_here", lambda: True)
+    monkeypatch.setattr("torch.nn.Module.to", lambda self, *_, **__: self)  # there is none
     assert isinstance(Predictor(bundle).backend, TorchBackend)
     wishes: tuple[dict[str, Any], ...] = ({"device": "cpu"}, {"runtime": "native"})
     for wish in wishes:
