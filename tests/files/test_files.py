@@ -133,6 +133,26 @@ with there.replaced(overwrite=True) as stage:
     assert held(there) == {"a": text, "b/c": text, "same": "same"}
 
 
+def test_an_exchange_that_was_decided_is_finished_by_who_comes_next_told_to_overwrite_or_not(
+    tmp_path,
+):
+    there = place(tmp_path)
+    make(there, files={"a": "old"})
+    code = f"""
+import os
+from pathlib import Path
+from mobilevitv2.files.replacing import Place
+with Place(Path({str(there.folder)!r}), "test").replaced(overwrite=True) as stage:
+    (stage / "a").write_text("new")
+    Path.unlink = lambda path, missing_ok=False: (os.unlink(path), os._exit(9))
+"""
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert "a" not in held(there)  # the old is gone, and the new not there yet
+    with pytest.raises(FileExistsError, match="exists already"):
+        make(there, files={"a": "newer"}, names=["a"], overwrite=False)
+    assert held(there) == {"a": "new"}
+
+
 def test_a_claimed_folder_is_refused_to_another_process_and_to_another_thread(tmp_path):
     there = place(tmp_path)
     code = (

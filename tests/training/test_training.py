@@ -313,6 +313,10 @@ def test_a_run_that_fails_leaves_the_old_one_to_be_used_and_itself_to_be_resumed
         with pytest.raises(ZeroDivisionError):
             quick(photos, old_run, overwrite=True, seed=5)
     assert before.items() <= content(old_run).items()
+    for path in [path for path in old_run.iterdir() if not path.name.startswith(".")]:
+        path.rename(old_run.parent / path.name)  # the old run is moved away by hand
+    with pytest.raises(FileExistsError, match="resume continues its run"):
+        quick(photos, old_run, seed=6)
     result = train(photos, out=old_run, resume=True, quiet=True)
     assert "seed: 5" in (result.out / "recipe.yaml").read_text()
     assert not (result.out / ".mobilevitv2.train.new").exists()

@@ -61,12 +61,12 @@ class Place:
 
     def check(
         self, names: Iterable[str] = (), *, overwrite: bool, inputs: Iterable[Path] = ()
-    ) -> None:
+    ) -> list[str]:
         """Raise FileExistsError if `names` can't be written or the old files can't be removed.
 
-        `inputs` are the files that the command reads. Nothing is touched.
+        `inputs` are the files that the command reads. Nothing is touched. Returns `made()`.
         """
-        ours = set(self.made())
+        ours = self.made()
         for name in names:
             path = self.folder / name
             for above in list(path.parents)[: name.count("/")]:
@@ -84,14 +84,13 @@ class Place:
                     "overwritten. Move it away, or name another place."
                 )
         old = [*(self.folder / name for name in ours), *self.stage.rglob("*")]
-        if not old:
-            return
-        read = {_identity(path) for path in inputs if path.exists()}
+        read = {_identity(path) for path in inputs if path.exists()} if old else set()
         for path in old:
             if path.is_file() and _identity(path) in read:
                 raise FileExistsError(
                     f"{path} is an input, so it is not overwritten. Name another place."
                 )
+        return ours
 
     def note(self, names: Iterable[str], *, finished: bool = True) -> None:
         """Record these files as they are; until finished, all `known` ones count as made too."""
@@ -108,16 +107,15 @@ class Place:
         If this is interrupted, `finish` completes it.
         """
         new: Files = {name: _digest(self.stage / name) for name in files_in(self.stage)}
-        self.check(new, overwrite=overwrite, inputs=inputs)
-        recorded = self._recorded()
-        self._write(new, replaced={name: recorded[name] for name in self._unchanged(recorded)})
+        ours, recorded = self.check(new, overwrite=overwrite, inputs=inputs), self._recorded()
+        self._write(new, replaced={name: recorded[name] for name in ours})
         self.finish()
 
     def finish(self) -> None:
         """Complete an interrupted `swap`."""
         remove_debris(self.folder, [self.record.name])
         record = self._read()
-        if "replaced" not in record:
+        if "replaced" not in record:  # nothing was interrupted
             return
         new = record["files"]
         for name in self._unchanged(record["replaced"]):
@@ -146,7 +144,7 @@ class Place:
         """
         inputs = list(inputs)
         with self.claimed():
-            if overwrite:
+            if overwrite or self._is_swapping():  # what was decided then holds
                 self.finish()
             self.check(names, overwrite=overwrite, inputs=inputs)
             self.discard()
@@ -155,7 +153,7 @@ class Place:
                 yield self.stage
                 self.swap(overwrite=overwrite, inputs=inputs)
             except BaseException:
-                if "replaced" not in self._read():
+                if not self._is_swapping():
                     self.discard()
                 raise
 
@@ -165,6 +163,9 @@ class Place:
 
     def _read(self) -> dict[str, Any]:
         return read_json(self.record) if self.record.is_file() else {}
+
+    def _is_swapping(self) -> bool:
+        return "replaced" in self._read()
 
     def _recorded(self) -> Files:
         record = self._read()

@@ -39,14 +39,14 @@ def place_of(out: Path) -> Place:
 
 def check_room(place: Place, *, overwrite: bool, inputs: Iterable[Path] = ()) -> None:
     """Raises FileExistsError where a run would remove something that has to stay."""
-    if place.is_free():
-        return
     out = place.folder
-    if not overwrite:
+    if not overwrite and (_has_checkpoint(place.stage) or not place.is_free()):
         raise FileExistsError(
             f"{out} exists already: resume continues its run, overwrite replaces it. Or give "
             "another folder."
         )
+    if place.is_free():
+        return
     if not _is_run(out):
         raise FileExistsError(f"{out} isn't a training run's folder, so it isn't overwritten.")
     place.check(FILES, overwrite=True, inputs=inputs)
