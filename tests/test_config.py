@@ -96,3 +96,15 @@ def test_unknown_fields_are_kept_and_named(caplog, tmp_path):
 def test_a_config_of_another_model_is_refused():
     with pytest.raises(ConfigError, match="model type is 'mobilevit'; expected 'mobilevitv2'"):
         MobileViTV2Config.from_dict({"model_type": "mobilevit"})
+
+
+def test_what_was_said_of_each_class_goes_when_their_number_changes():
+    said: dict[str, Any] = {"class_colors": [[1, 2, 3]] * 3, "label_thresholds": [0.2, 0.5, 0.8]}
+    for change in ({"num_labels": 2}, {"id2label": {0: "one", 1: "two"}}):
+        config = MobileViTV2Config(num_labels=3, **said)
+        config.id2label = {0: "a", 1: "b", 2: "c"}
+        assert config.label_thresholds == said["label_thresholds"]
+        for name, value in change.items():
+            setattr(config, name, value)
+        assert (config.class_colors, config.label_thresholds) == (None, None)
+        assert MobileViTV2Config.from_dict(config.to_dict()) == config

@@ -114,6 +114,11 @@ def task_of_config(config: MobileViTV2Config, head: str) -> str:
 
 def check_names(config: MobileViTV2Config) -> None:
     """Raise CheckpointError unless a model takes color images and has classes."""
+    if config.problem_type == "regression":
+        raise CheckpointError(
+            "a model with problem_type regression estimates numbers, so it can't name what is in "
+            "an image. Use the model itself: its logits are the numbers."
+        )
     channels, classes = config.num_channels, len(config.id2label or {})
     if channels != 3 or classes < 1:
         raise CheckpointError(

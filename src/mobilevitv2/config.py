@@ -121,6 +121,9 @@ class MobileViTV2Config:
             return object.__setattr__(self, name, value)
         if name == "id2label" and value is not None:
             value = checked_labels(value)
+            if len(self.__dict__["id2label"] or value) != len(value):  # these were about others
+                object.__setattr__(self, "class_colors", None)
+                object.__setattr__(self, "label_thresholds", None)
             object.__setattr__(self, "num_labels", len(value))
             object.__setattr__(self, "label2id", {label: i for i, label in value.items()})
         object.__setattr__(self, name, value)

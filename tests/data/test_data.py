@@ -3,6 +3,7 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from sklearn import datasets
 from torchvision.datasets import ImageFolder
 
-from mobilevitv2.data import open_classification
+from mobilevitv2.data import open_classification, open_data
 from mobilevitv2.data.classes.opening import split_by_class
 from mobilevitv2.data.classes.samples import NO_TARGET, ImageSet
 from mobilevitv2.errors import DataError
@@ -222,3 +223,8 @@ def test_real_flowers_open(shared_data):
     assert data.counts() == {"train": [300] * 5, "val": [60] * 5}
     assert data.short_side == 128
     assert not data.unreadable
+
+
+def test_an_unknown_task_is_named_with_the_known_ones(tmp_path):
+    with pytest.raises(DataError, match="one of classify, multi-label, segment, detect, not 'foo'"):
+        open_data(tmp_path, cast(Any, "foo"))

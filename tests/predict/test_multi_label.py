@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification, MultiLabel, Predictor
 from mobilevitv2.cli import app
-from mobilevitv2.errors import ConfigError
+from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.predict.answers import Logits, Scores
 from mobilevitv2.predict.multi_label import same
 
@@ -95,3 +95,11 @@ def test_other_classes_take_no_thresholds_along_and_wrong_ones_are_refused(bundl
     assert model.config.label_thresholds is None
     with pytest.raises(ConfigError, match="a number in \\[0, 1\\] for each of 3 classes"):
         MobileViTV2Config(num_labels=3, label_thresholds=[0.5, 2.0, 0.5])
+
+
+def test_a_model_that_estimates_a_number_names_nothing(tmp_path):
+    config = MobileViTV2Config(width_multiplier=0.5, num_labels=1, problem_type="regression")
+    MobileViTV2ForImageClassification(config).save_pretrained(tmp_path)
+    for runtime in ("torch", "native"):
+        with pytest.raises(CheckpointError, match="estimates numbers"):
+            Predictor(tmp_path, runtime=runtime)

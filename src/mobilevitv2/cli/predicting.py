@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -119,6 +120,7 @@ def predict(
     outputs = Outputs(found, task=predictor.task, classes=predictor.classes, **where)
     rows, failed = [], 0
     try:
+        outputs.open()
         with display.progress("predicting", lines=json_ or csv_) as progress:
             for i, result in enumerate(predictor.stream(item.source for item in found)):
                 progress(i + 1, len(found))
@@ -151,24 +153,29 @@ def _predict_frames(
 ) -> None:
     """The part of `predict` for a video or a camera: a line for each frame, or a summary."""
     from mobilevitv2.cli import display
-    from mobilevitv2.predict.sinks import place_of
+    from mobilevitv2.files.replacing import Place
     from mobilevitv2.predict.video import predict_video
 
     name = f"camera-{source}" if source.isdecimal() else Path(source).stem
     drawn = save / f"{name}.mp4" if save else None
-    place, folder = place_of(save) if save else (None, "")
+    place, folder = Place.beside(save, "predict") if save else (None, "")
     if place:
         place.check([f"{folder}/{name}.mp4"], overwrite=True)
     count, started = 0, time.monotonic()
-    with display.progress("predicting", lines=json_ or write is not None) as progress:
-        for result in predict_video(predictor, source, drawn, progress=progress):
-            count += 1
-            if write:
-                write(result)
-            elif json_:
-                typer.echo(result.to_json())
-    if place and drawn and drawn.exists():
-        place.note({*place.made(), f"{folder}/{name}.mp4"})
+    try:
+        with (
+            display.progress("predicting", lines=json_ or write is not None) as progress,
+            closing(predict_video(predictor, source, drawn, progress=progress)) as results,
+        ):
+            for result in results:
+                count += 1
+                if write:
+                    write(result)
+                elif json_:
+                    typer.echo(result.to_json())
+    finally:  # a camera is stopped by Ctrl-C
+        if place and drawn and drawn.exists():
+            place.note({*place.made(), f"{folder}/{name}.mp4"})
     rate = count / (time.monotonic() - started)
     where = f"; drawn: {drawn}" if drawn else ""
     typer.echo(f"{count:,} frames, {rate:.1f} frames/s{where}", err=json_ or write is not None)

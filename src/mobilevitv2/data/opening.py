@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 from mobilevitv2.data.boxes.opening import DetectionData, is_detection, open_detection
 from mobilevitv2.data.class_lists import GivenClasses
@@ -12,7 +12,7 @@ from mobilevitv2.data.labels.layouts import is_multi_label
 from mobilevitv2.data.labels.opening import MultiLabelData, open_multi_label
 from mobilevitv2.data.masks.opening import SegmentationData, is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError
-from mobilevitv2.tasks import TASKS
+from mobilevitv2.tasks import BY_VERB, TASKS
 
 TaskName = Literal["auto", "classify", "segment", "detect", "multi-label"]
 
@@ -48,7 +48,7 @@ KINDS = (  # the first that a source looks like counts
 def kind_of(data: Any) -> TaskName:
     """The task that a data set, a folder, a file or a word looks made for."""
     if isinstance(data, Data):
-        return next(kind.verb for kind in KINDS if kind.data.task == data.task)
+        return cast(TaskName, TASKS[data.task].verb)
     if data == DIGITS or not isinstance(data, str | Path):
         return "classify"
     source = Path(data).expanduser()
@@ -69,7 +69,9 @@ def open_data(
     They are `open_classification`, `open_segmentation`, `open_detection` and `open_multi_label`.
     """
     verb = kind_of(source) if task == "auto" else task
-    kind = next(kind for kind in KINDS if kind.verb == verb)
+    kind = next((kind for kind in KINDS if kind.verb == verb), None)
+    if kind is None:
+        raise DataError(f"task must be auto or one of {', '.join(BY_VERB)}, not {task!r}.")
     options = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     given = {name for name, value in options.items() if says_something({name: value})}
     if wrong := sorted(given - kind.options):

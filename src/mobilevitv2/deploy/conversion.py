@@ -34,7 +34,7 @@ def convert(
     source, out = bundle_of(source), Path(out).expanduser()
     _check(out, layout, overwrite=overwrite)
     is_folder, inputs = layout == "transformers", files_of_model(source)
-    place = Place(out, "convert") if is_folder else Place(out.parent, f"convert.{out.name}")
+    place = Place(out, "convert") if is_folder else Place.beside(out, "convert")[0]
     names = BUNDLE if is_folder else (out.name,)
     place.check(names, overwrite=overwrite, inputs=inputs)
     model = open_model(source)

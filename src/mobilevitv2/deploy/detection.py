@@ -21,6 +21,7 @@ from mobilevitv2.model.boxes import decode, to_corners
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
 from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes
 from mobilevitv2.predict.detection import detections
+from mobilevitv2.results import suppression
 from mobilevitv2.results.suppression import (
     DETECTIONS,
     LEAST_SCORE,
@@ -174,9 +175,7 @@ def _detections_agreement(expected: RawBoxes, found: FinalBoxes) -> Agreement:
 
 def scored(answer: RawBoxes) -> ScoredBoxes:
     """Probabilities and corners of all anchors."""
-    center, half = answer.boxes[..., :2], answer.boxes[..., 2:] / 2
-    corners = np.concatenate([center - half, center + half], -1)
-    return ScoredBoxes(softmax(answer.logits, -1)[..., 1:], corners)
+    return ScoredBoxes(softmax(answer.logits, -1)[..., 1:], suppression.to_corners(answer.boxes))
 
 
 def allowed(precision: str, detections: int) -> float:
@@ -191,9 +190,9 @@ def same(first: Answer, second: Answer, best: int = 0) -> np.ndarray:
 
 
 def _pairs(first: Answer, second: Answer) -> list[tuple[Detections, Detections]]:
-    """Both answers' detections in each image."""
+    """Both answers' detections in each image, all that `detect` gives unless told otherwise."""
     both = (
-        [detections(a[i], (1, 1), threshold=LEAST_SCORE) for i in range(len(a))]
+        [detections(a[i], (1, 1), threshold=suppression.LEAST_SCORE) for i in range(len(a))]
         for a in (first, second)
     )
     return list(zip(*both, strict=True))

@@ -206,7 +206,7 @@ def _checked_place(out: Path, target: Target, weights: Path, *, overwrite: bool)
     """The export's folder, where nothing is in the way but what an export may replace."""
     if target.suffix and out.suffix != target.suffix:
         raise ConfigError(f"{out} must end in {target.suffix} for {target.name}.")
-    place = Place(out.parent, f"export.{out.name}", known=partial(_unrecorded, out, target))
+    place, _ = Place.beside(out, "export", known=partial(_unrecorded, out, target))
     names = target.files(out.name)
     for path in (place.folder / name for name in names):
         if path.exists() and path.samefile(weights):

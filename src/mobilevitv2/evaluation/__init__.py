@@ -23,7 +23,7 @@ from mobilevitv2.files.replacing import Place
 from mobilevitv2.predict.backends.choose import RuntimeName
 from mobilevitv2.predict.predictor import ChannelOrder, Predictor
 from mobilevitv2.runtime.opening import Precision
-from mobilevitv2.tasks import others_option, task_named
+from mobilevitv2.tasks import check_options, task_named
 
 __all__ = [
     "BoxScore",
@@ -96,23 +96,22 @@ def evaluate(
             runtime=runtime,
             precision=precision,
         )
+    task = task_named(predictor.task)
+    options = check_options(task, coco=coco, channel_orders=channel_orders or None)
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
-    task = task_named(predictor.task)
-    only = {"coco": coco, "channel_orders": channel_orders or None}
-    options = {name: value for name, value in only.items() if value is not None}
-    if reasons := [why for name in options if (why := others_option(task, name))]:
-        raise ConfigError(f"{reasons[0]}.")
-    inputs = chosen.data.files()
-    inputs += files_of_model(predictor.source) if predictor.source else []
+    inputs = []
+    if report is not None or coco is not None:
+        inputs = chosen.data.files()
+        inputs += files_of_model(predictor.source) if predictor.source else []
     with ExitStack() as stack:
         if report is not None:
             place = Place(Path(report), "evaluate")
             new = place.replaced(overwrite=True, names=["report.html"], inputs=inputs)
             report = stack.enter_context(new)
         if coco is not None:
-            place = Place(Path(coco).parent, f"evaluate.{Path(coco).name}")
-            new = place.replaced(overwrite=True, names=[Path(coco).name], inputs=inputs)
-            options["coco"] = stack.enter_context(new) / Path(coco).name
+            place, name = Place.beside(Path(coco), "evaluate")
+            new = place.replaced(overwrite=True, names=[name], inputs=inputs)
+            options["coco"] = stack.enter_context(new) / name
         options |= {"batch_size": batch_size, "report": report, "progress": progress}
         return task.part("evaluation").evaluate(predictor, chosen, **options)

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from mobilevitv2.files.claim import claimed
 from mobilevitv2.files.source import read_json
@@ -33,6 +33,12 @@ class Place:
     folder: Path
     maker: str
     known: Callable[[Path], Iterable[str]] | None = None
+
+    @classmethod
+    def beside(cls, output: Path, maker: str, **options: Any) -> tuple[Self, str]:
+        """The place of one file or folder among others, and its name there."""
+        real = Path(os.path.realpath(output))
+        return cls(real.parent, f"{maker}.{real.name}", **options), real.name
 
     @property
     def record(self) -> Path:

@@ -38,7 +38,7 @@ class Answer(ABC):
 
     def is_finite(self) -> bool:
         """Whether every number is one; a diverged model gives NaN."""
-        return all(np.isfinite(array).all() for array in self.arrays)
+        return all(np.isfinite(array).all() for array in self.arrays if array.dtype.kind == "f")
 
     @abstractmethod
     def fits(self, classes: int) -> bool:

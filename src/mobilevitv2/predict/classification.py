@@ -51,7 +51,6 @@ def result(
         scores = answer.scores[:top_k].tolist()
         return Classification(labels, scores, item.source, item.image)
     assert isinstance(answer, Logits)
-    names = dict(enumerate(predictor.classes))
     return Classification.from_logits(
-        answer.logits, names, top_k, source=item.source, image=item.image
+        answer.logits, predictor.id2label, top_k, source=item.source, image=item.image
     )

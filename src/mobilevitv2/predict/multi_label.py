@@ -48,7 +48,6 @@ def result(
         scores = answer.scores.tolist()
         return MultiLabel(predictor.classes, scores, thresholds, item.source, item.image)
     assert isinstance(answer, Logits)
-    names = dict(enumerate(predictor.classes))
     return MultiLabel.from_logits(
-        answer.logits, names, thresholds, source=item.source, image=item.image
+        answer.logits, predictor.id2label, thresholds, source=item.source, image=item.image
     )

@@ -22,7 +22,7 @@ from mobilevitv2.predict.views import Views
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.results import Result, distinct_colors
 from mobilevitv2.runtime.opening import Precision
-from mobilevitv2.tasks import others_option, task_named
+from mobilevitv2.tasks import check_options, task_named
 
 if TYPE_CHECKING:
     import torch
@@ -120,8 +120,8 @@ class Predictor:
         request = Request(model, processor, device, runtime, threads, precision)
         self.backend, processor, self.source = open_backend(request)
         self._task = task_named(self.backend.task, self.source or "the model")
-        self._checked(image_size=image_size, flip=flip or None, window=window)
-        given = self._checked(top_k=top_k, threshold=threshold)
+        check_options(self._task, image_size=image_size, flip=flip or None, window=window)
+        given = check_options(self._task, top_k=top_k, threshold=threshold)
         self.options: dict[str, Any] = self._part.DEFAULTS | given
         self.views = Views(flip=flip, window=window)
         if self.views.average and self.backend.output != "logits":
@@ -134,13 +134,6 @@ class Predictor:
         self.processor = processor if image_size is None else processor.whole(image_size)
         self.batch_size = batch_size or self._task.batch_size
         self.requests = requests
-
-    def _checked(self, **options: Any) -> dict[str, Any]:
-        """Those that are given; raises ConfigError for one that only other tasks have."""
-        given = {name: value for name, value in options.items() if value is not None}
-        if reasons := [why for name in given if (why := others_option(self._task, name))]:
-            raise ConfigError(f"{reasons[0]}.")
-        return given
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled as what to open, so that another process opens it again."""
@@ -169,6 +162,11 @@ class Predictor:
     def classes(self) -> list[str]:
         """The names of the classes, in the order of the logits."""
         return self.backend.classes
+
+    @cached_property
+    def id2label(self) -> dict[int, str]:
+        """The names of the classes by their numbers."""
+        return dict(enumerate(self.classes))
 
     @cached_property
     def colors(self) -> list[tuple[int, int, int]]:
@@ -215,7 +213,7 @@ class Predictor:
         An image that can't be read gives an `Unreadable` in its place. `images` is consumed as
         needed, one batch ahead.
         """
-        options = self.options | self._checked(top_k=top_k, threshold=threshold)
+        options = self.options | check_options(self._task, top_k=top_k, threshold=threshold)
         finish = partial(self._part.result, self, **options)
         for batch, computed in self._computed(self.read_ahead(images, batch_size=batch_size)):
             answers = iter(computed)

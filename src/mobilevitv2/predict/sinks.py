@@ -1,18 +1,16 @@
 """Where the results of many images go: drawings, masks, and label files in the field's formats."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
 from mobilevitv2.class_names import coco_ids
-from mobilevitv2.errors import ConfigError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.images.finding import Found, output_paths
-from mobilevitv2.tasks import others_option, task_named
+from mobilevitv2.tasks import check_options, task_named
 
 
 class Sink:
@@ -67,7 +65,6 @@ class YoloFiles(Sink):
         return [*super()._files(), self.place / "classes.txt"]
 
     def open(self) -> None:
-        self.place.mkdir(parents=True, exist_ok=True)
         write_atomic(self.files[-1], "".join(f"{name}\n" for name in self.classes).encode())
 
     def add(self, index: int, result: Any) -> None:
@@ -77,13 +74,14 @@ class YoloFiles(Sink):
 class CocoFile(Sink):
     """COCO's list of results."""
 
+    def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
+        super().__init__(found, place, classes)
+        self.category_ids = coco_ids(classes)
+        self.image_ids = _image_ids(found)
+        self.rows: list[dict[str, Any]] = []
+
     def _files(self) -> list[Path]:
         return [self.place]
-
-    def open(self) -> None:
-        self.category_ids = coco_ids(self.classes)
-        self.image_ids = _image_ids(self.found)
-        self.rows: list[dict[str, Any]] = []
 
     def add(self, index: int, result: Any) -> None:
         name = self.found[index].name.as_posix()
@@ -91,7 +89,6 @@ class CocoFile(Sink):
         self.rows += [row | {"file_name": name} for row in rows]
 
     def close(self) -> None:
-        self.place.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(self.place, json.dumps(self.rows).encode())
 
 
@@ -113,18 +110,18 @@ class Outputs:
     def __init__(
         self, found: Sequence[Found], *, task: str, classes: Sequence[str], **where: Path | None
     ) -> None:
-        asked = {name: place for name, place in where.items() if place is not None}
-        if wrong := [why for name in asked if (why := others_option(task_named(task), name))]:
-            raise ConfigError(f"{wrong[0]}.")
+        asked = check_options(task_named(task), **where)
         self.sinks = [SINKS[name](found, place, classes) for name, place in asked.items()]
         self.written: dict[Place, list[str]] = {}
         for sink in self.sinks:
-            place, name = place_of(sink.place)
+            place, name = Place.beside(sink.place, "predict")
             within = [file.relative_to(sink.place) for file in sink.files]
             self.written[place] = [Path(name, file).as_posix() for file in within]
         for place, names in self.written.items():
             place.check(names, overwrite=True)
-        self.older = {p: sorted({*p.made()} - {*names}) for p, names in self.written.items()}
+
+    def open(self) -> None:
+        """Write what comes before all images."""
         for sink in self.sinks:
             sink.open()
 
@@ -143,13 +140,7 @@ class Outputs:
         for place, names in self.written.items():
             written = [name for name in names if (place.folder / name).exists()]
             if written:
-                place.note([*self.older[place], *written])
-
-
-def place_of(output: Path, maker: str = "predict") -> tuple[Place, str]:
-    """Where the list of an output's files is kept, beside it, and what it is called there."""
-    real = Path(os.path.realpath(output))
-    return Place(real.parent, f"{maker}.{real.name}"), real.name
+                place.note({*place.made(), *written})
 
 
 @contextmanager
@@ -161,7 +152,7 @@ def replaced(output: Path | None, maker: str, *, overwrite: bool) -> Iterator[Pa
     if output is None:
         yield None
         return
-    place, name = place_of(output, maker)
+    place, name = Place.beside(output, maker)
     files = () if output.is_dir() else (name,)
     with place.replaced(overwrite=overwrite, names=files) as stage:
         yield stage / name

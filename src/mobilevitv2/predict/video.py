@@ -5,7 +5,7 @@ be of any length. Sound is left out.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ def predict_video(
     *,
     progress: Progress | None = None,
     frames: int | None = None,
-) -> Iterator[Any]:
+) -> Generator[Any]:
     """A result for each frame of a video file, or of a camera by its number, "0".
 
     Results are whatever `predictor` gives for pictures; their `source` is the video's with the time
@@ -58,7 +58,7 @@ def predict_video(
 
 def _predicted(
     predictor: "Predictor", reader: Reader, save: Path | None, progress: Progress | None
-) -> Iterator[Any]:
+) -> Generator[Any]:
     writer = None if save is None else Writer(save, reader)
     try:
         for done, result in enumerate(_results(predictor, reader), 1):

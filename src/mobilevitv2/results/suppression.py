@@ -51,7 +51,7 @@ def detect(
     _check(logits, boxes)
     logits, boxes = (values.astype(np.float32, copy=False) for values in (logits, boxes))
     anchors, labels, scores = _candidates(logits, threshold)
-    corners = _corners(boxes[anchors])
+    corners = to_corners(boxes[anchors])
     return _best(scores, labels, corners, size, nms_threshold=nms_threshold, top_k=top_k)
 
 
@@ -147,10 +147,10 @@ def _candidates(logits: np.ndarray, threshold: float) -> tuple[np.ndarray, np.nd
     return anchors, labels, weights[anchors, 1 + labels] / totals[anchors, 0]
 
 
-def _corners(boxes: np.ndarray) -> np.ndarray:
-    """Center and size [n, 4] to corners [n, 4]."""
-    center, half = boxes[:, :2], boxes[:, 2:] / 2
-    return np.concatenate([center - half, center + half], 1)
+def to_corners(boxes: np.ndarray) -> np.ndarray:
+    """Center and size [..., 4] to corners [..., 4]."""
+    center, half = boxes[..., :2], boxes[..., 2:] / 2
+    return np.concatenate([center - half, center + half], -1)
 
 
 def _check(logits: np.ndarray, boxes: np.ndarray) -> None:

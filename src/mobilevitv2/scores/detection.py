@@ -161,11 +161,13 @@ class DetectionScores:
         return np.array(found) / np.where(objects > 0, objects, np.nan)
 
     def _records(self) -> np.ndarray:
-        self._found = [np.concatenate(self._found)]
+        if len(self._found) > 1:
+            self._found = [np.concatenate(self._found)]
         return self._found[0]
 
     def _truths(self) -> np.ndarray:
-        self._true = [np.concatenate(self._true)]
+        if len(self._true) > 1:
+            self._true = [np.concatenate(self._true)]
         return self._true[0]
 
 

@@ -45,8 +45,6 @@ class Task:
     """Options of prediction and evaluation that only some tasks have."""
     recipe: str = "default"
     """The recipe to train with unless another is named."""
-    metric: str
-    """The score that chooses the best epoch, as people write it."""
 
     def part(self, room: str) -> Any:
         """The module about this task in a room of the package.
@@ -90,7 +88,6 @@ TASKS = {
             outputs=("logits", "top_k"),
             layouts=("transformers", "timm", "cvnets"),
             options=frozenset({"top_k", "channel_orders"}),
-            metric="accuracy",
         ),
         Task(
             name="multi-label classification",
@@ -105,7 +102,6 @@ TASKS = {
             layouts=("transformers", "timm", "cvnets"),
             options=frozenset({"threshold"}),
             recipe="multi_label",
-            metric="mAP",
         ),
         Task(
             name="segmentation",
@@ -121,7 +117,6 @@ TASKS = {
             layouts=("transformers", "cvnets"),
             options=frozenset({"image_size", "flip", "window", "masks"}),
             recipe="segmentation",
-            metric="mean IoU",
         ),
         Task(
             name="detection",
@@ -137,7 +132,6 @@ TASKS = {
             engine_precisions=("fp32", "bf16"),
             options=frozenset({"threshold", "yolo", "coco"}),
             recipe="detection",
-            metric="mAP",
         ),
     )
 }
@@ -159,9 +153,12 @@ def task_named(name: str, source: object = "this") -> Task:
     return TASKS[name]
 
 
-def others_option(task: Task, option: str) -> str | None:
-    """Why this task doesn't have an option; None where it does, or where all tasks do."""
-    owners = [other.name for other in TASKS.values() if option in other.options]
-    if not owners or option in task.options:
-        return None
-    return f"{option} is for {' and '.join(owners)}, and this model is for {task.name}"
+def check_options(task: Task, **options: Any) -> dict[str, Any]:
+    """The options that aren't None. Raises ConfigError for one that only other tasks have."""
+    given = {name: value for name, value in options.items() if value is not None}
+    for name in given.keys() - task.options:
+        if owners := [other.name for other in TASKS.values() if name in other.options]:
+            raise ConfigError(
+                f"{name} is for {' and '.join(owners)}, and this model is for {task.name}."
+            )
+    return given

@@ -14,10 +14,7 @@ import torch
 from lightning.fabric.plugins import CheckpointIO
 
 from mobilevitv2.errors import CheckpointError
-
-FOLDER = "checkpoints"
-LAST = "last.ckpt"
-PREVIOUS = "previous.ckpt"
+from mobilevitv2.training.folder import CHECKPOINTS, NEWEST, PREVIOUS
 
 logger = logging.getLogger(__name__)
 
@@ -81,8 +78,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 def newest_checkpoint(out: Path) -> tuple[Path, dict[str, Any]]:
     """A run's last checkpoint that can be read; warns about a damaged one and skips it."""
     problems = []
-    for name in (LAST, PREVIOUS):
-        path = out / FOLDER / name
+    for name in (NEWEST, PREVIOUS):
+        path = out / CHECKPOINTS / name
         if not path.is_file():
             continue
         try:

@@ -10,24 +10,28 @@ from typing import Any
 
 import numpy as np
 
+from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.data import Data
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.files.replacing import Place
-from mobilevitv2.files.source import read_json
+from mobilevitv2.files.source import WEIGHTS_NAME, read_json
 from mobilevitv2.files.writing import remove_debris, write_atomic
+from mobilevitv2.processor_settings import FILE_NAME
+from mobilevitv2.report.charts import CURVES
 from mobilevitv2.training.recipe import Recipe
 
 Sample = tuple[Any, Any]  # an image and its label
 
 RECIPE, DATA = "recipe.yaml", "data.json"
 BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
-CHARTS = ("accuracy", "confusion", "learning_rate", "loss", "map", "miou", "precision_recall")
-BUNDLE = ("config.json", "model.safetensors", "preprocessor_config.json")
+NEWEST, PREVIOUS = "last.ckpt", "previous.ckpt"
+CHARTS = (*CURVES, "confusion", "precision_recall")
+BUNDLE = (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME)
 FILES = (  # a run's, besides tensorboard's events
     *(RECIPE, DATA, "metrics.csv", "report.html", "tensorboard/hparams.yaml"),
     *(f"report/{chart}.png" for chart in CHARTS),
     *(f"{folder}/{name}" for folder in (BEST, LAST) for name in BUNDLE),
-    *(f"{CHECKPOINTS}/{name}.ckpt" for name in ("last", "previous")),
+    *(f"{CHECKPOINTS}/{name}" for name in (NEWEST, PREVIOUS)),
 )
 FREE_TO_CHANGE = ("workers", "threads")  # on resuming: they don't affect the result
 
@@ -116,7 +120,7 @@ def remove_all_debris(out: Path) -> None:
 
 
 def _has_checkpoint(out: Path) -> bool:
-    return any((out / CHECKPOINTS / name).is_file() for name in ("last.ckpt", "previous.ckpt"))
+    return any((out / CHECKPOINTS / name).is_file() for name in (NEWEST, PREVIOUS))
 
 
 def _run_files(out: Path) -> list[str]:

@@ -15,7 +15,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from torch import Tensor
 
 from mobilevitv2.files.writing import write_atomic
-from mobilevitv2.training.checkpoints import FOLDER, LAST
+from mobilevitv2.training.folder import BEST, CHECKPOINTS, LAST, NEWEST
 
 MINUTES = 10  # between checkpoints within a long epoch
 
@@ -88,7 +88,7 @@ class Keeper(Checkpoint):
         score = (row[f"val_{self.metric}"], -row["val_loss"])
         if score > self.best:
             self.best, self.best_epoch = score, trainer.current_epoch + 1
-            self.save_bundle(self.out / "best", pl_module.averaged.state_dict())
+            self.save_bundle(self.out / BEST, pl_module.averaged.state_dict())
         self.position = (trainer.current_epoch + 1, 0)
         self.stopped_early = trainer.should_stop
         write_atomic(self.out / "metrics.csv", _as_csv(pl_module.history))
@@ -96,8 +96,8 @@ class Keeper(Checkpoint):
         self._stop_if_asked()
 
     def _save(self, trainer: pl.Trainer, pl_module: Any) -> None:
-        self.save_bundle(self.out / "last", pl_module.averaged.state_dict())
-        trainer.save_checkpoint(self.out / FOLDER / LAST)
+        self.save_bundle(self.out / LAST, pl_module.averaged.state_dict())
+        trainer.save_checkpoint(self.out / CHECKPOINTS / NEWEST)
         self.saved_at = time.monotonic()
 
     def _stop_if_asked(self) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from mobilevitv2.bundle import Bundle, bundle_of, find_bundle
 from mobilevitv2.devices import gpu_is_here
-from mobilevitv2.errors import ConfigError, UnsupportedError
+from mobilevitv2.errors import ConfigError, UnsupportedError, require
 from mobilevitv2.predict.backends import Backend
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import is_exported
@@ -88,11 +88,14 @@ class Request:
 def open_backend(request: Request) -> Opened:
     """The first backend of the list that doesn't refuse.
 
-    Raises the reason of the one that was asked for where all do.
+    Raises the reason of the one that was asked for, in so many words or by the kind of model, and
+    else PyTorch's, which takes most.
     """
     _warn_of_export_beside(request)
-    reasons: dict[str, Exception] = {}
+    last = "exported" if request.exported else "engine" if request.wants_engine else "torch"
     for name in BACKENDS:
+        if name == "torch":
+            require("torch", extra="torch")
         backend = import_module(f"mobilevitv2.predict.backends.{name}")
         reason = backend.refuses(request)
         if reason is None:
@@ -100,10 +103,10 @@ def open_backend(request: Request) -> Opened:
                 return backend.open(request)
             except UnsupportedError as error:  # which only the network shows
                 reason = error
+        if name == last:  # nothing but this would do
+            raise reason
         logger.debug("%s refuses %s: %s", name, request.model, reason)
-        reasons[name] = reason
-    asked = "exported" if request.exported else "engine" if request.wants_engine else "torch"
-    raise reasons[asked]
+    raise AssertionError(f"{last} is none of {BACKENDS}")
 
 
 def _warn_of_export_beside(request: Request) -> None:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mobilevitv2.errors import ConfigError
 from mobilevitv2.model.opening import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.predict.answers import Answer, of_model
 from mobilevitv2.predict.backends import Backend
@@ -42,8 +41,6 @@ class TorchBackend(Backend):
 
 def refuses(request: Request) -> Exception | None:
     """Why this isn't for PyTorch."""
-    if request.exported or request.wants_engine:
-        return ConfigError(f"{request.model} was not to run in PyTorch.")
     if request.in_memory and request.processor is None:
         return ValueError("a model in memory comes with its image processor: pass both.")
     return None
