@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 BAR = 24  # letters that a score of 1 fills
 MOST_LABELS = 20
-METRICS = {"accuracy": "accuracy", "miou": "mean IoU", "map": "mAP"}
 
 
 def show(*parts: RenderableType) -> None:
@@ -239,7 +238,9 @@ def trained(result: "TrainingResult") -> RenderableType:
     best = f"epoch {result.best_epoch} of {len(result.history)}"
     return _facts(
         {
-            METRICS[result.metric]: f"{share(result.score)} on the validation images ({best})",
+            task_named(result.task).figures[
+                result.metric
+            ]: f"{share(result.score)} on the validation images ({best})",
             **held_out,
             "time": f"{minutes} min {seconds} s" if minutes else f"{seconds} s",
             "model": str(result.best),

@@ -6,6 +6,7 @@ the row for segmentation is `mobilevitv2.evaluation.segmentation`. A new task is
 such modules.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
@@ -41,10 +42,18 @@ class Task:
     """Whose libraries have such a model."""
     engine_precisions: tuple[Literal["fp32", "bf16", "int8"], ...] = ("fp32", "bf16", "int8")
     """Those of the engine whose answers are good enough to be chosen."""
+    figures: Mapping[str, str]
+    """The scores in [0, 1] that training keeps, with their titles; the first decides which epoch is
+    the best."""
     options: frozenset[str] = frozenset()
     """Options of prediction and evaluation that only some tasks have."""
     recipe: str = "default"
     """The recipe to train with unless another is named."""
+
+    @property
+    def metric(self) -> str:
+        """The score that decides which epoch is the best."""
+        return next(iter(self.figures))
 
     def part(self, room: str) -> Any:
         """The module about this task in a room of the package.
@@ -87,6 +96,7 @@ TASKS = {
             fit="crop",
             outputs=("logits", "top_k"),
             layouts=("transformers", "timm", "cvnets"),
+            figures={"accuracy": "accuracy"},
             options=frozenset({"top_k", "channel_orders"}),
         ),
         Task(
@@ -100,6 +110,7 @@ TASKS = {
             fit="crop",
             outputs=("logits", "scores"),
             layouts=("transformers", "timm", "cvnets"),
+            figures={"map": "mAP", "macro_f1": "macro F1"},
             options=frozenset({"threshold"}),
             recipe="multi_label",
         ),
@@ -115,6 +126,7 @@ TASKS = {
             batch_size=4,
             outputs=("logits", "mask"),
             layouts=("transformers", "cvnets"),
+            figures={"miou": "mIoU"},
             options=frozenset({"image_size", "flip", "window", "masks"}),
             recipe="segmentation",
         ),
@@ -130,6 +142,7 @@ TASKS = {
             outputs=("logits", "boxes", "detections"),
             layouts=("cvnets",),
             engine_precisions=("fp32", "bf16"),
+            figures={"map": "mAP", "map_50": "mAP@0.5"},
             options=frozenset({"threshold", "yolo", "coco"}),
             recipe="detection",
         ),

@@ -49,7 +49,6 @@ class ClassifierTraining(Training):
 class Goal(goal.Goal[ClassificationData]):
     """Classes of whole images."""
 
-    metric = "accuracy"
     training = ClassifierTraining
 
     def usual_size(self) -> int:

@@ -46,7 +46,6 @@ class DetectorTraining(Training):
 class Goal(goal.Goal[DetectionData]):
     """Boxes, and what is in each."""
 
-    metric = "map"
     training = DetectorTraining
 
     def check(self, recipe: Recipe, asked: Iterable[str] = ()) -> None:

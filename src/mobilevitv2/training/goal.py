@@ -24,16 +24,12 @@ if TYPE_CHECKING:
     from mobilevitv2.training.recipe import Recipe
 
 Data = TypeVar("Data", bound=AnyData)
-SHOWN = {"accuracy": "accuracy", "miou": "mIoU", "map": "mAP", "map_50": "mAP@0.5"}
-# ^ scores that a report gives for every split, and what it calls them
 Found = tuple[Any, dict[int, Any]]  # the scores of a split, and each image's result by its index
 
 
 class Goal(ABC, Generic[Data]):
     """One data set, and how a network is made for it, trained on it and measured on it."""
 
-    metric: ClassVar[str]
-    """The score in [0, 1] that chooses the best epoch; the history has it as `val_` and this."""
     training: "ClassVar[type[Training]]"
 
     eval_batch: ClassVar[int | None] = None
@@ -93,7 +89,7 @@ class Goal(ABC, Generic[Data]):
 
     @abstractmethod
     def figures(self, scores: Any) -> dict[str, float]:
-        """What the history says of the scores, `metric` included."""
+        """What the history says of the scores: the task's figures, and more where there are."""
 
     @torch.inference_mode()
     def measure(self, network: "nn.Module", loader: "DataLoader") -> Found:
@@ -123,7 +119,7 @@ class Goal(ABC, Generic[Data]):
         figures = {name: self.figures(total) for name, (total, _) in found.items()}
         shown = {
             f"{name} {title}": figures[name][score]
-            for score, title in SHOWN.items()
+            for score, title in self.task.figures.items()
             if score in figures[split]
             for name in found
         }

@@ -39,8 +39,11 @@ class TrainingResult:
     out: Path
     best: Path
     """The bundle of the best epoch."""
+    task: str
+    """What the model is for, as its config says."""
     metric: str
-    """What `score` is: accuracy, miou (mean intersection over union), or map (COCO's mAP)."""
+    """What `score` is: accuracy, miou (mean intersection over union), or map (mean average
+    precision: COCO's for boxes, of the classes for multi-label)."""
     score: float
     """The best bundle's on the validation split, in [0, 1]."""
     test_score: float | None
@@ -193,7 +196,7 @@ def _fit(
     if processor is None:
         processor = networks.fresh_processor(goal, goal.image_size(recipe))
     networks.freeze(network, recipe.freeze)
-    narrator = Narrator(metric=goal.metric, quiet=quiet)
+    narrator = Narrator(metric=goal.task.metric, quiet=quiet)
     if introduction:
         narrator.say(introduction)
     images = goal.image_sets(recipe, processor)
@@ -214,7 +217,7 @@ def _fit(
     else:
         run = folder.make_room(place, recipe, data)
     save = partial(networks.save_bundle, network, processor, data.classes)
-    keeper = Keeper(run, save, narrator.epoch, goal.metric)
+    keeper = Keeper(run, save, narrator.epoch, goal.task.metric)
     if checkpoint:
         module.on_load_checkpoint(state)
         keeper.load_state_dict(state["callbacks"][keeper.state_key])
@@ -228,7 +231,7 @@ def _fit(
             step = int(module.history[-1]["step"]) if module.history else 0
             with assembly.without_chatter(), kept_memory(), keeper.listening():
                 trainer = assembly.make_trainer(
-                    recipe, run, [narrator, keeper], metric=goal.metric, first_step=step
+                    recipe, run, [narrator, keeper], metric=goal.task.metric, first_step=step
                 )
                 trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=checkpoint)
         averaged = module.averaged.to(assembly.accelerator()).eval()  # Lightning has taken it off
@@ -255,12 +258,13 @@ def _fit(
     timing = {"seconds": seconds, "images per second": speed, "threads": recipe.threads or threads}
     page = {"history": module.history, "timing": timing}
     report = goal.report(run, averaged, images, found, recipe, **page)
-    reached = {name: goal.figures(scores)[goal.metric] for name, (scores, _) in found.items()}
+    reached = {name: goal.figures(scores)[goal.task.metric] for name, (scores, _) in found.items()}
     folder.settle(place, run)
     return TrainingResult(
         out=place.folder,
         best=place.folder / folder.BEST,
-        metric=goal.metric,
+        task=goal.task.name,
+        metric=goal.task.metric,
         score=reached["val"],
         test_score=reached.get("test"),
         best_epoch=keeper.best_epoch,

@@ -63,7 +63,6 @@ class SegmenterTraining(Training):
 class Goal(goal.Goal[SegmentationData]):
     """Classes of single pixels."""
 
-    metric = "miou"
     training = SegmenterTraining
     eval_batch = 1  # images keep their shapes
 
