@@ -18,6 +18,7 @@ from mobilevitv2.evaluation.classification import (
     OrderComparison,
 )
 from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation
+from mobilevitv2.evaluation.multi_label import LabelScore, MultiLabelEvaluation
 from mobilevitv2.evaluation.segmentation import SegmentationEvaluation
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.predict.backends.choose import RuntimeName
@@ -30,6 +31,8 @@ __all__ = [
     "ClassScore",
     "DetectionEvaluation",
     "Evaluation",
+    "LabelScore",
+    "MultiLabelEvaluation",
     "OrderComparison",
     "SegmentationEvaluation",
     "Split",
@@ -60,7 +63,8 @@ def evaluate(
 ) -> Any:
     """What a model's answers are worth on whatever training accepts.
 
-    It is an `Evaluation` of a classifier, a `SegmentationEvaluation` or a `DetectionEvaluation`.
+    It is an `Evaluation` of a classifier, a `MultiLabelEvaluation`, a `SegmentationEvaluation` or a
+    `DetectionEvaluation`.
 
     `auto` is the split called test, else val. A folder that has neither is taken whole, unless the
     model was trained on it: then it is what was held out of training.
@@ -68,13 +72,13 @@ def evaluate(
     With both `channel_orders`, for classifiers, they are compared on the same images; the scores
     are those of the first one given, or of the model's own. `flip`, `window` and `image_size` are
     `Predictor`'s ways to look at an image to be segmented, `threads`, `runtime` and `precision` say
-    where it computes and how; `classes`, `ignore` and `reduce_labels`
-    say what the values of masks mean, see `open_segmentation`, `classes` also those of boxes, see
-    `open_detection`. `threshold` is for what a report shows of a detector; COCO's numbers look at
-    all scores. `report` is a folder for a page with the pictures; `coco` a file for a detector's
-    results in COCO's form, with the data's own numbers of images and categories. Raises DataError
-    where the classes of the model and of the data have different names, FileExistsError where a
-    file that isn't of an earlier report would be overwritten.
+    where it computes and how; `classes`, `ignore` and `reduce_labels` say what the values of masks
+    mean, see `open_segmentation`, `classes` also those of boxes and tables, see `open_data`.
+    `threshold` is for the labels of a multi-label classifier, and for what a report shows of a
+    detector; COCO's numbers look at all scores. `report` is a folder for a page with the pictures;
+    `coco` a file for a detector's results in COCO's form, with the data's own numbers of images and
+    categories. Raises DataError where the classes of the model and of the data have different
+    names, FileExistsError where a file that isn't of an earlier report would be overwritten.
     """
     if isinstance(source, Predictor):
         predictor = source

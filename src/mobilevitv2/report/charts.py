@@ -22,6 +22,7 @@ CURVES = {  # charts of a history: title, and what is drawn
     "accuracy": ("Accuracy", ("val_accuracy", "val_top5")),
     "miou": ("Mean IoU", ("val_miou",)),
     "map": ("Mean average precision", ("val_map", "val_map_50")),
+    "macro_f1": ("Macro F1", ("val_macro_f1",)),
     "loss": ("Loss", ("train_loss", "val_loss")),
     "learning_rate": ("Learning rate", ("lr",)),
 }

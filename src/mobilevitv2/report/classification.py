@@ -1,6 +1,7 @@
 """What is particular to classification on a report's page and in the pictures of a data set."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,12 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.class_names import Color
-from mobilevitv2.errors import ImageError
 from mobilevitv2.report import charts
 from mobilevitv2.report.contact_sheet import Tile, fitting
-from mobilevitv2.report.page import class_rows, percentage, picture_uri, write_page
-from mobilevitv2.results import percent
+from mobilevitv2.report.page import class_rows, mistake, percentage, write_page
 from mobilevitv2.scores.classification import ClassificationScores
 
 MOST_MISTAKES = 24
-THUMBNAIL = 256  # px, longest side
 
 
 def write(
@@ -74,23 +72,14 @@ def _mistakes(
     wrong = np.flatnonzero(~scores.right)
     worst = wrong[np.argsort(p_true[wrong], kind="stable")][:MOST_MISTAKES]
     return [
-        {
-            "name": names[i],
-            "true": classes[int(targets[i])],
-            "predicted": classes[int(predicted[i])],
-            "p_true": percent(float(p_true[i])),
-            "p_predicted": percent(float(probabilities[i, predicted[i]])),
-            "picture": _thumbnail(images, i),
-        }
+        mistake(
+            names[i],
+            partial(images, i),
+            wrong=[(classes[int(predicted[i])], float(probabilities[i, predicted[i]]))],
+            right=[(classes[int(targets[i])], float(p_true[i]))],
+        )
         for i in worst.tolist()
     ]
-
-
-def _thumbnail(images: Callable[[int], Image.Image], index: int) -> str | None:
-    try:
-        return picture_uri(images(index).convert("RGB"), THUMBNAIL)
-    except (ImageError, OSError):  # moved or damaged since; the rest of the page still counts
-        return None
 
 
 def colors_of(data: Any) -> list[Color]:

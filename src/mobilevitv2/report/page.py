@@ -16,12 +16,14 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.class_names import Color
-from mobilevitv2.errors import require
+from mobilevitv2.errors import ImageError, require
 from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.report import charts
+from mobilevitv2.results import percent
 
 MOST_CELLS = 40  # classes; beyond, a confusion matrix can't be read
 MOST_PAIRS = 20
+THUMBNAIL = 256  # px, longest side of a mistake's picture
 EACH = 2  # examples of the worst, of the middle, of the best
 PACKAGES = ("mobilevitv2", "torch", "torchvision", "lightning", "numpy", "pillow")
 
@@ -31,8 +33,8 @@ def write_page(
     task: str,
     *,
     classes: Sequence[str],
-    confusion: np.ndarray,
-    matrix: Callable[[np.ndarray, Sequence[str]], bytes],
+    confusion: np.ndarray | None = None,
+    matrix: Callable[[np.ndarray, Sequence[str]], bytes] | None = None,
     history: Sequence[Mapping[str, float]],
     settings: Mapping[str, Any],
     timing: Mapping[str, Any],
@@ -42,13 +44,14 @@ def write_page(
     """Write out/report.html and out/report/*.png; returns the page's path.
 
     `task` names a template beside this file, which gets the `values`. `confusion` counts [true,
-    predicted], drawn by `matrix`; for many classes the most frequent mistakes are listed instead.
+    predicted], if classes exclude each other, drawn by `matrix`; for many classes the most frequent
+    mistakes are listed instead.
     `history` has a row for each epoch. Numbers of seconds in `timing` have a name that ends in
     seconds. `figures` are more PNGs by name.
     """
     figures = {**charts.learning_curves(history), **(figures or {})}
     many = len(classes) > MOST_CELLS
-    if not many:
+    if matrix is not None and confusion is not None and not many:
         figures["confusion"] = matrix(confusion, classes)
     jinja2 = require("jinja2", extra="train")
     environment = jinja2.Environment(
@@ -60,7 +63,7 @@ def write_page(
     )
     html = environment.get_template(f"{task}.html.jinja").render(
         **values,
-        pairs=_confused_pairs(confusion, classes) if many else [],
+        pairs=_confused_pairs(confusion, classes) if many and confusion is not None else [],
         figures={name: _figure(png) for name, png in figures.items()},
         curves={name: title for name, (title, _) in charts.CURVES.items()},
         settings={name: _plain(value) for name, value in settings.items()},
@@ -109,6 +112,21 @@ def picture_uri(image: Image.Image, longest_side: int) -> str:
     kind = "png" if tiny else "jpeg"
     image.save(file, kind)
     return _data_uri(file.getvalue(), kind)
+
+
+def mistake(
+    name: str, picture: Callable[[], Image.Image], **labels: list[tuple[str, float]]
+) -> dict[str, Any]:
+    """What the gallery of mistakes shows of an image: its labels, `wrong`, `right` or `missed`.
+
+    Each comes with its probability. `picture` opens the image.
+    """
+    try:
+        uri = picture_uri(picture().convert("RGB"), THUMBNAIL)
+    except (ImageError, OSError):  # moved or damaged since; the rest of the page still counts
+        uri = None
+    rows = [(kind, label, percent(p)) for kind, some in labels.items() for label, p in some]
+    return {"name": name, "picture": uri, "labels": rows}
 
 
 def told_of(scores: Mapping[int, float]) -> list[int]:

@@ -80,6 +80,14 @@ class MultiLabelScores:
         """The mean of `f1` over the classes that are found or there in any image."""
         return mean_of_known(self.f1)
 
+    def precision_at(self, recalls: np.ndarray) -> np.ndarray:
+        """float64 [R, N]: the best precision with at least each of the recalls [R].
+
+        nan for a class that is in no image.
+        """
+        columns = zip(self.scores.T, self.truth.T, strict=True)
+        return np.stack([_precision_at(recalls, *column) for column in columns], axis=1)
+
     @property
     def _counts(self) -> np.ndarray:
         """int64 [2, N]: images in which a class is rightly found, and in which it is found."""
@@ -115,11 +123,24 @@ def _best_threshold(scores: np.ndarray, truth: np.ndarray) -> float:
 def _average_precision(scores: np.ndarray, truth: np.ndarray) -> float:
     if not truth.any():
         return math.nan
+    right, precision = _curve(scores, truth)
+    return float(np.diff(right, prepend=0) @ precision / truth.sum())
+
+
+def _precision_at(recalls: np.ndarray, scores: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    if not truth.any():
+        return np.full(len(recalls), math.nan)
+    right, precision = _curve(scores, truth)
+    best = np.maximum.accumulate(precision[::-1])[::-1]
+    return best[np.searchsorted(right / truth.sum(), recalls)]
+
+
+def _curve(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Right images and precision above each of the scores, highest first; equal ones are one."""
     order = np.argsort(-scores)
     last = np.append(np.diff(scores[order]) != 0, True)  # of those with equal scores
     right = truth[order].cumsum()[last]
-    precision = right / (1 + np.flatnonzero(last))
-    return float(np.diff(right, prepend=0) @ precision / truth.sum())
+    return right, right / (1 + np.flatnonzero(last))
 
 
 def _checked(scores: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,14 +4,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mobilevitv2.data import ClassificationData
 from mobilevitv2.data.classes.samples import ImageSet
+from mobilevitv2.data.decoded import DecodedSamples
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.scores.classification import ClassificationScores
@@ -46,10 +46,11 @@ class ClassifierTraining(Training):
         self.goal.count(self.scores, logits, targets.cpu())
 
 
-class Goal(goal.Goal[ClassificationData]):
+class Goal(goal.Goal[Any]):
     """Classes of whole images."""
 
     training = ClassifierTraining
+    images: ClassVar[type[DecodedSamples]] = ImageSet
 
     def usual_size(self) -> int:
         """That of the median image as a multiple of 32, from 32 to 256 [px]."""
@@ -68,11 +69,11 @@ class Goal(goal.Goal[ClassificationData]):
 
     def preparations(
         self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> tuple[type[ImageSet], Augment, Callable[..., Tensor]]:
+    ) -> tuple[type[DecodedSamples], Augment, Callable[..., Tensor]]:
         def prepare(image: Any, _: tuple[int, int]) -> Tensor:
             return torch.from_numpy(processor(image).pixel_values[0])
 
-        return ImageSet, Augment(recipe, processor.crop_size["height"]), prepare
+        return self.images, Augment(recipe, processor.crop_size["height"]), prepare
 
     def new_scores(self) -> ClassificationScores:
         return ClassificationScores(len(self.data.classes))
@@ -88,7 +89,7 @@ class Goal(goal.Goal[ClassificationData]):
         return {name: score for name, score in found.items() if score is not None}
 
     def examples(
-        self, network: nn.Module, images: ImageSet, results: dict[int, Tensor], name: Any
+        self, network: nn.Module, images: DecodedSamples, results: dict[int, Tensor], name: Any
     ) -> dict[str, Any]:
         indices = list(results)
         return {

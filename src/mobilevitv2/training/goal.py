@@ -104,6 +104,10 @@ class Goal(ABC, Generic[Data]):
             first += len(batch[2])
         return scores, results
 
+    def settle(self, network: "nn.Module", found: dict[str, Found]) -> bool:
+        """Choose what the best network is still to be told; returns whether to save it again."""
+        return False
+
     def report(
         self,
         out: Path,

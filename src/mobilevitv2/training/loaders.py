@@ -89,6 +89,8 @@ def readable(batch: tuple[Tensor, Any, Tensor]) -> tuple[list[int], Tensor, Any]
 def _together(values: Sequence[Any]) -> Any:
     if isinstance(values[0], int):
         return torch.tensor(values)
+    if isinstance(values[0], np.ndarray):
+        return torch.from_numpy(np.stack(values))
     if not isinstance(values[0], Tensor):
         return list(values)
     return torch.from_numpy(np.stack([value.numpy() for value in values]))

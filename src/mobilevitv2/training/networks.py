@@ -16,6 +16,7 @@ from mobilevitv2.errors import ConfigError
 from mobilevitv2.files.source import WEIGHTS_NAME
 from mobilevitv2.model.pretrained import MobileViTV2PreTrainedModel
 from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.tasks import TASKS
 from mobilevitv2.training.augment import seed_of
 from mobilevitv2.training.goal import Goal
 from mobilevitv2.training.recipe import Recipe
@@ -54,21 +55,23 @@ def from_checkpoint(
     checkpoint, classes = open_checkpoint(source), goal.data.classes
     model_class: Any = goal.task.model_class
     options: dict[str, Any] = {"drop_path_rate": recipe.drop_path}
-    new = f"a new head for {len(classes)} classes"
-    if checkpoint.task != goal.task.name:
-        options |= goal.config(recipe)
+    fields, new = goal.config(recipe), f"a new head for {len(classes)} classes"
+    given = TASKS.get(checkpoint.task)
+    if given is None or given.model != goal.task.model:
+        options |= fields
         network = model_class.from_pretrained(
             checkpoint, id2label=dict(enumerate(classes)), **options
         )
     else:
         network = model_class.from_pretrained(checkpoint, **options)
         _check_kept(network.config, recipe, asked)
-        if list((network.config.id2label or {}).values()) == classes:
+        if given is goal.task and list((network.config.id2label or {}).values()) == classes:
             new = "its own head, whose classes are the same"
         else:
             network.reset_classifier(len(classes), classes)
-            colors = goal.config(recipe).get("class_colors")
-            network.config.class_colors = colors
+            network.config.class_colors = fields.get("class_colors")
+        network.config.problem_type = fields.get("problem_type")
+        network.config.label_thresholds = None  # chosen anew
     network.config.image_size = image_size
     return network, new
 

@@ -74,7 +74,8 @@ def _setting(default: Any, check: Check, *tasks: str, optional: bool = False) ->
 
 COUNT = _number(0, whole=True)
 SHARE = _number(0, 1)
-CLASSES, MASKS, BOXES = "classification", "segmentation", "detection"
+CLASSES = ("classification", "multi-label classification")
+MASKS, BOXES = "segmentation", "detection"
 NEEDS: dict[str, tuple[str, Callable[["Recipe"], Any]]] = {  # what a setting has no effect without
     "momentum": ("optimizer sgd", lambda recipe: recipe.optimizer == "sgd"),
     "min_lr": ("schedule cosine", lambda recipe: recipe.schedule == "cosine"),
@@ -122,9 +123,9 @@ class Recipe:
     class_balance: float = _setting(0.0, SHARE, MASKS)  # of the loss: 0 by pixels, 1 by classes
     # The pictures
     image_size: int | None = _setting(None, _number(32, 4096, whole=True), optional=True)  # px
-    crop_scale: tuple[float, float] = _setting((1.0, 1.0), _range(0.01, 1), CLASSES)  # of the area
+    crop_scale: tuple[float, float] = _setting((1.0, 1.0), _range(0.01, 1), *CLASSES)  # of the area
     crop_ratio: tuple[float, float] = _setting(
-        (1.0, 1.0), _range(0.1, 10), CLASSES
+        (1.0, 1.0), _range(0.1, 10), *CLASSES
     )  # width / height
     resize_range: tuple[float, float] | None = _setting(None, _range(0.1, 10), MASKS, optional=True)
     # ^ the short side before a random crop, in multiples of the image size
@@ -134,16 +135,16 @@ class Recipe:
     vflip: float = _setting(0.0, SHARE)
     photometric: float = _setting(0.0, SHARE, MASKS, BOXES)  # for each of five color changes
     blur: float = _setting(0.0, SHARE, MASKS)
-    rotate: float = _setting(0.0, _number(0, 180), CLASSES, MASKS)  # up to +- degrees
-    shift: float = _setting(0.0, SHARE, CLASSES)  # up to +- this share of the side
-    zoom: float = _setting(0.0, _number(0, 0.9), CLASSES)  # up to +- this share of the size
-    randaugment_ops: int = _setting(0, COUNT, CLASSES)
-    randaugment_magnitude: int = _setting(9, _number(0, 30, whole=True), CLASSES)
-    random_erasing: float = _setting(0.0, SHARE, CLASSES)
-    mixup: float = _setting(0.0, _number(0), CLASSES)  # alpha; 0 is off
-    cutmix: float = _setting(0.0, _number(0), CLASSES)
-    mix_prob: float = _setting(1.0, SHARE, CLASSES)  # for each batch, if either is on
-    label_smoothing: float = _setting(0.0, _number(0, 0.999), CLASSES, MASKS)
+    rotate: float = _setting(0.0, _number(0, 180), *CLASSES, MASKS)  # up to +- degrees
+    shift: float = _setting(0.0, SHARE, *CLASSES)  # up to +- this share of the side
+    zoom: float = _setting(0.0, _number(0, 0.9), *CLASSES)  # up to +- this share of the size
+    randaugment_ops: int = _setting(0, COUNT, *CLASSES)
+    randaugment_magnitude: int = _setting(9, _number(0, 30, whole=True), *CLASSES)
+    random_erasing: float = _setting(0.0, SHARE, *CLASSES)
+    mixup: float = _setting(0.0, _number(0), *CLASSES)  # alpha; 0 is off
+    cutmix: float = _setting(0.0, _number(0), *CLASSES)
+    mix_prob: float = _setting(1.0, SHARE, *CLASSES)  # for each batch, if either is on
+    label_smoothing: float = _setting(0.0, _number(0, 0.999), *CLASSES, MASKS)
     # The machine
     precision: str = _setting("auto", _choice("auto", "fp32", "bf16", "fp16"))
     channels_last: bool = _setting(True, _flag)

@@ -235,12 +235,15 @@ def _fit(
                 )
                 trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=checkpoint)
         averaged = module.averaged.to(assembly.accelerator()).eval()  # Lightning has taken it off
-        averaged.load_state_dict(read_weights(run / folder.BEST / WEIGHTS_NAME).state)
+        best = read_weights(run / folder.BEST / WEIGHTS_NAME).state
+        averaged.load_state_dict(best)
         found = {
             name: goal.measure(averaged, loader)
             for name, loader in loaders.items()
             if name != "train"
         }
+        if goal.settle(network, found):
+            save(run / folder.BEST, best)
     except (StopRequest, SystemExit):  # Lightning raises the latter at a second signal
         number = signal.Signals(keeper.signal or signal.SIGINT)
         old = " The old run stays until this one is complete." * (run == place.stage)

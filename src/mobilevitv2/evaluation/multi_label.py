@@ -1,0 +1,88 @@
+"""How well the labels found in images agree with those in the table."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from mobilevitv2.evaluation.chosen import Chosen, match_classes
+from mobilevitv2.evaluation.measuring import Pass, without_nan
+from mobilevitv2.images.reading import load_image
+from mobilevitv2.predict.predictor import Predictor
+from mobilevitv2.scores.multi_label import MultiLabelScores
+
+
+@dataclass(frozen=True)
+class LabelScore:
+    """How well a class was found; nan where undefined."""
+
+    name: str
+    average_precision: float
+    precision: float
+    recall: float
+    f1: float
+    threshold: float
+    """What a probability has to exceed; precision, recall and F1 depend on it."""
+    support: int
+    """Images with the class."""
+
+
+@dataclass(frozen=True)
+class MultiLabelEvaluation:
+    """What `evaluate` found of a multi-label classifier; shares are in [0, 1], nan if undefined."""
+
+    task: ClassVar[str] = "multi-label classification"
+
+    model: str
+    data: str
+    split: str
+    count: int
+    """Images."""
+    map: float
+    """Mean average precision, over the classes that are in any image."""
+    micro_f1: float
+    macro_f1: float
+    classes: list[LabelScore]
+    images_per_second: float
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Why an image was left out, by its path."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; None where undefined."""
+        classes = [without_nan(asdict(score)) for score in self.classes]
+        return without_nan(asdict(self)) | {"classes": classes}
+
+
+def evaluate(
+    predictor: Predictor, chosen: Chosen, *, report: str | Path | None = None, **options: Any
+) -> MultiLabelEvaluation:
+    """Each class by itself, and means over them; see `mobilevitv2.evaluate` and `Pass`."""
+    samples, classes = chosen.samples, predictor.classes
+    to_model = match_classes(classes, chosen.data.classes, predictor.task)
+    once = Pass(predictor, chosen, **options)
+    found = dict(once.results())
+    thresholds = next(iter(found.values())).thresholds
+    scores = MultiLabelScores(len(classes), thresholds)
+    probabilities = np.array([result.all_scores for result in found.values()])
+    truth = np.zeros(probabilities.shape, bool)
+    truth[:, to_model] = [samples[index][1] for index in found]
+    scores.update(probabilities, truth)
+    if report is not None:
+        paths = [samples[index][0] for index in found]
+        once.report(
+            report,
+            scores=scores,
+            probabilities=probabilities,
+            images=lambda i: load_image(paths[i]),
+            names=list(map(str, paths)),
+        )
+    columns = (scores.average_precision, scores.precision, scores.recall, scores.f1)
+    rows = zip(classes, *(c.tolist() for c in columns), thresholds, scores.support, strict=True)
+    return MultiLabelEvaluation(
+        **once.facts,
+        map=scores.map,
+        micro_f1=scores.micro_f1,
+        macro_f1=scores.macro_f1,
+        classes=[LabelScore(*row[:-1], support=int(row[-1])) for row in rows],
+    )
