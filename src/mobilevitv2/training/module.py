@@ -185,4 +185,4 @@ def logits_of(output: Any) -> Tensor:
     """The logits of a network's output, which may be the logits, or torchvision's dict of them."""
     if isinstance(output, Tensor):
         return output
-    return output["out"] if isinstance(output, dict) else output.logits
+    return output.logits if hasattr(output, "logits") else output["out"]

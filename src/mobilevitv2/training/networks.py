@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mobilevitv2.bundle import stored_processor
+from mobilevitv2.bundle import stored_processor, task_of_config
 from mobilevitv2.checkpoint.files import write_weights
 from mobilevitv2.checkpoint.opening import open_checkpoint
 from mobilevitv2.config import MobileViTV2Config
@@ -56,8 +56,8 @@ def from_checkpoint(
     model_class: Any = goal.task.model_class
     options: dict[str, Any] = {"drop_path_rate": recipe.drop_path}
     fields, new = goal.config(recipe), f"a new head for {len(classes)} classes"
-    given = TASKS.get(checkpoint.task)
-    if given is None or given.model != goal.task.model:
+    head = TASKS.get(checkpoint.task)
+    if head is None or head.model != goal.task.model:
         options |= fields
         network = model_class.from_pretrained(
             checkpoint, id2label=dict(enumerate(classes)), **options
@@ -65,7 +65,8 @@ def from_checkpoint(
     else:
         network = model_class.from_pretrained(checkpoint, **options)
         _check_kept(network.config, recipe, asked)
-        if given is goal.task and list((network.config.id2label or {}).values()) == classes:
+        task = task_of_config(network.config, head.name)
+        if task == goal.task.name and list((network.config.id2label or {}).values()) == classes:
             new = "its own head, whose classes are the same"
         else:
             network.reset_classifier(len(classes), classes)
