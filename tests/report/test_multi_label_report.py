@@ -1,6 +1,7 @@
 """The page about a multi-label classifier."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from page import Page
@@ -12,6 +13,10 @@ from mobilevitv2.scores.multi_label import MultiLabelScores
 
 NAMES = ["cat", "dog", "emu"]
 THRESHOLDS = [0.5, 0.3, 0.7]
+
+
+def each(score: Any, truth: np.ndarray, found: np.ndarray) -> list[float]:
+    return score(truth, found, average=None).tolist()
 
 
 def page(out: Path, probabilities: np.ndarray, truth: np.ndarray, **changes) -> str:
@@ -44,8 +49,8 @@ def test_the_page_has_the_figures_of_scikit_learn(tmp_path):
         average_precision_score(truth, probabilities, average="macro"),
         f1_score(truth, found, average="macro"),
         f1_score(truth, found, average="micro"),
-        *average_precision_score(truth, probabilities, average=None),
-        *f1_score(truth, found, average=None),
+        *each(average_precision_score, truth, probabilities),
+        *each(f1_score, truth, found),
     ):
         assert f"{100 * value:.1f}" in texts
     assert f"{(found == truth).all(1).sum()} of 40" in texts

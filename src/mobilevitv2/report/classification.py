@@ -24,7 +24,7 @@ def write(
     scores: ClassificationScores,
     probabilities: np.ndarray,
     images: Callable[[int], Image.Image],
-    names: Sequence[str],
+    names: list[str],
     **page: Any,
 ) -> Path:
     """Write a classifier's page: curves, confusion, classes, the worst mistakes; see `write_page`.
@@ -64,7 +64,7 @@ def _mistakes(
     probabilities: np.ndarray,
     classes: Sequence[str],
     images: Callable[[int], Image.Image],
-    names: Sequence[str],
+    names: list[str],
 ) -> list[dict[str, Any]]:
     """The wrong predictions with the highest loss, that is, the least probability of the truth."""
     targets, predicted = scores.true, scores.predicted

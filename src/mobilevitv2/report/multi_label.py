@@ -1,6 +1,6 @@
 """What is particular to multi-label classification on a report's page."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,7 @@ def write(
     scores: MultiLabelScores,
     probabilities: np.ndarray,
     images: Callable[[int], Image.Image],
-    names: Sequence[str],
+    names: list[str],
     **page: Any,
 ) -> Path:
     """Write a multi-label classifier's page: curves, classes, the worst mistakes; see `write_page`.
@@ -74,7 +74,7 @@ def _mistakes(
     probabilities: np.ndarray,
     classes: Sequence[str],
     images: Callable[[int], Image.Image],
-    names: Sequence[str],
+    names: list[str],
 ) -> list[dict[str, Any]]:
     """The images with a wrong or missed label that have the highest loss."""
     truth, found = scores.truth, probabilities > scores.thresholds
@@ -82,8 +82,8 @@ def _mistakes(
     wrong = np.flatnonzero((found != truth).any(1))
     worst = wrong[np.argsort(np.log(of_truth[wrong]).sum(1), kind="stable")][:MOST_MISTAKES]
 
-    def some(i: int, which: np.ndarray) -> Iterable[tuple[str, float]]:
-        return [(classes[c], float(probabilities[i, c])) for c in np.flatnonzero(which)]
+    def some(i: int, which: np.ndarray) -> list[tuple[str, float]]:
+        return [(classes[c], float(probabilities[i, c])) for c in np.flatnonzero(which).tolist()]
 
     return [
         mistake(

@@ -46,11 +46,10 @@ class ClassifierTraining(Training):
         self.goal.count(self.scores, logits, targets.cpu())
 
 
-class Goal(goal.Goal[Any]):
-    """Classes of whole images."""
+class WholeImages(goal.Goal[Any]):
+    """What is in whole images: how they are sized, prepared and shown."""
 
-    training = ClassifierTraining
-    images: ClassVar[type[DecodedSamples]] = ImageSet
+    images: ClassVar[type[DecodedSamples]]
 
     def usual_size(self) -> int:
         """That of the median image as a multiple of 32, from 32 to 256 [px]."""
@@ -75,6 +74,23 @@ class Goal(goal.Goal[Any]):
 
         return self.images, Augment(recipe, processor.crop_size["height"]), prepare
 
+    def examples(
+        self, network: nn.Module, images: DecodedSamples, results: dict[int, Tensor], name: Any
+    ) -> dict[str, Any]:
+        indices = list(results)
+        return {
+            "probabilities": torch.stack(list(results.values())).numpy(),
+            "images": lambda i: load_image(images.samples[indices[i]][0]),
+            "names": [name(index) for index in indices],
+        }
+
+
+class Goal(WholeImages):
+    """One class for each image."""
+
+    training = ClassifierTraining
+    images = ImageSet
+
     def new_scores(self) -> ClassificationScores:
         return ClassificationScores(len(self.data.classes))
 
@@ -87,13 +103,3 @@ class Goal(goal.Goal[Any]):
     def figures(self, scores: ClassificationScores) -> dict[str, float]:
         found = {"accuracy": scores.accuracy, "top5": scores.top5}
         return {name: score for name, score in found.items() if score is not None}
-
-    def examples(
-        self, network: nn.Module, images: DecodedSamples, results: dict[int, Tensor], name: Any
-    ) -> dict[str, Any]:
-        indices = list(results)
-        return {
-            "probabilities": torch.stack(list(results.values())).numpy(),
-            "images": lambda i: load_image(images.samples[indices[i]][0]),
-            "names": [name(index) for index in indices],
-        }

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from mobilevitv2.data.labels.samples import LabeledImages
 from mobilevitv2.errors import DataError
 from mobilevitv2.scores.multi_label import MultiLabelScores, best_thresholds
-from mobilevitv2.training import classification
+from mobilevitv2.training.classification import ClassifierTraining, WholeImages
 from mobilevitv2.training.goal import Found
 from mobilevitv2.training.module import logits_of
 from mobilevitv2.training.recipe import Recipe
 
 
-class MultiLabelTraining(classification.ClassifierTraining):
+class MultiLabelTraining(ClassifierTraining):
     """`network(images)` gives logits [B, N], or has them in its output; targets are bool [B, N]."""
 
     def loss(self, logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
@@ -30,7 +30,7 @@ class MultiLabelTraining(classification.ClassifierTraining):
         return super().loss_of(images, targets.float())  # which can be mixed
 
 
-class Goal(classification.Goal):
+class Goal(WholeImages):
     """Any number of classes for each image."""
 
     training = MultiLabelTraining
