@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from mobilevitv2.processor import MobileViTImageProcessor
+    from mobilevitv2.training.goal import Goal
 
 NAMED = 5  # broken images named at the end; data.json has all
 
@@ -140,7 +141,7 @@ def train(
                 given += files_of_model(model) if isinstance(model, str | Path) else []
             inputs = [*given, *data.files()]
             folder.check_room(place, overwrite=overwrite, inputs=inputs)
-        return _fit(network, data, settings, place, run, processor, quiet, introduction)
+        return _fit(network, goal, settings, place, run, processor, quiet, introduction)
 
 
 def fit(
@@ -165,36 +166,39 @@ def fit(
         run = folder.room_of_run(place) if resume else None
         if not run:
             place.check(folder.FILES, overwrite=True, inputs=data.files())
-        return _fit(network, data, recipe, place, run, processor, quiet, introduction)
+        require("lightning", extra="train")
+        from mobilevitv2.training.goal import goal_for
+        from mobilevitv2.training.networks import fresh_processor
+
+        goal = goal_for(data)
+        goal.check(recipe)
+        if processor is None:
+            processor = fresh_processor(goal, goal.image_size(recipe))
+        return _fit(network, goal, recipe, place, run, processor, quiet, introduction)
 
 
 def _fit(
     network: "nn.Module",
-    data: Data,
+    goal: "Goal",
     recipe: Recipe,
     place: Place,
     run: Path | None,
-    processor: "MobileViTImageProcessor | None",
+    processor: "MobileViTImageProcessor",
     quiet: bool,
     introduction: str,
 ) -> TrainingResult:
     """Resume `run`, or train anew; whatever can be refused is refused before that."""
-    require("lightning", extra="train")
     import torch
 
     from mobilevitv2.checkpoint.files import read_weights
     from mobilevitv2.files.source import WEIGHTS_NAME
     from mobilevitv2.training import assembly, checkpoints, networks
-    from mobilevitv2.training.goal import goal_for
     from mobilevitv2.training.keeper import Keeper, StopRequest
     from mobilevitv2.training.loaders import order_of
     from mobilevitv2.training.memory import kept_memory
     from mobilevitv2.training.narrator import Narrator
 
-    goal = goal_for(data)
-    goal.check(recipe)
-    if processor is None:
-        processor = networks.fresh_processor(goal, goal.image_size(recipe))
+    data = goal.data
     networks.freeze(network, recipe.freeze)
     narrator = Narrator(metric=goal.task.metric, quiet=quiet)
     if introduction:
