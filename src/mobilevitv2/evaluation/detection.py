@@ -84,7 +84,6 @@ def evaluate(
         if coco is not None:
             rows += result.to_coco(image_ids[index], category_ids)
     if coco is not None:
-        Path(coco).parent.mkdir(parents=True, exist_ok=True)
         write_atomic(Path(coco), json.dumps(rows).encode())
     if report is not None:
         examples = [
