@@ -27,10 +27,8 @@ TWELVE += ("mar_100", "mar_small", "mar_medium", "mar_large")
 
 def lines_of(result) -> list[list[str]]:
     """The words of each line that isn't empty."""
-    console = Console(file=io.StringIO(), width=100)
-    console.print(evaluation(result))
-    text = console.file.getvalue()
-    return [line.split() for line in text.splitlines() if line.strip(" ─")]
+    Console(file=(file := io.StringIO()), width=100).print(evaluation(result))
+    return [line.split() for line in file.getvalue().splitlines() if line.strip(" ─")]
 
 
 def multi_label(*classes: tuple) -> SimpleNamespace:
@@ -103,6 +101,6 @@ def test_classes_masks_and_boxes_have_tables_too():
     boxes = [BoxScore("cell", 0.3, 0.6, 1500)]
     shown = lines_of(DetectionEvaluation(**FACTS, summary=summary, classes=boxes, confusion=[]))
     assert shown[0][:6] == ["mAP", "0.0", "%,", "mAP@0.5", "5.0", "%"]
-    assert "recall of 1 boxes an image undefined, recall of 10" in " ".join(shown[1])
+    assert "recall of 1 boxes per image undefined, recall of 10" in " ".join(shown[1])
     assert ["mAP", "0.0", "15.0", "20.0", "-"] in shown
     assert shown[-1] == ["cell", "30.0", "60.0", "1,500"]

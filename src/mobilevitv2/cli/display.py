@@ -1,4 +1,4 @@
-"""How the command line shows results to a person, on the terminal."""
+"""Results on the terminal."""
 
 import csv
 import json
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from mobilevitv2.benchmark.precision_choice import PrecisionFigures
     from mobilevitv2.benchmark.run import Benchmark
     from mobilevitv2.deploy import Export
-    from mobilevitv2.deploy.compare import Comparison
     from mobilevitv2.predict.info import ExportInfo, ModelInfo
     from mobilevitv2.runtime.record import Record
     from mobilevitv2.training import TrainingResult
 
-BAR = 24  # letters that a score of 1 fills
+BAR = 24  # characters for a score of 1
 MOST_LABELS = 20
 
 Pairs = list[tuple[str, float]]  # labels and scores
@@ -121,7 +120,7 @@ def model_info(info: "ModelInfo | ExportInfo") -> RenderableType:
         own = {
             "width": f"{info.width:g}",
             "parameters": f"{info.parameters:,}",
-            "MACs": f"{info.macs / 1e6:,.0f} million an image",
+            "MACs": f"{info.macs / 1e6:,.0f} million per image",
             "image": f"{height} x {width} px, {order}",
             "layout": info.layout,
         }
@@ -166,20 +165,15 @@ def exported(result: "Export") -> RenderableType:
     parts = [_facts(facts), *map(Text, checks)]
     compared = result.comparison
     if compared is not None:
-        parts += [Text(f"\nint8 beside fp32, {compared.images} images"), _compared(compared)]
+        table = new_table("", right=("MB", "ms per image", "same class", "right"))
+        for name, row in (("fp32", compared.fp32), ("int8", compared.int8)):
+            right = "no labels" if row.accuracy is None else percent(row.accuracy)
+            figures = f"{row.bytes / 1e6:.2f}", f"{row.ms:.1f}", percent(row.agreement)
+            table.add_row(name, *figures, right)
+        parts += [Text(f"\nint8 beside fp32, {compared.images} images"), table]
         if compared.warning:
             parts.insert(0, Text(compared.warning, style="bold yellow"))
     return Group(*parts)
-
-
-def _compared(result: "Comparison") -> RenderableType:
-    table = new_table("", right=("MB", "ms an image", "same class", "right"))
-    for name, row in (("fp32", result.fp32), ("int8", result.int8)):
-        right = "no labels" if row.accuracy is None else percent(row.accuracy)
-        table.add_row(
-            name, f"{row.bytes / 1e6:.2f}", f"{row.ms:.1f}", percent(row.agreement), right
-        )
-    return table
 
 
 def benchmark(result: "Benchmark") -> RenderableType:
@@ -201,7 +195,7 @@ def benchmark(result: "Benchmark") -> RenderableType:
 
 def precisions(chosen: str, rows: Sequence["PrecisionFigures"]) -> RenderableType:
     """The engine's precisions, fastest first, and which is chosen."""
-    table = new_table("precision", "instructions", right=("ms an image", "first class as fp32"))
+    table = new_table("precision", "instructions", right=("ms per image", "first class as fp32"))
     for row in rows:
         style = "bold" if row.precision == chosen else ""
         cells = (row.precision, row.instructions, f"{row.ms:,.1f}", percent(row.agreement))
@@ -211,7 +205,7 @@ def precisions(chosen: str, rows: Sequence["PrecisionFigures"]) -> RenderableTyp
 
 
 def trained(result: "TrainingResult") -> RenderableType:
-    """How good it became, and where to go on."""
+    """How good the model is, where it is, and what to do next."""
     minutes, seconds = divmod(round(result.seconds), 60)
     best = f"epoch {result.best_epoch} of {len(result.history)}"
     title = task_named(result.task).figures[result.metric]

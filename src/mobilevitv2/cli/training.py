@@ -18,14 +18,14 @@ def train(
         float | None, typer.Option(help="Width from scratch, 0.5 to 2.0. [dim]Default: 0.5[/]")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe's name, or a .yaml file with settings.")
+        str | None, typer.Option(help="A recipe's name, or a .yaml file of settings.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times through the images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images, in px.")] = None,
     freeze: Annotated[int | None, typer.Option(help="Stages to freeze, 0 to 5.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads that compute.")] = None,
@@ -68,8 +68,8 @@ def inspect(
     out: Annotated[
         Path | None, typer.Option(help="New folder for pictures of the images with their labels.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Images of each split to draw.")] = 16,
-    seed: Annotated[int, typer.Option(help="Which images.")] = 0,
+    count: Annotated[int, typer.Option(min=1, help="Images to draw per split.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of their choice.")] = 0,
     task: arguments.Task = "auto",
     classes: arguments.Classes = None,
     ignore: arguments.Ignore = None,

@@ -22,7 +22,7 @@ def evaluation(result: "DetectionEvaluation") -> list[RenderableType]:
         f"mAP {share(numbers['map'])}, mAP@0.5 {share(numbers['map_50'])}",
         f"on {result.count:,} images",
         f"mAP@0.75 {share(numbers['map_75'])}",
-        *(f"recall of {n} boxes an image {share(numbers[f'mar_{n}'])}" for n in (1, 10, 100)),
+        *(f"recall of {n} boxes per image {share(numbers[f'mar_{n}'])}" for n in (1, 10, 100)),
     )
     table = new_table("", right=("all", *AREAS))
     for name, prefix, of_all in (("mAP", "map", "map"), ("recall", "mar", "mar_100")):
