@@ -69,8 +69,14 @@ def csv_writer(task: str, classes: Sequence[str], top_k: int) -> Callable[[Resul
 
 def one_prediction(result: Result) -> RenderableType:
     """All classes of one image, with bars; or all objects, with their boxes."""
+    source = Text(str(result.source), "dim")
     if cells := result.table():
-        return _objects(result, *cells)
+        headings, *rows = cells
+        table = new_table(headings[0], right=headings[1:])
+        for row in rows:
+            table.add_row(*map(Text, row))
+        headline = Text.assemble(source, "  ", (str(result), "bold"))
+        return Group(headline, table) if rows else headline
     table = Table.grid(padding=(0, 2))
     table.add_column(overflow="fold")
     table.add_column(justify="right")
@@ -79,15 +85,7 @@ def one_prediction(result: Result) -> RenderableType:
         style = "bold" if strong else "dim"
         bar = "█" * round(BAR * score)
         table.add_row(Text(label, style), Text(percent(score), style), Text(bar, "blue"))
-    return Group(Text(str(result.source), "dim"), table)
-
-
-def _objects(result: Result, headings: Sequence[str], *rows: Sequence[str]) -> RenderableType:
-    table = new_table(headings[0], right=headings[1:])
-    for row in rows:
-        table.add_row(*map(Text, row))
-    headline = Text.assemble((str(result.source), "dim"), "  ", (str(result), "bold"))
-    return Group(headline, table) if rows else headline
+    return Group(source, table)
 
 
 def predictions(rows: Sequence[tuple[str, Pairs]]) -> RenderableType:
