@@ -225,11 +225,11 @@ def test_the_command_prints_a_table_and_csv(bundle, data, count):
     assert all(sum(map(float, line.split(",")[1:])) == pytest.approx(1) for line in lines)
 
 
-def test_drawings_and_masks_want_a_folder_each(bundle, data, tmp_path):
+def test_drawings_and_masks_need_a_folder_each(bundle, data, tmp_path):
     both = ["--save", str(tmp_path / "out"), "--masks", str(tmp_path / "out")]
     result = CliRunner().invoke(app, ["predict", str(bundle), str(data / "val"), *both])
     assert result.exit_code == 2
-    assert "want a folder each" in result.stderr
+    assert "need a folder each" in result.stderr
 
 
 def test_a_published_sets_name_is_a_class_list(data, tmp_path):

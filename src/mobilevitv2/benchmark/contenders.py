@@ -12,7 +12,7 @@ from torch import nn
 
 from mobilevitv2.deploy import export, fuse
 from mobilevitv2.errors import ConfigError, require
-from mobilevitv2.model.opening import TaskModel, open_model, open_processor, task_of_model
+from mobilevitv2.model.opening import open_model, open_processor, task_of_model
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.targets import TARGETS
 from mobilevitv2.tasks import task_named
@@ -32,7 +32,7 @@ class Contenders:
         if threads is not None:
             torch.set_num_threads(threads)
         self.source, self.threads, self.exports, self.peers = source, threads, exports, peers
-        self.model: TaskModel = open_model(source).float()
+        self.model = open_model(source).float()
         self.processor = open_processor(source, self.model)
         task = task_of_model(self.model)
         if peers and "timm" not in task_named(task).layouts:
@@ -41,88 +41,63 @@ class Contenders:
     def calls(
         self, size: tuple[int, int], batch: int, folder: Path, left_out: dict[str, str]
     ) -> Calls:
-        """What to measure at this size and batch; `folder` is for the exported files."""
+        """What to measure at this size and batch; exported files go into `folder`."""
         calls: Calls = {
             ("mobilevitv2", "PyTorch", "fp32"): _in_torch(self.model),
             ("mobilevitv2", "PyTorch, fused", "fp32"): _in_torch(fuse(self.model, size)),
         }
-        if self.exports:
-            calls |= _exported(self.source, size, batch, self.threads, folder, left_out)
-        if self.peers:
-            calls |= _peers(self.model, size, batch, self.threads, folder, left_out)
+        for name in TARGETS_HERE if self.exports else ():
+            target = TARGETS[name]
+            path = folder / f"ours{target.suffix}"
+            try:
+                export(self.source, to=name, out=path, image_size=[size], batch=batch)
+            except ImportError as error:
+                left_out[target.name] = str(error)
+            else:
+                calls |= self._opened("mobilevitv2", target.name, path)
+        for name, make in PEERS.items() if self.peers else ():
+            config = self.model.config
+            try:
+                network = make(config.width_multiplier, len(config.id2label or {})).eval()
+            except ImportError as error:
+                left_out[name] = str(error)
+            else:
+                pixels = torch.rand(batch, 3, *size)
+                calls |= self._peer(name, network, pixels, folder / f"{name}.onnx")
         return calls
 
-
-def _exported(
-    source: str | Path,
-    size: tuple[int, int],
-    batch: int,
-    threads: int | None,
-    folder: Path,
-    left_out: dict[str, str],
-) -> Calls:
-    calls: Calls = {}
-    for name in TARGETS_HERE:
-        target = TARGETS[name]
-        try:
-            path = folder / f"ours{target.suffix}"
-            export(source, to=name, out=path, image_size=[size], batch=batch)
-        except ImportError as error:
-            left_out[target.name] = str(error)
-            continue
-        for runtime in _precisions(path, threads):
-            calls["mobilevitv2", target.name, runtime.precision] = runtime
-    return calls
-
-
-def _peers(
-    model: TaskModel,
-    size: tuple[int, int],
-    batch: int,
-    threads: int | None,
-    folder: Path,
-    left_out: dict[str, str],
-) -> Calls:
-    calls: Calls = {}
-    for name, make in (("timm", _timm), ("transformers", transformers_classifier)):
-        try:
-            network = make(model.config.width_multiplier, len(model.config.id2label or {})).eval()
-        except ImportError as error:
-            left_out[name] = str(error)
-            continue
-        calls[name, "PyTorch", "fp32"] = _in_torch(network)
-        path = folder / f"{name}.onnx"
+    def _peer(self, name: str, network: nn.Module, pixels: torch.Tensor, path: Path) -> Calls:
+        """A peer in PyTorch, ONNX and, if they are installed, OpenVINO and ExecuTorch."""
+        layout = torch.channels_last
+        last = copy.deepcopy(network).to(memory_format=layout)  # pyright: ignore[reportCallIssue]
+        calls: Calls = {
+            (name, "PyTorch", "fp32"): _in_torch(network),
+            (name, "PyTorch, channels_last", "fp32"): _in_torch(last, layout),
+        }
         program = torch.onnx.export(
-            network, (torch.rand(batch, 3, *size),), dynamo=True, opset_version=20, verbose=False
+            network, (pixels,), dynamo=True, opset_version=20, verbose=False
         )
         assert program is not None
         program.save(path)
-        for runtime in _precisions(path, threads):
-            calls[name, "ONNX", runtime.precision] = runtime
+        calls |= self._opened(name, "ONNX", path)
         if find_spec("openvino"):
             openvino = require("openvino", extra="openvino")
-            openvino.save_model(
-                openvino.convert_model(path), path.with_suffix(".xml"), compress_to_fp16=False
-            )
-            for runtime in _precisions(path.with_suffix(".xml"), threads):
-                calls[name, "OpenVINO", runtime.precision] = runtime
+            xml = path.with_suffix(".xml")
+            openvino.save_model(openvino.convert_model(path), xml, compress_to_fp16=False)
+            calls |= self._opened(name, "OpenVINO", xml)
         if find_spec("executorch"):
             from mobilevitv2.deploy.executorch import lower
 
-            traced = torch.export.export(network, (torch.rand(batch, 3, *size),))
-            lower(traced).to_executorch().save(str(path.with_suffix(".pte")))
-            runtime = open_runtime(path.with_suffix(".pte"), threads=threads)
-            calls[name, "ExecuTorch", runtime.precision] = runtime
-        last = copy.deepcopy(network).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        calls[name, "PyTorch, channels_last", "fp32"] = _in_torch(last, torch.channels_last)
-    return calls
+            pte = path.with_suffix(".pte")
+            lower(torch.export.export(network, (pixels,))).to_executorch().save(str(pte))
+            calls |= self._opened(name, "ExecuTorch", pte)
+        return calls
 
-
-def _precisions(path: Path, threads: int | None) -> list[Any]:
-    """The file opened in fp32, and in what the runtime would choose if that differs."""
-    opened = open_runtime(path, threads=threads, precision="fp32")
-    chosen = open_runtime(path, threads=threads)
-    return [opened] if chosen.precision == opened.precision else [opened, chosen]
+    def _opened(self, model: str, runtime: str, path: Path) -> Calls:
+        """A file in fp32, and in what the runtime would choose if that differs."""
+        opened = open_runtime(path, threads=self.threads, precision="fp32")
+        chosen = open_runtime(path, threads=self.threads)
+        return {(model, runtime, run.precision): run for run in (chosen, opened)}
 
 
 def _in_torch(network: nn.Module, layout: torch.memory_format = torch.contiguous_format) -> Call:
@@ -158,3 +133,6 @@ class Logits(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.model(pixels).logits
+
+
+PEERS = {"timm": _timm, "transformers": transformers_classifier}

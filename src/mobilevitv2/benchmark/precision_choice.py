@@ -5,7 +5,7 @@ What bf16 and int8 cost depends on the model and the images, so both are measure
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -53,10 +53,10 @@ def choose_precision(
 ) -> tuple[str, list[PrecisionFigures]]:
     """The precision to open a bundle with on this machine, and what that rests on.
 
-    `images` are a folder or pictures, better some hundred, as the model will see them. Each is
-    computed in every precision that the processor has, in turn. Chosen is the fastest whose first
-    class is fp32's on 99 % (bf16) or 98 % (int8) of them; int8 is not tried for detectors. Raises
-    DataError where no image can be read, and what opening a bundle in the engine raises.
+    `images` are a folder or images such as the model will see, ideally some hundred. Each is
+    computed in every precision that the processor has, in turn. The fastest is chosen whose first
+    class is fp32's on 99 % (bf16) or 98 % (int8) of them; int8 isn't tried for detectors. Raises
+    DataError if no image can be read, and whatever opening a bundle in the engine raises.
     """
     predictor = Predictor(source, runtime="native", threads=threads, precision="fp32")
     assert isinstance(predictor.backend, EngineBackend)
@@ -64,56 +64,51 @@ def choose_precision(
     if isinstance(images, str | Path):
         images = [found.source for found in collect_images([str(images)])]
     sources = list(images)
-    tried = task_named(predictor.task).engine_precisions
+    task = task_named(predictor.task)
     networks = {"fp32": predictor.backend} | {
         name: open_engine(predictor.source, threads=threads, precision=name)
-        for name in tried
+        for name in task.engine_precisions
         if name != "fp32" and instructions_for(name)
     }
+    is_same = task.part("predict").same
     times: dict[str, list[float]] = {name: [] for name in networks}
     same: dict[str, list[np.ndarray]] = {name: [] for name in networks}
-    arrays = chain.from_iterable(predictor.read_ahead(sources))
-    for i, item in enumerate(arrays):
+    for i, item in enumerate(chain.from_iterable(predictor.read_ahead(sources))):
         if isinstance(item, Prepared):
-            _compare(networks, item.pixels[None], times, same)
+            answers = _timed(networks, item.pixels[None], times)
+            for name, answer in answers.items():
+                same[name].append(is_same(answers["fp32"], answer))
         if progress is not None:
             progress(i + 1, len(sources))
     if not times["fp32"]:
         raise DataError(f"none of the {len(sources)} images can be read.")
-    rows = [
-        _figures(network, times[name], np.concatenate(same[name]))
-        for name, network in networks.items()
-    ]
+    rows = []
+    for name, network in networks.items():
+        alike = np.concatenate(same[name])
+        agreement = float(alike.mean()) if len(alike) else 1.0
+        rows.append(
+            PrecisionFigures(
+                precision=name,
+                instructions=network.runtime.instructions,
+                images=len(times[name]),
+                agreement=agreement,
+                ms=statistics.median(times[name]),
+                good=agreement >= LEAST[name],
+            )
+        )
     rows.sort(key=lambda row: row.ms)
     return next(row.precision for row in rows if row.good), rows
 
 
-def _compare(
-    networks: dict[str, EngineBackend],
-    pixels: np.ndarray,
-    times: dict[str, list[float]],
-    same: dict[str, list[np.ndarray]],
-) -> None:
-    """One image in every precision; the first of all runs twice, to warm up."""
-    part, expected = task_named(networks["fp32"].task).part("predict"), None
+def _timed(
+    networks: dict[str, EngineBackend], pixels: np.ndarray, times: dict[str, list[float]]
+) -> dict[str, Any]:
+    """The answers for an image in every precision; the first image runs twice, to warm up."""
+    answers = {}
     for name, network in networks.items():
         if not times[name]:
             network(pixels)
         start = time.perf_counter()
-        answer = network(pixels)
+        answers[name] = network(pixels)
         times[name].append(1e3 * (time.perf_counter() - start))
-        expected = answer if expected is None else expected
-        same[name].append(part.same(expected, answer))
-
-
-def _figures(network: EngineBackend, times: Sequence[float], same: np.ndarray) -> PrecisionFigures:
-    precision = network.runtime.precision
-    agreement = float(same.mean()) if len(same) else 1.0
-    return PrecisionFigures(
-        precision=precision,
-        instructions=network.runtime.instructions,
-        images=len(times),
-        agreement=agreement,
-        ms=statistics.median(times),
-        good=agreement >= LEAST[precision],
-    )
+    return answers

@@ -91,8 +91,8 @@ def benchmark(
 
     It runs in the engine in each precision that this processor has and, if PyTorch is installed,
     also there and as an export in every other runtime. `runtime` leaves only the engine (native) or
-    only PyTorch (torch). The peers have random weights and run in the same runtimes. `threads` is
-    for every runtime; by default each chooses. Raises what `export` raises.
+    only PyTorch (torch). The peers have random weights and run in the same runtimes. `threads`
+    holds for every runtime; by default each chooses. Raises what `export` raises.
     """
     source = bundle_of(source)
     left_out: dict[str, str] = {}

@@ -1,7 +1,7 @@
-"""The command line: the commands together, and what they have in common.
+"""The command line: all commands, and what they have in common.
 
-Results go to standard output, progress and complaints to standard error. Exit codes: 0 all is well,
-1 an error said in one line, 2 wrong usage, 130 stopped by Ctrl-C.
+Results go to standard output, progress and complaints to standard error. Exit codes: 0 success,
+1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C.
 """
 
 from typing import Annotated, Any
@@ -9,10 +9,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from mobilevitv2.cli.arguments import EvaluateCommand, complain
+from mobilevitv2.cli.arguments import complain
 from mobilevitv2.cli.checkpoints import convert, info
 from mobilevitv2.cli.deploying import benchmark, export
-from mobilevitv2.cli.evaluating import evaluate
+from mobilevitv2.cli.evaluating import EvaluateCommand, evaluate
 from mobilevitv2.cli.predicting import predict
 from mobilevitv2.cli.training import inspect, train
 from mobilevitv2.errors import (
@@ -53,8 +53,8 @@ app = typer.Typer(
 )
 
 
-def _say_version(wanted: bool) -> None:
-    if wanted:
+def _version(asked: bool) -> None:
+    if asked:
         import mobilevitv2
 
         typer.echo(f"mobilevitv2 {mobilevitv2.__version__}")
@@ -65,17 +65,14 @@ def _say_version(wanted: bool) -> None:
 def mobilevitv2(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_say_version, is_eager=True, help="Say the version."),
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
     """MobileViTv2 on your own images: train, evaluate, predict, export."""
 
 
-for command in (train, inspect):
-    app.command()(command)
-app.command(cls=EvaluateCommand)(evaluate)
-for command in (predict, info, convert, export, benchmark):
-    app.command()(command)
+for command in (train, inspect, evaluate, predict, info, convert, export, benchmark):
+    app.command(cls=EvaluateCommand if command is evaluate else None)(command)
 
 
 def main() -> None:

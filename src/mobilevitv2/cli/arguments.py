@@ -1,26 +1,34 @@
-"""How the command line's arguments are called, explained and read."""
+"""The arguments that several commands share, and how their text is read."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
 
 from mobilevitv2.errors import require
+from mobilevitv2.runtime.targets import TARGETS
+from mobilevitv2.tasks import BY_VERB, TASKS
+
+if TYPE_CHECKING:  # a type checker can't read the tables
+    TaskName = TargetName = OutputName = Any
+else:
+    TaskName = Literal["auto", *BY_VERB]
+    TargetName = Literal[tuple(TARGETS)]
+    OutputName = Literal[tuple(output for task in TASKS.values() for output in task.outputs)]
 
 Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A run's folder, a bundle's folder, a weights file (.safetensors, .pth, .pt, .bin) of "
-        "transformers, timm or ml-cvnets, or a hub id.",
+        help="The folder of a run or a bundle, weights of transformers, timm or ml-cvnets "
+        "(.safetensors, .pth, .pt, .bin), or a hub id.",
     ),
 ]
 AnyModel = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="A run's folder, a bundle's folder, a weights file, a hub id, or an exported file "
+        help="The folder of a run or a bundle, a weights file, a hub id, or an exported file "
         "(.onnx, .xml, .pte, .tflite, .pt2), which runs in its own runtime.",
     ),
 ]
@@ -28,11 +36,27 @@ Data = Annotated[
     str,
     typer.Argument(
         metavar="DATA",
-        help="A folder with a folder of images for each class, or with train and val folders of "
-        "such folders; or images with masks (images and masks folders, Pascal VOC's or CamVid's "
-        "layout); or images with boxes (Pascal VOC's XML, COCO's JSON, YOLO's data.yaml); or "
-        "[bold]digits[/], which is built in.",
+        help="A folder with a folder of images per class, also inside train and val folders; "
+        "images with a table of labels (labels.csv); images with masks (images and masks folders, "
+        "Pascal VOC, CamVid); images with boxes (Pascal VOC's XML, COCO's JSON, YOLO's data.yaml); "
+        "or [bold]digits[/], which is built in.",
     ),
+]
+To = Annotated[
+    TargetName,
+    typer.Option(help="; ".join(f"{key}: {row.help}" for key, row in TARGETS.items()) + "."),
+]
+Output = Annotated[
+    OutputName,
+    typer.Option(
+        help="What the file gives: logits, the best classes (top_k), multi-label models' "
+        "probabilities (scores), segmenters' class of each pixel (mask), or detectors' scores and "
+        "boxes of all anchors (boxes) or detections after suppression."
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(min=1, help="Images at a time. [dim]Default: 16; for segmenters 4[/]"),
 ]
 Threads = Annotated[
     int | None,
@@ -42,38 +66,35 @@ Runtime = Annotated[
     Literal["auto", "native", "torch"],
     typer.Option(
         help="Where a bundle runs: native is the package's own engine for the CPU, torch is "
-        "PyTorch; auto: a GPU where there is one, else the engine where it can."
+        "PyTorch; auto: a GPU if there is one, else the engine if it can."
     ),
 ]
 Precision = Annotated[
     Literal["auto", "fp32", "bf16", "fp16", "int8"],
     typer.Option(
-        help="What to compute in; int8 is the engine's. auto: fp32; of an exported file what is "
-        "quickest here."
+        help="What to compute in; int8 needs the engine. auto: fp32, or whatever is fastest for an "
+        "exported file."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
-
-
 Task = Annotated[
-    Literal["auto", "classify", "segment", "detect"],
-    typer.Option(help="What the data is for; auto: what the folder looks like."),
+    TaskName, typer.Option(help="What the data is for; auto: what the folder looks like.")
 ]
 Classes = Annotated[
     str | None,
     typer.Option(
-        help="Of masks: a file of class names and colors (classes.txt, .csv or .json), or voc, "
-        "camvid or ade20k. Of boxes: a file with a name a line, or voc or coco."
+        help="Masks: a file of class names and colors (classes.txt, .csv or .json), or voc, camvid "
+        "or ade20k. Boxes and labels: a file with a name per line, or voc or coco."
     ),
 ]
 Ignore = Annotated[
     list[int] | None,
-    typer.Option(help="Of masks: a value that does not count, beside 255; repeatable."),
+    typer.Option(help="Masks: a value that doesn't count, besides 255; repeatable."),
 ]
 ReduceLabels = Annotated[
     bool,
-    typer.Option("--reduce-labels", help="Of masks: 0 does not count, 1 is the first class."),
+    typer.Option("--reduce-labels", help="Masks: 0 doesn't count, 1 is the first class."),
 ]
 Flip = Annotated[bool, typer.Option("--flip", help="Segmenters: average with the mirrored image.")]
 Window = Annotated[
@@ -86,24 +107,15 @@ Window = Annotated[
 Threshold = Annotated[
     float | None,
     typer.Option(
-        min=0, max=1, help="Detectors: least score of a box that is shown. [dim]Default: 0.3[/]"
+        min=0,
+        max=1,
+        help="Detectors: lowest score of a box that is shown; by default 0.3. Multi-label: "
+        "probability above which an image has a label; by default the model's own, else 0.5.",
     ),
 ]
 SeenAt = Annotated[
     int | None, typer.Option(help="Segmenters: short side at which images are seen, in px.")
 ]
-
-
-class EvaluateCommand(TyperCommand):
-    """Takes `--channel-order rgb bgr` as well as the option given twice."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        spread: list[str] = []
-        for arg in args:
-            if arg in ("rgb", "bgr") and len(spread) > 1 and spread[-2] == "--channel-order":
-                spread.append("--channel-order")
-            spread.append(arg)
-        return super().parse_args(ctx, spread)
 
 
 def complain(message: str) -> None:
@@ -112,19 +124,19 @@ def complain(message: str) -> None:
 
 
 def setting(text: str) -> tuple[str, Any]:
-    """NAME=VALUE of --set, to both."""
+    """The two halves of --set NAME=VALUE."""
     name, equals, value = text.partition("=")
     if not equals or not name.strip():
-        raise typer.BadParameter(f"--set {text}: NAME=VALUE is wanted, such as mixup=0.")
+        raise typer.BadParameter(f"--set {text}: give NAME=VALUE, such as mixup=0.")
     yaml = require("yaml", extra="train")
     try:
         return name.strip().replace("-", "_"), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise typer.BadParameter(f"--set {text}: {value!r} is no value of YAML.") from error
+        raise typer.BadParameter(f"--set {text}: {value!r} isn't valid YAML.") from error
 
 
 def sides_of(text: str) -> Any:
-    """`any`, a side or (height, width)."""
+    """`any`, a side or [height, width]."""
     if text == "any":
         return text
     parts = text.lower().split("x")
@@ -136,15 +148,9 @@ def sides_of(text: str) -> Any:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def check_file(path: Path | None, overwrite: bool) -> None:
+def check_new(path: Path | None, what: Literal["file", "folder"], overwrite: bool) -> None:
     """Raises FileExistsError where something is in the way, unless it may be overwritten."""
-    if path is not None and not overwrite and path.exists():
-        raise FileExistsError(f"{path} exists already. Name a new file, or add --overwrite.")
-
-
-def check_folder(folder: Path | None, overwrite: bool) -> None:
-    """Raises FileExistsError where something is in the way, unless it may be overwritten."""
-    if folder is None or overwrite or not folder.exists():
+    if path is None or overwrite or not path.exists():
         return
-    if not folder.is_dir() or any(folder.iterdir()):
-        raise FileExistsError(f"{folder} exists already. Name a new folder, or add --overwrite.")
+    if what == "file" or not path.is_dir() or any(path.iterdir()):
+        raise FileExistsError(f"{path} exists already. Name a new {what}, or add --overwrite.")

@@ -1,6 +1,5 @@
 """What a checkpoint is, and in whose layout it is written: `info`, `convert`."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +9,7 @@ from mobilevitv2.cli.arguments import AnyModel, Json, Model, Overwrite
 
 
 def info(model: AnyModel, json_: Json = False) -> None:
-    """Say what a model is.
+    """Describe a model.
 
     mobilevitv2 info runs/flowers
     """
@@ -18,10 +17,7 @@ def info(model: AnyModel, json_: Json = False) -> None:
     from mobilevitv2.predict.info import describe
 
     found = describe(model)
-    if json_:
-        typer.echo(json.dumps(found.to_dict(), ensure_ascii=False))
-    else:
-        display.show(display.model_info(found))
+    display.show(found.to_dict() if json_ else display.model_info(found))
 
 
 def convert(

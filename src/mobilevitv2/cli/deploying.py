@@ -1,20 +1,16 @@
 """Other runtimes: `export`, `benchmark`."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from mobilevitv2.cli.arguments import Json, Model, Overwrite, Threads, check_folder, sides_of
+from mobilevitv2.cli import arguments
 
 
 def export(
-    model: Model,
-    to: Annotated[
-        Literal["onnx", "openvino", "coreml", "executorch", "litert", "torch", "web"],
-        typer.Option(help="Where it is going to run."),
-    ],
+    model: arguments.Model,
+    to: arguments.To,
     out: Annotated[
         Path | None, typer.Option(help="The file. [dim]Default: beside the model[/]")
     ] = None,
@@ -27,26 +23,22 @@ def export(
     ] = None,
     batch: Annotated[
         str | None,
-        typer.Option(metavar="N|any", help="Images at a time. [dim]Default: any, else 1[/]"),
+        typer.Option(
+            metavar="N|any", help="Images at a time. [dim]Default: any if the target can, else 1[/]"
+        ),
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "bf16"], typer.Option(help="Of weights and arithmetic.")
     ] = "fp32",
-    int8: Annotated[bool, typer.Option("--int8", help="Quantize; wants --calibrate.")] = False,
+    int8: Annotated[bool, typer.Option("--int8", help="Quantize; needs --calibrate.")] = False,
     calibrate: Annotated[
-        Path | None, typer.Option(help="A folder of images like those to come, for --int8.")
+        Path | None, typer.Option(help="A folder of typical images, for --int8.")
     ] = None,
     input: Annotated[
         Literal["float", "uint8"],
         typer.Option(help="float: prepared pixels [B,3,H,W]. uint8: RGB pixels [B,H,W,3]."),
     ] = "float",
-    output: Annotated[
-        Literal["logits", "top_k", "mask", "boxes", "detections"],
-        typer.Option(
-            help="Logits; the best classes; of segmenters the class of each pixel (mask); of "
-            "detectors scores and boxes of all anchors, or detections after suppression."
-        ),
-    ] = "logits",
+    output: arguments.Output = "logits",
     top_k: Annotated[
         int | None, typer.Option(min=1, help="How many classes top_k gives. [dim]Default: 5[/]")
     ] = None,
@@ -54,16 +46,16 @@ def export(
         int | None, typer.Option(help="Of ONNX, 17 to 21. [dim]Default: 20[/]")
     ] = None,
     images: Annotated[Path | None, typer.Option(help="A folder of images to verify on.")] = None,
-    json_: Json = False,
-    overwrite: Overwrite = False,
+    json_: arguments.Json = False,
+    overwrite: arguments.Overwrite = False,
 ) -> None:
     """Write a model for phones, browsers and servers, and check that it answers the same.
 
     mobilevitv2 export runs/flowers --to onnx --out flowers.onnx
     """
-    sizes = [sides_of(text) for text in image_size or []]
+    sizes: Any = [arguments.sides_of(text) for text in image_size or []]
     if "any" in sizes and len(sizes) > 1:
-        raise typer.BadParameter("--image-size any goes alone.")
+        raise typer.BadParameter("--image-size any excludes other sizes.")
     if batch is not None and batch != "any" and not batch.isdecimal():
         raise typer.BadParameter(f"--batch is a number or any, not {batch}.")
     if int8 and precision != "fp32":
@@ -71,13 +63,12 @@ def export(
     from mobilevitv2.cli import display
     from mobilevitv2.deploy import export as run
 
-    size: Any = None if not sizes else "any" if "any" in sizes else sizes
     how_many: Any = int(batch) if batch and batch != "any" else batch
     result = run(
         model,
         to=to,
         out=out,
-        image_size=size,
+        image_size="any" if "any" in sizes else sizes or None,
         batch=how_many,
         precision="int8" if int8 else precision,
         input=input,
@@ -88,22 +79,20 @@ def export(
         images=images,
         overwrite=overwrite,
     )
-    if json_:
-        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
-    else:
-        display.show(display.exported(result))
+    display.show(result.to_dict() if json_ else display.exported(result))
 
 
 def benchmark(
-    model: Model,
+    model: arguments.Model,
     image_size: Annotated[
         str | None, typer.Option(metavar="N|HxW", help="In px. [dim]Default: the model's own[/]")
     ] = None,
     batch: Annotated[
-        list[int] | None, typer.Option(min=1, help="Images at a time; repeatable. [dim]1 and 8[/]")
+        list[int] | None,
+        typer.Option(min=1, help="Images at a time; repeatable. [dim]Default: 1 and 8[/]"),
     ] = None,
     rounds: Annotated[int, typer.Option(min=3, help="Calls to take the median of.")] = 30,
-    threads: Threads = None,
+    threads: arguments.Threads = None,
     runtime: Annotated[
         Literal["auto", "native", "torch"],
         typer.Option(help="Measure only the package's own engine (native), or only PyTorch."),
@@ -111,27 +100,27 @@ def benchmark(
     images: Annotated[
         Path | None,
         typer.Option(
-            help="A folder of images like those to come: say instead which precision of the engine "
-            "is the fastest whose answers are fp32's."
+            help="A folder of typical images: find the fastest precision of the engine that "
+            "answers as fp32 does, instead of timing runtimes."
         ),
     ] = None,
     peers: Annotated[
-        bool, typer.Option("--peers", help="timm and transformers through the same runtimes.")
+        bool, typer.Option("--peers", help="Also timm and transformers, in the same runtimes.")
     ] = False,
     save: Annotated[Path | None, typer.Option(help="New folder for figures and a plot.")] = None,
-    json_: Json = False,
-    overwrite: Overwrite = False,
+    json_: arguments.Json = False,
+    overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Say how fast a model is here, in every runtime that is installed.
+    """Time a model on this machine, in every installed runtime.
 
     mobilevitv2 benchmark runs/flowers --threads 2
     """
     if images is not None:
         if image_size or batch or peers or save or runtime == "torch":
-            raise typer.BadParameter("--images goes with --threads and --json alone.")
+            raise typer.BadParameter("--images allows only --threads and --json beside it.")
         _choose_precision(model, images, threads, json_)
         return
-    check_folder(save, overwrite)
+    arguments.check_new(save, "folder", overwrite)
     from mobilevitv2.benchmark.run import benchmark as run
     from mobilevitv2.cli import display
     from mobilevitv2.predict.sinks import replaced
@@ -142,7 +131,7 @@ def benchmark(
     ):
         result = run(
             model,
-            image_size=sides_of(image_size) if image_size else None,
+            image_size=arguments.sides_of(image_size) if image_size else None,
             batches=batch or (1, 8),
             rounds=rounds,
             threads=threads,
@@ -152,10 +141,7 @@ def benchmark(
         )
         if new is not None:
             result.save(new)
-    if json_:
-        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
-    else:
-        display.show(display.benchmark(result))
+    display.show(result.to_dict() if json_ else display.benchmark(result))
     for name, reason in result.left_out.items():
         typer.echo(f"left out {name}: {reason}", err=True)
 
@@ -167,8 +153,5 @@ def _choose_precision(model: str, images: Path, threads: int | None, json_: bool
 
     with display.progress("comparing") as progress:
         chosen, rows = choose_precision(model, images, threads, progress=progress)
-    if json_:
-        found = {"chosen": chosen, "precisions": [row.to_dict() for row in rows]}
-        typer.echo(json.dumps(found, ensure_ascii=False))
-    else:
-        display.show(display.precisions(chosen, rows))
+    found = {"chosen": chosen, "precisions": [row.to_dict() for row in rows]}
+    display.show(found if json_ else display.precisions(chosen, rows))

@@ -1,11 +1,13 @@
-"""How the command line shows results to a person, on the terminal."""
+"""Results on the terminal."""
 
 import csv
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import typer
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -19,27 +21,29 @@ if TYPE_CHECKING:
     from mobilevitv2.benchmark.precision_choice import PrecisionFigures
     from mobilevitv2.benchmark.run import Benchmark
     from mobilevitv2.deploy import Export
-    from mobilevitv2.deploy.compare import Comparison
     from mobilevitv2.predict.info import ExportInfo, ModelInfo
     from mobilevitv2.runtime.record import Record
     from mobilevitv2.training import TrainingResult
 
-BAR = 24  # letters that a score of 1 fills
+BAR = 24  # characters for a score of 1
 MOST_LABELS = 20
 
+Pairs = list[tuple[str, float]]  # labels and scores
 
-def show(*parts: RenderableType) -> None:
-    """Print to standard output."""
-    console = Console(highlight=False)
-    for part in parts:
-        console.print(part)
+
+def show(result: RenderableType | dict[str, Any]) -> None:
+    """Print to standard output; a dict as one line of JSON."""
+    if isinstance(result, dict):
+        typer.echo(json.dumps(result, ensure_ascii=False))
+    else:
+        Console(highlight=False).print(result)
 
 
 @contextmanager
 def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int | None], None]]:
-    """A bar on standard error, to be told (done, total); files and pipes do not get to see it.
+    """A bar on standard error, to be told (done, total).
 
-    Nor does a terminal to which `lines` are printed meanwhile.
+    It is hidden from files and pipes, and from a terminal to which `lines` are printed meanwhile.
     """
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
@@ -51,11 +55,13 @@ def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int |
         yield lambda done, total: shown.update(bar, completed=done, total=total)
 
 
-def csv_writer(task: str, classes: Sequence[str], top_k: int) -> Callable[[Result], None]:
-    """Prints a header at once, and a line for each result it is called with.
+def json_line(result: Result) -> None:
+    """Print a result as a line of JSON."""
+    typer.echo(result.to_json())
 
-    For segmenters that is the share of each class; for detectors a line for each object.
-    """
+
+def csv_writer(task: str, classes: Sequence[str], top_k: int) -> Callable[[Result], None]:
+    """Prints a header at once, and the lines of each result that it is called with."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(task_named(task).result_class.csv_header(classes, top_k))
     return lambda result: writer.writerows(result.csv_rows())
@@ -63,8 +69,14 @@ def csv_writer(task: str, classes: Sequence[str], top_k: int) -> Callable[[Resul
 
 def one_prediction(result: Result) -> RenderableType:
     """All classes of one image, with bars; or all objects, with their boxes."""
+    source = Text(str(result.source), "dim")
     if cells := result.table():
-        return _objects(result, *cells)
+        headings, *rows = cells
+        table = new_table(headings[0], right=headings[1:])
+        for row in rows:
+            table.add_row(*map(Text, row))
+        headline = Text.assemble(source, "  ", (str(result), "bold"))
+        return Group(headline, table) if rows else headline
     table = Table.grid(padding=(0, 2))
     table.add_column(overflow="fold")
     table.add_column(justify="right")
@@ -73,29 +85,11 @@ def one_prediction(result: Result) -> RenderableType:
         style = "bold" if strong else "dim"
         bar = "█" * round(BAR * score)
         table.add_row(Text(label, style), Text(percent(score), style), Text(bar, "blue"))
-    return Group(Text(str(result.source), "dim"), table)
+    return Group(source, table)
 
 
-def _objects(result: Result, headings: Sequence[str], *rows: Sequence[str]) -> RenderableType:
-    table = new_table()
-    for column, heading in enumerate(headings):
-        table.add_column(heading, justify="right" if column else "left")
-    for row in rows:
-        table.add_row(*map(Text, row))
-    headline = Text.assemble((str(result.source), "dim"), "  ", (str(result), "bold"))
-    return Group(headline, table) if rows else headline
-
-
-Summary = tuple[str, list[tuple[str, float]]]
-
-
-def summary(result: Result) -> Summary:
-    """What `predictions` shows of a result: its source and first classes."""
-    return str(result.source), result.pairs()[:3]
-
-
-def predictions(rows: Sequence[Summary]) -> RenderableType:
-    """A row for each image."""
+def predictions(rows: Sequence[tuple[str, Pairs]]) -> RenderableType:
+    """A row for each image, of its name and its best labels."""
     table = new_table()
     table.add_column("image", overflow="fold", ratio=3)
     table.add_column("label", overflow="fold", ratio=2)
@@ -124,7 +118,7 @@ def model_info(info: "ModelInfo | ExportInfo") -> RenderableType:
         own = {
             "width": f"{info.width:g}",
             "parameters": f"{info.parameters:,}",
-            "MACs": f"{info.macs / 1e6:,.0f} million an image",
+            "MACs": f"{info.macs / 1e6:,.0f} million per image",
             "image": f"{height} x {width} px, {order}",
             "layout": info.layout,
         }
@@ -169,42 +163,27 @@ def exported(result: "Export") -> RenderableType:
     parts = [_facts(facts), *map(Text, checks)]
     compared = result.comparison
     if compared is not None:
-        parts += [Text(f"\nint8 beside fp32, {compared.images} images"), _compared(compared)]
+        table = new_table("", right=("MB", "ms per image", "same class", "right"))
+        for name, row in (("fp32", compared.fp32), ("int8", compared.int8)):
+            right = "no labels" if row.accuracy is None else percent(row.accuracy)
+            figures = f"{row.bytes / 1e6:.2f}", f"{row.ms:.1f}", percent(row.agreement)
+            table.add_row(name, *figures, right)
+        parts += [Text(f"\nint8 beside fp32, {compared.images} images"), table]
         if compared.warning:
             parts.insert(0, Text(compared.warning, style="bold yellow"))
     return Group(*parts)
 
 
-def _compared(result: "Comparison") -> RenderableType:
-    table = new_table()
-    table.add_column("")
-    for name in ("MB", "ms an image", "same class", "right"):
-        table.add_column(name, justify="right")
-    for name, row in (("fp32", result.fp32), ("int8", result.int8)):
-        right = "no labels" if row.accuracy is None else share(row.accuracy)
-        table.add_row(name, f"{row.bytes / 1e6:.2f}", f"{row.ms:.1f}", share(row.agreement), right)
-    return table
-
-
 def benchmark(result: "Benchmark") -> RenderableType:
-    """Every contender, quickest first, by batch size."""
-    table = new_table()
-    for name in ("model", "runtime", "precision"):
-        table.add_column(name)
-    for name in ("batch", "ms", "images/s", "times the quickest"):
-        table.add_column(name, justify="right")
+    """Every contender, fastest first, by batch size."""
+    numbers = ("batch", "ms", "images/s", "times the fastest")
+    table = new_table("model", "runtime", "precision", right=numbers)
     for batch in sorted({t.batch for t in result.timings}):
         rows = [t for t in result.timings if t.batch == batch]
         for t in rows:
-            table.add_row(
-                t.model,
-                t.runtime,
-                t.precision,
-                str(batch),
-                f"{t.median_ms:,.1f}",
-                f"{t.images_per_second:,.1f}",
-                f"{t.median_ms / rows[0].median_ms:.2f}",
-            )
+            ratio = t.median_ms / rows[0].median_ms
+            figures = f"{t.median_ms:,.1f}", f"{t.images_per_second:,.1f}", f"{ratio:.2f}"
+            table.add_row(t.model, t.runtime, t.precision, str(batch), *figures)
         table.add_section()
     height, width = result.image_size
     machine = result.machine
@@ -213,46 +192,33 @@ def benchmark(result: "Benchmark") -> RenderableType:
 
 
 def precisions(chosen: str, rows: Sequence["PrecisionFigures"]) -> RenderableType:
-    """The engine's precisions, quickest first, and which is chosen."""
-    table = new_table()
-    for name in ("precision", "instructions"):
-        table.add_column(name)
-    for name in ("ms an image", "first class as fp32"):
-        table.add_column(name, justify="right")
+    """The engine's precisions, fastest first, and which is chosen."""
+    table = new_table("precision", "instructions", right=("ms per image", "first class as fp32"))
     for row in rows:
         style = "bold" if row.precision == chosen else ""
-        cells = (row.precision, row.instructions, f"{row.ms:,.1f}", share(row.agreement))
+        cells = (row.precision, row.instructions, f"{row.ms:,.1f}", percent(row.agreement))
         table.add_row(*(Text(cell, style) for cell in cells))
     said = f"{rows[0].images:,} images; the fastest that answers as fp32 is --precision {chosen}"
     return Group(Text(said), table)
 
 
 def trained(result: "TrainingResult") -> RenderableType:
-    """How good it became, and where to go on."""
+    """How good the model is, where it is, and what to do next."""
     minutes, seconds = divmod(round(result.seconds), 60)
-    held_out = (
-        {}
-        if result.test_score is None
-        else {"test": f"{share(result.test_score)} on held-out images"}
-    )
     best = f"epoch {result.best_epoch} of {len(result.history)}"
+    title = task_named(result.task).figures[result.metric]
+    facts = {title: f"{percent(result.score)} on the validation images ({best})"}
+    if result.test_score is not None:
+        facts["test"] = f"{percent(result.test_score)} on held-out images"
     return _facts(
-        {
-            task_named(result.task).figures[
-                result.metric
-            ]: f"{share(result.score)} on the validation images ({best})",
-            **held_out,
+        facts
+        | {
             "time": f"{minutes} min {seconds} s" if minutes else f"{seconds} s",
             "model": str(result.best),
             "report": str(result.report),
             "next": f"mobilevitv2 predict {result.best} photo.jpg",
         }
     )
-
-
-def share(value: float) -> str:
-    """In percent."""
-    return f"{100 * value:.1f} %"
 
 
 def _facts(values: dict[str, str]) -> RenderableType:
@@ -264,6 +230,11 @@ def _facts(values: dict[str, str]) -> RenderableType:
     return table
 
 
-def new_table() -> Table:
-    """As all of them look."""
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False)
+def new_table(*left: str, right: Sequence[str] = ()) -> Table:
+    """An empty table with these headings above columns of text, and above numbers."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, header_style="dim", pad_edge=False)
+    for heading in left:
+        table.add_column(heading, overflow="fold")
+    for heading in right:
+        table.add_column(heading, justify="right")
+    return table

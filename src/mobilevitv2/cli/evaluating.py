@@ -1,42 +1,34 @@
 """`evaluate`: what a model is worth."""
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer.core import TyperCommand
 
-from mobilevitv2.cli.arguments import (
-    AnyModel,
-    Classes,
-    Data,
-    Flip,
-    Ignore,
-    Json,
-    Overwrite,
-    Precision,
-    ReduceLabels,
-    Runtime,
-    SeenAt,
-    Threads,
-    Threshold,
-    Window,
-    check_file,
-    check_folder,
-)
+from mobilevitv2.cli import arguments
+
+
+class EvaluateCommand(TyperCommand):
+    """Takes `--channel-order rgb bgr` as well as the option given twice."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        for arg in args:
+            if arg in ("rgb", "bgr") and len(spread) > 1 and spread[-2] == "--channel-order":
+                spread.append("--channel-order")
+            spread.append(arg)
+        return super().parse_args(ctx, spread)
 
 
 def evaluate(
-    model: AnyModel,
-    data: Data,
+    model: arguments.AnyModel,
+    data: arguments.Data,
     split: Annotated[
         Literal["auto", "train", "val", "test", "all"],
-        typer.Option(help="auto: test, else val, else what the model was not trained on."),
+        typer.Option(help="auto: test, else val, else images the model wasn't trained on."),
     ] = "auto",
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Images at a time. [dim]Default: 16; of segmenters 4[/]"),
-    ] = None,
+    batch_size: arguments.BatchSize = None,
     channel_order: Annotated[
         list[str] | None,
         typer.Option(metavar="rgb|bgr", help="Feed this order; with both (rgb bgr), compare."),
@@ -48,21 +40,21 @@ def evaluate(
         Path | None,
         typer.Option(
             help="Detectors: new .json file of COCO's results, with the data's own ids, as "
-            "pycocotools wants them."
+            "pycocotools expects them."
         ),
     ] = None,
-    threshold: Threshold = None,
-    flip: Flip = False,
-    window: Window = None,
-    image_size: SeenAt = None,
-    threads: Threads = None,
-    runtime: Runtime = "auto",
-    precision: Precision = "auto",
-    classes: Classes = None,
-    ignore: Ignore = None,
-    reduce_labels: ReduceLabels = False,
-    json_: Json = False,
-    overwrite: Overwrite = False,
+    threshold: arguments.Threshold = None,
+    flip: arguments.Flip = False,
+    window: arguments.Window = None,
+    image_size: arguments.SeenAt = None,
+    threads: arguments.Threads = None,
+    runtime: arguments.Runtime = "auto",
+    precision: arguments.Precision = "auto",
+    classes: arguments.Classes = None,
+    ignore: arguments.Ignore = None,
+    reduce_labels: arguments.ReduceLabels = False,
+    json_: arguments.Json = False,
+    overwrite: arguments.Overwrite = False,
 ) -> None:
     """Measure how often a model is right.
 
@@ -71,10 +63,10 @@ def evaluate(
     orders: Any = [order for text in channel_order or [] for order in text.lower().split(",")]
     if strange := set(orders) - {"rgb", "bgr"}:
         raise typer.BadParameter(f"--channel-order is rgb or bgr, not {', '.join(strange)}.")
-    check_folder(report, overwrite)
-    check_file(coco, overwrite)
+    arguments.check_new(report, "folder", overwrite)
+    arguments.check_new(coco, "file", overwrite)
     from mobilevitv2.cli import display
-    from mobilevitv2.cli.evaluation_tables import evaluation
+    from mobilevitv2.cli.tables import evaluation
     from mobilevitv2.evaluation import evaluate as run
 
     with display.progress("evaluating") as progress:
@@ -98,10 +90,7 @@ def evaluate(
             ignore=ignore,
             reduce_labels=reduce_labels,
         )
-    if json_:
-        typer.echo(json.dumps(result.to_dict(), ensure_ascii=False))
-    else:
-        display.show(evaluation(result))
+    display.show(result.to_dict() if json_ else evaluation(result))
     for reason in result.unreadable.values():
         typer.echo(f"left out: {reason}", err=True)
     if report is not None:

@@ -1,4 +1,4 @@
-"""`predict`: pictures, videos and cameras."""
+"""`predict`: images, videos and cameras."""
 
 import os
 import time
@@ -9,46 +9,31 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from mobilevitv2.cli.arguments import (
-    AnyModel,
-    Flip,
-    Overwrite,
-    Precision,
-    Runtime,
-    SeenAt,
-    Threads,
-    Threshold,
-    Window,
-    check_file,
-    check_folder,
-    complain,
-)
+from mobilevitv2.cli import arguments
 
 
 def predict(
-    model: AnyModel,
+    model: arguments.AnyModel,
     images: Annotated[
         list[str],
         typer.Argument(
             metavar="IMAGE",
-            help="Files, folders (with all below), patterns, addresses of image files, - for one "
-            "image on standard input; or one video file, or the number of a camera, as 0.",
+            help="Files, folders (with all below), patterns, URLs of images, - for an image on "
+            "standard input; or one video file, or a camera's number, such as 0.",
         ),
     ],
     top_k: Annotated[
         int | None,
-        typer.Option(min=1, help="Classifiers: classes to name for each image. [dim]Default: 5[/]"),
+        typer.Option(min=1, help="Classifiers: classes to name per image. [dim]Default: 5[/]"),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help="Images at a time. [dim]16; of segmenters 4[/]")
-    ] = None,
+    batch_size: arguments.BatchSize = None,
     channel_order: Annotated[
         Literal["rgb", "bgr"] | None, typer.Option(help="Overrule the model's own.")
     ] = None,
-    json_: Annotated[bool, typer.Option("--json", help="A line of JSON for each image.")] = False,
-    csv_: Annotated[bool, typer.Option("--csv", help="A line of CSV for each image.")] = False,
+    json_: Annotated[bool, typer.Option("--json", help="A line of JSON per image.")] = False,
+    csv_: Annotated[bool, typer.Option("--csv", help="CSV with a header.")] = False,
     save: Annotated[
-        Path | None, typer.Option(help="New folder for the images with the result drawn on them.")
+        Path | None, typer.Option(help="New folder for the images with the results drawn on them.")
     ] = None,
     masks: Annotated[
         Path | None, typer.Option(help="Segmenters: new folder for the masks, as palette PNGs.")
@@ -59,20 +44,20 @@ def predict(
     coco: Annotated[
         Path | None,
         typer.Option(
-            help="Detectors: new .json file of COCO's results. image_id is the number that each "
-            "file is called by, or else they are counted from 1; evaluate --coco has the data's."
+            help="Detectors: new .json file of COCO's results. image_id is the number in each "
+            "file's name, else a count from 1; evaluate --coco writes the data's own."
         ),
     ] = None,
-    threshold: Threshold = None,
-    flip: Flip = False,
-    window: Window = None,
-    image_size: SeenAt = None,
-    threads: Threads = None,
-    runtime: Runtime = "auto",
-    precision: Precision = "auto",
-    overwrite: Overwrite = False,
+    threshold: arguments.Threshold = None,
+    flip: arguments.Flip = False,
+    window: arguments.Window = None,
+    image_size: arguments.SeenAt = None,
+    threads: arguments.Threads = None,
+    runtime: arguments.Runtime = "auto",
+    precision: arguments.Precision = "auto",
+    overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Name what is in images, what every pixel is of, or where things are.
+    """Predict what images show: a class, labels, masks or boxes.
 
     mobilevitv2 predict runs/flowers photo.jpg
     """
@@ -80,18 +65,18 @@ def predict(
         raise typer.BadParameter("--json and --csv exclude each other.")
     folders = [folder for folder in (save, masks, yolo) if folder is not None]
     if len(set(map(os.path.realpath, folders))) < len(folders):
-        raise typer.BadParameter("--save, --masks and --yolo want a folder each.")
+        raise typer.BadParameter("--save, --masks and --yolo need a folder each.")
     for folder in folders:
-        check_folder(folder, overwrite)
-    check_file(coco, overwrite)
+        arguments.check_new(folder, "folder", overwrite)
+    arguments.check_new(coco, "file", overwrite)
     from mobilevitv2.cli import display
-    from mobilevitv2.images import finding as collect
+    from mobilevitv2.images.finding import collect_images
     from mobilevitv2.predict.video import is_video
 
     moving = any(map(is_video, images))
     if moving and (len(images) > 1 or masks or yolo or coco):
-        raise typer.BadParameter("a video goes alone, with --save for the drawn one.")
-    found = [] if moving else collect.collect_images(images)
+        raise typer.BadParameter("a video must be the only input, with no output but --save.")
+    found = [] if moving else collect_images(images)
     from mobilevitv2.predict.predictor import Predictor, Unreadable
     from mobilevitv2.predict.sinks import Outputs
 
@@ -108,36 +93,33 @@ def predict(
         flip=flip,
         window=window,
     )
-    write = (
-        display.csv_writer(predictor.task, predictor.classes, predictor.options.get("top_k", 0))
-        if csv_
-        else None
-    )
+    write = display.json_line if json_ else None
+    if csv_:
+        columns = predictor.options.get("top_k", 0)
+        write = display.csv_writer(predictor.task, predictor.classes, columns)
     if moving:
-        _predict_frames(predictor, images[0], save, write, json_)
+        _predict_frames(predictor, images[0], save, write)
         return
     where = {"save": save, "masks": masks, "yolo": yolo, "coco": coco}
     outputs = Outputs(found, task=predictor.task, classes=predictor.classes, **where)
     rows, failed = [], 0
     try:
         outputs.open()
-        with display.progress("predicting", lines=json_ or csv_) as progress:
+        with display.progress("predicting", lines=write is not None) as progress:
             for i, result in enumerate(predictor.stream(item.source for item in found)):
                 progress(i + 1, len(found))
                 if isinstance(result, Unreadable):
                     failed += 1
-                    complain(result.reason)
+                    arguments.complain(result.reason)
                     continue
                 result = replace(result, source=found[i].shown)
                 outputs.add(i, result)
                 if write:
                     write(result)
-                elif json_:
-                    typer.echo(result.to_json())
                 elif len(found) == 1:
                     display.show(display.one_prediction(result))
                 else:
-                    rows.append(display.summary(result))
+                    rows.append((found[i].shown, result.pairs()[:3]))
         outputs.close()
     finally:
         outputs.note()
@@ -148,9 +130,7 @@ def predict(
         raise typer.Exit(1)
 
 
-def _predict_frames(
-    predictor: Any, source: str, save: Path | None, write: Any, json_: bool
-) -> None:
+def _predict_frames(predictor: Any, source: str, save: Path | None, write: Any) -> None:
     """The part of `predict` for a video or a camera: a line for each frame, or a summary."""
     from mobilevitv2.cli import display
     from mobilevitv2.files.replacing import Place
@@ -164,18 +144,16 @@ def _predict_frames(
     count, started = 0, time.monotonic()
     try:
         with (
-            display.progress("predicting", lines=json_ or write is not None) as progress,
+            display.progress("predicting", lines=write is not None) as progress,
             closing(predict_video(predictor, source, drawn, progress=progress)) as results,
         ):
             for result in results:
                 count += 1
                 if write:
                     write(result)
-                elif json_:
-                    typer.echo(result.to_json())
     finally:  # a camera is stopped by Ctrl-C
         if place and drawn and drawn.exists():
             place.note({*place.made(), f"{folder}/{name}.mp4"})
     rate = count / (time.monotonic() - started)
     where = f"; drawn: {drawn}" if drawn else ""
-    typer.echo(f"{count:,} frames, {rate:.1f} frames/s{where}", err=json_ or write is not None)
+    typer.echo(f"{count:,} frames, {rate:.1f} frames/s{where}", err=write is not None)

@@ -1,24 +1,15 @@
-"""What comes before and with training: `train`, `inspect`."""
+"""Data to a model: `train`, `inspect`."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from mobilevitv2.cli.arguments import (
-    Classes,
-    Data,
-    Ignore,
-    Overwrite,
-    ReduceLabels,
-    Task,
-    check_folder,
-    setting,
-)
+from mobilevitv2.cli import arguments
 
 
 def train(
-    data: Data,
+    data: arguments.Data,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the run. [dim]Default: runs/NAME OF DATA[/]")
     ] = None,
@@ -27,14 +18,14 @@ def train(
         float | None, typer.Option(help="Width from scratch, 0.5 to 2.0. [dim]Default: 0.5[/]")
     ] = None,
     recipe: Annotated[
-        str | None, typer.Option(help="A recipe's name, or a .yaml file with settings.")
+        str | None, typer.Option(help="A recipe's name, or a .yaml file of settings.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times through the images.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes over the images.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Images per step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Highest learning rate.")] = None,
     image_size: Annotated[int | None, typer.Option(help="Side of the images, in px.")] = None,
-    freeze: Annotated[int | None, typer.Option(help="Stages to keep as they are, 0 to 5.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of all that is random.")] = None,
+    freeze: Annotated[int | None, typer.Option(help="Stages to freeze, 0 to 5.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes that read images.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads that compute.")] = None,
@@ -42,14 +33,14 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="NAME=VALUE", help="Any setting of a recipe; repeatable."),
     ] = None,
-    task: Task = "auto",
-    classes: Classes = None,
-    ignore: Ignore = None,
-    reduce_labels: ReduceLabels = False,
+    task: arguments.Task = "auto",
+    classes: arguments.Classes = None,
+    ignore: arguments.Ignore = None,
+    reduce_labels: arguments.ReduceLabels = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
 ) -> None:
-    """Train on a folder of images: classes, masks, or boxes.
+    """Train on a folder of images with classes, labels, masks or boxes.
 
     mobilevitv2 train flowers --out runs/flowers
     """
@@ -62,7 +53,7 @@ def train(
     named |= {"threads": threads, "width": width, "recipe": recipe, "model": model}
     named |= {"classes": classes, "ignore": ignore}
     given = {name: value for name, value in named.items() if value is not None}
-    overrides = given | dict(map(setting, settings or []))
+    overrides = given | dict(map(arguments.setting, settings or []))
     from mobilevitv2.cli import display
     from mobilevitv2.training import train as run
 
@@ -73,23 +64,23 @@ def train(
 
 
 def inspect(
-    data: Data,
+    data: arguments.Data,
     out: Annotated[
         Path | None, typer.Option(help="New folder for pictures of the images with their labels.")
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Images of each split to draw.")] = 16,
-    seed: Annotated[int, typer.Option(help="Which images.")] = 0,
-    task: Task = "auto",
-    classes: Classes = None,
-    ignore: Ignore = None,
-    reduce_labels: ReduceLabels = False,
-    overwrite: Overwrite = False,
+    count: Annotated[int, typer.Option(min=1, help="Images to draw per split.")] = 16,
+    seed: Annotated[int, typer.Option(help="Seed of their choice.")] = 0,
+    task: arguments.Task = "auto",
+    classes: arguments.Classes = None,
+    ignore: arguments.Ignore = None,
+    reduce_labels: arguments.ReduceLabels = False,
+    overwrite: arguments.Overwrite = False,
 ) -> None:
-    """Look at a data set before training: count it, draw it, and say what is odd about it.
+    """Look at a data set before training: counts, drawings, and what is odd about it.
 
     mobilevitv2 inspect blood --out blood-inspected
     """
-    check_folder(out, overwrite)
+    arguments.check_new(out, "folder", overwrite)
     from mobilevitv2.data import open_data
     from mobilevitv2.report.inspection import inspect as run
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import numpy as np
 
@@ -57,6 +57,7 @@ class OrderComparison:
 class Evaluation:
     """What `evaluate` found; shares are in [0, 1]."""
 
+    task: ClassVar[str] = "classification"
     model: str
     data: str
     split: str

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -35,6 +35,7 @@ class BoxScore:
 class DetectionEvaluation:
     """What `evaluate` found of a detector; shares are in [0, 1], nan where undefined."""
 
+    task: ClassVar[str] = "detection"
     model: str
     data: str
     split: str

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,7 @@ class MaskScore:
 class SegmentationEvaluation:
     """What `evaluate` found of a segmenter; shares are in [0, 1]."""
 
+    task: ClassVar[str] = "segmentation"
     model: str
     data: str
     split: str

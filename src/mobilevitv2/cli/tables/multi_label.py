@@ -1,0 +1,24 @@
+"""How well all labels of images are found, on the terminal."""
+
+from typing import Any
+
+from rich.console import RenderableType
+
+from mobilevitv2.cli.tables import class_table, headline, share
+
+COLUMNS = {
+    "AP": "average_precision",
+    "precision": "precision",
+    "recall": "recall",
+    "F1": "f1",
+    "threshold": "threshold",
+    "images": "support",
+}
+
+
+def evaluation(result: Any) -> list[RenderableType]:
+    """mAP, F1 at the model's thresholds, and both for each class."""
+    facts = f"micro F1 {share(result.micro_f1)}", f"macro F1 {share(result.macro_f1)}"
+    counted = f"on {result.count:,} images"
+    parts = headline(result, f"mAP {share(result.map)}", counted, *facts)
+    return parts + class_table(result.classes, COLUMNS, by="average_precision")
