@@ -14,6 +14,7 @@ from sklearn.metrics import average_precision_score, f1_score
 from stopping import assert_stopping_changes_nothing
 from transformers import MobileViTV2Config as TheirConfig
 from transformers import MobileViTV2ForImageClassification as TheirClassifier
+from typer.testing import CliRunner
 
 from mobilevitv2 import (
     Classification,
@@ -23,6 +24,7 @@ from mobilevitv2 import (
     Predictor,
     evaluate,
 )
+from mobilevitv2.cli import app
 from mobilevitv2.data import MultiLabelData, open_multi_label
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.scores.multi_label import best_thresholds
@@ -193,6 +195,25 @@ def test_the_report_and_the_history_tell_of_it(run):
     assert all(name in texts for name in (*NAMES, "threshold", "macro F1", "The worst mistakes"))
     assert "val_map" in (run.out / "metrics.csv").read_text().splitlines()[0]
     assert (run.out / "report" / "precision_recall.png").is_file()
+
+
+def test_the_commands_evaluate_predict_and_inspect(run, data, tmp_path):
+    def said(*words: Any) -> str:
+        result = CliRunner().invoke(app, [str(word) for word in words])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    table = said("evaluate", run.out, data, "--report", tmp_path / "page")
+    assert f"mAP {100 * run.score:.1f} %" in table
+    assert all(name in table for name in (*NAMES, "threshold", "macro F1"))
+    assert (tmp_path / "page" / "report.html").is_file()
+    found = json.loads(said("evaluate", run.out, data, "--json", "--threshold", 0.5))
+    assert [score["threshold"] for score in found["classes"]] == [0.5] * 3
+    header, row = said("predict", run.out, data / "50.png", "--csv").splitlines()
+    assert header == "image,labels,a-red,b-green,c-blue"
+    assert row.split(",")[1] == ";".join(Predictor(run.out)(data / "50.png").labels)
+    said("inspect", data, "--out", tmp_path / "look")
+    assert (tmp_path / "look" / "train.png").is_file()
 
 
 def head_of(run: TrainingResult) -> torch.Tensor:

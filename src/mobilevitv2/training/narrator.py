@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 class Narrator(Callback):
     """A progress bar with images per second and the time left; a line per epoch. On stderr."""
 
-    def __init__(self, *, metric: str, quiet: bool = False) -> None:
-        self.metric = metric
+    def __init__(self, *, metric: str, title: str, quiet: bool = False) -> None:
+        self.metric, self.title = metric, title
         self.console = Console(stderr=True, quiet=quiet)
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -49,7 +49,7 @@ class Narrator(Callback):
         """Say how an epoch went."""
         self.say(
             f"epoch {row['epoch']}/{self.epochs}: train loss {row['train_loss']:.3f}, "
-            f"val loss {row['val_loss']:.3f}, val {self.metric} {row[f'val_{self.metric}']:.1%}, "
+            f"val loss {row['val_loss']:.3f}, val {self.title} {row[f'val_{self.metric}']:.1%}, "
             f"{row['images_per_second']:.0f} images/s"
         )
 

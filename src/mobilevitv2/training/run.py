@@ -200,7 +200,8 @@ def _fit(
 
     data = goal.data
     networks.freeze(network, recipe.freeze)
-    narrator = Narrator(metric=goal.task.metric, quiet=quiet)
+    metric = goal.task.metric
+    narrator = Narrator(metric=metric, title=goal.task.figures[metric], quiet=quiet)
     if introduction:
         narrator.say(introduction)
     images = goal.image_sets(recipe, processor)
@@ -221,7 +222,7 @@ def _fit(
     else:
         run = folder.make_room(place, recipe, data)
     save = partial(networks.save_bundle, network, processor, data.classes)
-    keeper = Keeper(run, save, narrator.epoch, goal.task.metric)
+    keeper = Keeper(run, save, narrator.epoch, metric)
     if checkpoint:
         module.on_load_checkpoint(state)
         keeper.load_state_dict(state["callbacks"][keeper.state_key])
@@ -235,7 +236,7 @@ def _fit(
             step = int(module.history[-1]["step"]) if module.history else 0
             with assembly.without_chatter(), kept_memory(), keeper.listening():
                 trainer = assembly.make_trainer(
-                    recipe, run, [narrator, keeper], metric=goal.task.metric, first_step=step
+                    recipe, run, [narrator, keeper], metric=metric, first_step=step
                 )
                 trainer.fit(module, loaders["train"], loaders["val"], ckpt_path=checkpoint)
         averaged = module.averaged.to(assembly.accelerator()).eval()  # Lightning has taken it off
@@ -265,13 +266,13 @@ def _fit(
     timing = {"seconds": seconds, "images per second": speed, "threads": recipe.threads or threads}
     page = {"history": module.history, "timing": timing}
     report = goal.report(run, averaged, images, found, recipe, **page)
-    reached = {name: goal.figures(scores)[goal.task.metric] for name, (scores, _) in found.items()}
+    reached = {name: goal.figures(scores)[metric] for name, (scores, _) in found.items()}
     folder.settle(place, run)
     return TrainingResult(
         out=place.folder,
         best=place.folder / folder.BEST,
         task=goal.task.name,
-        metric=goal.task.metric,
+        metric=metric,
         score=reached["val"],
         test_score=reached.get("test"),
         best_epoch=keeper.best_epoch,
