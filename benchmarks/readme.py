@@ -167,10 +167,11 @@ def engine() -> str:
 
     onnx, openvino = "onnxruntime fp32, timm", "OpenVINO bf16, timm"
     text = (
-        "Times as fast, over these widths and batches: the engine's fp32 as onnxruntime "
-        f"{lead(onnx, 'engine fp32 avx512')}, its bf16 as OpenVINO's bf16 "
-        f"{lead(openvino, 'engine bf16 avx512-bf16')}, its int8 as OpenVINO's bf16 "
-        f"{lead(openvino, 'engine int8 avx512-int8')}, each on timm's export. Held to AVX2, the "
+        "Speedups over these widths and batches, each on timm's export: the engine's fp32 over "
+        "onnxruntime "
+        f"{lead(onnx, 'engine fp32 avx512')}, its bf16 over OpenVINO's bf16 "
+        f"{lead(openvino, 'engine bf16 avx512-bf16')}, its int8 over OpenVINO's bf16 "
+        f"{lead(openvino, 'engine int8 avx512-int8')}. Held to AVX2, the "
         f"engine's fp32 is {lead(onnx, 'engine fp32 avx2')} and its int8 "
         f"{lead(onnx, 'engine int8 avx2-int8')} times as fast as onnxruntime with AVX-512."
     )

@@ -14,7 +14,7 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Self
 
-from mobilevitv2.files.claim import claimed
+from mobilevitv2.files.lock import claimed
 from mobilevitv2.files.source import read_json
 from mobilevitv2.files.writing import remove_debris, write_atomic
 

@@ -104,7 +104,7 @@ class Goal(ABC, Generic[Data]):
             first += len(batch[2])
         return scores, results
 
-    def settle(self, network: "nn.Module", found: dict[str, Found]) -> bool:
+    def choose_last(self, network: "nn.Module", found: dict[str, Found]) -> bool:
         """Choose what the best network is still to be told; returns whether to save it again."""
         return False
 

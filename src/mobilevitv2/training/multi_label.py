@@ -61,7 +61,7 @@ class Goal(WholeImages):
         return {name: getattr(scores, name) for name in ("map", "macro_f1", "micro_f1")}
 
     @torch.inference_mode()
-    def settle(self, network: nn.Module, found: dict[str, Found]) -> bool:
+    def choose_last(self, network: nn.Module, found: dict[str, Found]) -> bool:
         """Give the network each class's threshold with the best F1 on the validation images."""
         chosen, _ = found["val"]
         thresholds = best_thresholds(chosen.scores, chosen.truth)

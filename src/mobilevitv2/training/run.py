@@ -247,7 +247,7 @@ def _fit(
             for name, loader in loaders.items()
             if name != "train"
         }
-        if goal.settle(network, found):
+        if goal.choose_last(network, found):
             save(run / folder.BEST, best)
     except (StopRequest, SystemExit):  # Lightning raises the latter at a second signal
         number = signal.Signals(keeper.signal or signal.SIGINT)
