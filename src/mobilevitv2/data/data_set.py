@@ -2,16 +2,17 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any, ClassVar, Generic, TypeVar
 
 from mobilevitv2.data.headers import Header
-from mobilevitv2.data.sentences import NAMED
 from mobilevitv2.data.split_names import HELD_OUT, Draw, divide
-from mobilevitv2.data.visible import LeftOut
+from mobilevitv2.errors import NAMED, DataError
+from mobilevitv2.images.finding import LeftOut
 
 Sample = TypeVar("Sample", bound=tuple[Any, Any])  # an image and its label
 
@@ -36,6 +37,10 @@ class Data(LeftOut, Generic[Sample]):
     """Does the source itself say what is held out of training?"""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Path of a file that can't be read, and the reason."""
+    origin: str = ""
+    """Where the names of the classes come from, if it isn't the folders."""
+    notes: list[str] = field(default_factory=list)
+    """What else a person should know, a sentence each."""
 
     @property
     def splits(self) -> dict[str, list[Sample]]:
@@ -61,7 +66,7 @@ class Data(LeftOut, Generic[Sample]):
 
     def annotations(self) -> dict[str, Any] | None:
         """The arguments of `open_data` that give labels the same meaning again, as JSON."""
-        return None
+        return {"classes": self.classes} if self.origin else None
 
     def target(self, sample: Sample) -> Any:
         """A sample's label, or what tells it from others, as JSON."""
@@ -77,21 +82,27 @@ class Data(LeftOut, Generic[Sample]):
 
     def files(self) -> list[Path]:
         """The images and other files of the data, and the folder or file that was opened."""
-        parts = [part for samples in self.splits.values() for sample in samples for part in sample]
-        return [part for part in (self.root, *parts) if isinstance(part, Path)]
+        found = [
+            path for split in self.splits.values() for sample in split for path in _files(sample)
+        ]
+        return [self.root, *found] if self.root else found
+
+    @cached_property
+    def _folder(self) -> Path | None:
+        """The folder of the data: that of the .json or data.yaml, if one was opened."""
+        return self.root if self.root is None or self.root.is_dir() else self.root.parent
 
     def relative(self, path: Any) -> str | None:
         """A path as seen from the data's folder, so that it stays when that is moved.
 
         None for what isn't a path: the digits are arrays.
         """
-        if not isinstance(path, Path) or self.root is None:
+        if not isinstance(path, Path) or self._folder is None:
             return str(path) if isinstance(path, Path) else None
-        folder = self.root if self.root.is_dir() else self.root.parent  # of a .json or a data.yaml
-        if path.is_relative_to(folder):
-            return path.relative_to(folder).as_posix()
+        if path.is_relative_to(self._folder):
+            return path.relative_to(self._folder).as_posix()
         try:
-            return Path(os.path.relpath(path, folder)).as_posix()
+            return Path(os.path.relpath(path, self._folder)).as_posix()
         except ValueError:  # on another drive
             return str(path)
 
@@ -125,11 +136,35 @@ class Data(LeftOut, Generic[Sample]):
 
     def _remarks(self) -> list[str]:
         """Lines below the table."""
-        return []
+        return [*([f"names of the classes: {self.origin}"] if self.origin else []), *self.notes]
 
     def _left_out(self) -> dict[str, list[str]]:
         """What isn't used, a sentence each, by what a person calls it."""
         return {"unreadable": [f"{path} {why}" for path, why in self.unreadable.items()]}
+
+
+def usable(
+    source: Path, splits: dict[str, list[Sample]], bad: Mapping[str, str], add: str = ""
+) -> dict[str, list[Sample]]:
+    """The samples of each split without `bad` files, which are given as path and reason.
+
+    Raises DataError if a split has none, or if none is for training: `add` says what to do then.
+    """
+    if "train" not in splits and "all" not in splits:
+        raise DataError(f"{source} has {' and '.join(splits)}, but no train. Add it{add}.")
+    for split, samples in splits.items():
+        splits[split] = [s for s in samples if bad.keys().isdisjoint(map(str, _files(s)))]
+        if not splits[split]:
+            tried = [str(path) for sample in samples for path in _files(sample)]
+            named = next((path for path in (*tried, *bad) if path in bad), None)
+            why = f": {named} {bad[named]}" if named else ""
+            what = "the folder" if split == "all" else split
+            raise DataError(f"no image of {what} can be used{why}. Export the data again.")
+    return splits
+
+
+def _files(sample: tuple[Any, Any]) -> list[Path]:
+    return [part for part in sample if isinstance(part, Path)]
 
 
 def settled(

@@ -11,6 +11,7 @@ from mobilevitv2.errors import DataError, ImageError
 from mobilevitv2.images.reading import load_image
 
 CACHE_BYTES = 1 << 30
+NO_TARGET = -1
 
 
 class DecodedSamples:
@@ -127,6 +128,29 @@ class DecodedSamples:
         others = [*range(index + 1, len(self)), *range(index)]
         kind = self._kind(index)
         yield from sorted(others, key=lambda i: self._kind(i) != kind)
+
+
+class ImageSet(DecodedSamples):
+    """Images with a class number each, replaced by one of their class.
+
+    `prepare(image, (epoch, index))` makes the pixels of the upright RGB image; the index is the one
+    asked for, and the epoch 0 if none is given.
+    """
+
+    lost_target = NO_TARGET
+
+    def _kind(self, index: int) -> Hashable:
+        return self.samples[index][1]
+
+
+class LabeledImages(DecodedSamples):
+    """Images with labels, bool [classes], replaced by one with the same labels.
+
+    `prepare` is as for `ImageSet`; the target of a sample that doesn't count is None.
+    """
+
+    def _kind(self, index: int) -> Hashable:
+        return self.samples[index][1].tobytes()
 
 
 def reduce_to(image: Image.Image, short_side: int | None) -> Image.Image:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mobilevitv2.data.sentences import first_of, some_of
+from mobilevitv2.errors import first_of, some_of
 
 UNEVEN = 100  # times as many of one class as of another
 

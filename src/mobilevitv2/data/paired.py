@@ -5,10 +5,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilevitv2.data.sentences import some_of
 from mobilevitv2.data.split_names import Layout, by_split, names_in
-from mobilevitv2.data.visible import LeftOut, visible_files
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, some_of
+from mobilevitv2.images.finding import LeftOut, visible_files
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 VOC_IMAGES = "JPEGImages"

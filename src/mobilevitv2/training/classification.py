@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilevitv2.data import ClassificationData
-from mobilevitv2.data.classes.samples import ImageSet
+from mobilevitv2.data.decoded import ImageSet
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.scores.classification import ClassificationScores

@@ -4,9 +4,8 @@ import re
 from collections.abc import Hashable, Sequence
 from pathlib import Path, PurePosixPath
 
-from mobilevitv2.data.sentences import some_of
 from mobilevitv2.data.split_names import Layout, folders_in, one_per_split, split_of, splits_in
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, some_of
 
 JSON = ".json"
 TRIED = 50  # images by which their folder is chosen

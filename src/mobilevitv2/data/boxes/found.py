@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from mobilevitv2.data.visible import LeftOut
+from mobilevitv2.images.finding import LeftOut
 
 
 class Annotated(NamedTuple):

@@ -10,10 +10,9 @@ from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
 from mobilevitv2.data.boxes.yolo_layout import LABELS, NAME_FILES, holds_boxes, label_folder
 from mobilevitv2.data.boxes.yolo_yaml import YAML, YoloLayout
 from mobilevitv2.data.class_lists import GivenClasses, checked_names, given_names, names_of
-from mobilevitv2.data.sentences import some_of
 from mobilevitv2.data.split_names import names_in
-from mobilevitv2.data.visible import visible_files
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, some_of
+from mobilevitv2.images.finding import visible_files
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 LARGEST = 1 << 31  # no class has a larger number

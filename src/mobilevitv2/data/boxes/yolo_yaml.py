@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilevitv2.data.sentences import first_of
 from mobilevitv2.data.split_names import SPLIT_NAMES
-from mobilevitv2.errors import DataError, require
+from mobilevitv2.errors import DataError, first_of, require
 
 YAML = (".yaml", ".yml")
 USUAL = ("data.yaml", "data.yml", "dataset.yaml")

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mobilevitv2.data.split_names import TEST, TRAIN, VAL_NAMES, nothing_found
-from mobilevitv2.data.visible import LeftOut, is_hidden, visible_files
 from mobilevitv2.errors import DataError
+from mobilevitv2.images.finding import LeftOut, is_hidden, visible_files
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 LAYOUT = "a folder for each class (FOLDER/daisy/1.jpg), or train and val folders of such folders"

@@ -10,9 +10,8 @@ import numpy as np
 from mobilevitv2.data.classes.folders import LAYOUT, ClassFolders, find_classes, find_splits
 from mobilevitv2.data.data_set import Data, settled
 from mobilevitv2.data.headers import Header, read_headers
-from mobilevitv2.data.sentences import first_of
 from mobilevitv2.data.split_names import check_share
-from mobilevitv2.errors import DataError, require
+from mobilevitv2.errors import DataError, first_of, require
 
 DIGITS = "digits"
 DIGITS_TEST_SHARE = 0.2

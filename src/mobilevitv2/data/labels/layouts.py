@@ -1,6 +1,7 @@
 """Where tables of labels lie, and the images that they list."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from mobilevitv2.data.labels.table import LAYOUT, SUFFIXES, Table, looks_like_table
@@ -11,8 +12,8 @@ from mobilevitv2.data.split_names import (
     split_of,
     splits_in,
 )
-from mobilevitv2.data.visible import LeftOut, is_hidden, visible_files
 from mobilevitv2.errors import DataError
+from mobilevitv2.images.finding import LeftOut, has_files, is_hidden, visible_files
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "data")  # no names of classes
@@ -43,13 +44,14 @@ def find_tables(source: Path) -> dict[str, Path]:
 class ListedImages:
     """The images below a folder, by the names that a table may give them."""
 
-    def __init__(self, root: Path, left_out: LeftOut) -> None:
+    def __init__(self, root: Path, tables: Collection[Path]) -> None:
         self.root = root
         self.all: list[Path] = []
+        self.left_out = LeftOut()
         self._by_name: dict[str, list[Path]] = defaultdict(list)
-        for path in visible_files(root, left_out, follow_links=True):
+        for path in visible_files(root, self.left_out, follow_links=True):
             if path.suffix.lower() not in IMAGE_SUFFIXES:
-                left_out.strays += 1
+                self.left_out.strays += path not in tables
                 continue
             self.all.append(path)
             parts = path.relative_to(root).parts
@@ -95,7 +97,6 @@ def _has_classes(source: Path) -> bool:
     for place in (source, *splits_in(source).values()):
         named = folders_in(place).items()
         folders = [p for n, p in named if n not in IMAGE_FOLDERS and not split_of(n)]
-        files = (visible_files(folder, LeftOut()) for folder in folders)
-        if sum(any(p.suffix.lower() in IMAGE_SUFFIXES for p in below) for below in files) > 1:
+        if sum(has_files(folder, IMAGE_SUFFIXES) for folder in folders) > 1:
             return True
     return False

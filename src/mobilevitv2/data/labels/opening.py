@@ -1,22 +1,18 @@
 """`open_multi_label`: images and a table of their labels to splits of samples."""
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mobilevitv2.data.class_lists import GivenClasses, given_names
-from mobilevitv2.data.data_set import Data, settled
+from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.headers import read_headers
 from mobilevitv2.data.labels.layouts import ListedImages, find_tables
 from mobilevitv2.data.labels.table import LAYOUT, Row, Table, read_table
-from mobilevitv2.data.sentences import some_of
 from mobilevitv2.data.split_names import SPLIT_NAMES, check_share, divide
-from mobilevitv2.data.visible import LeftOut
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, some_of
 
 LabeledSample = tuple[Path, np.ndarray]  # an image, and bool [classes]: which of them it shows
 
@@ -27,22 +23,14 @@ class MultiLabelData(Data[LabeledSample]):
 
     task = "multi-label classification"
 
-    origin: str = ""
-    """Where the names of the classes come from."""
     tables: list[Path] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
     """Images that are in no table, which are left out."""
-    notes: list[str] = field(default_factory=list)
-    """What else a person should know, a sentence each."""
 
-    def _seen(self, sample: LabeledSample) -> Iterable[int]:
+    def _seen(self, sample: LabeledSample) -> list[int]:
         return np.flatnonzero(sample[1]).tolist()
 
-    def annotations(self) -> dict[str, Any]:
-        return {"classes": self.classes}
-
-    def target(self, sample: LabeledSample) -> list[int]:
-        return [*self._seen(sample)]
+    target = _seen
 
     def caption(self, sample: LabeledSample) -> str:
         return ", ".join(self.classes[label] for label in self._seen(sample)) or "no label"
@@ -54,9 +42,6 @@ class MultiLabelData(Data[LabeledSample]):
         empty = [sum(not labels.any() for _, labels in split) for split in self.splits.values()]
         *rows, last = super()._table()
         return [*rows, ["without a label", *(f"{count:,}" for count in empty)], last]
-
-    def _remarks(self) -> list[str]:
-        return [f"names of the classes: {self.origin}", *self.notes]
 
     def _left_out(self) -> dict[str, list[str]]:
         unlisted = [f"{path} is in no table" for path in self.unlisted]
@@ -84,8 +69,8 @@ def open_multi_label(
     check_share(val_share)
     source = Path(source).expanduser()
     tables = {split: read_table(path) for split, path in find_tables(source).items()}
-    left_out = LeftOut(strays=-len(tables))  # which are no images either
-    images = ListedImages(source if source.is_dir() else source.parent, left_out)
+    root = source if source.is_dir() else source.parent
+    images = ListedImages(root, [table.path for table in tables.values()])
     notes = []
     if "test" in tables and tables["test"].classes == []:
         notes.append(f"{tables.pop('test').path} gives no labels, so it isn't used")
@@ -93,21 +78,11 @@ def open_multi_label(
     names, origin = _names(classes, list(tables.values()))
     listed = dict.fromkeys(path for of_split in rows.values() for path in of_split)
     headers, unreadable = read_headers(list(listed))
-    numbers = {name: i for i, name in enumerate(names)}
     splits: dict[str, list[LabeledSample]] = {}
     for split, of_split in rows.items():
-        splits[split] = []
-        for path, row in of_split.items():
-            if path in headers:
-                labels = np.zeros(len(names), bool)
-                labels[[numbers[label] for label in row.labels]] = True
-                splits[split].append((path, labels))
-        if not splits[split]:
-            path, where = next(iter(of_split)), "the folder" if split == "all" else split
-            raise DataError(
-                f"no image of {where} can be used: {path} {unreadable[str(path)]}. Export the "
-                "images again."
-            )
+        rows_of = ((path, [name in row.labels for name in names]) for path, row in of_split.items())
+        splits[split] = [(path, np.array(shown, bool)) for path, shown in rows_of]
+    splits = usable(source, splits, unreadable)
     first = splits["all" if "all" in splits else "train"]
     if not any(labels.any() for _, labels in first):
         raise DataError(f"{source} has no label on {len(first):,} images. Write some in the table.")
@@ -120,7 +95,7 @@ def open_multi_label(
         unlisted=[str(path) for path in images.all if path not in listed],
         notes=notes,
         unreadable=unreadable,
-        **vars(left_out),
+        **vars(images.left_out),
         **settled(source, splits, headers, val_share, seed, stratified),
     )
 
@@ -184,8 +159,6 @@ def _rows(
         raise DataError(
             f"{tables['all'].path}, {row.where} has no split, but other rows do. Add it."
         )
-    if "train" not in rows and "all" not in rows:
-        raise DataError(f"{images.root} has {' and '.join(rows)}, but no train. Add it.")
     return rows
 
 

@@ -9,8 +9,7 @@ from itertools import compress, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mobilevitv2.data.sentences import first_of
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, first_of
 
 JSON = (".json", ".jsonl")
 SUFFIXES = (".csv", ".tsv", *JSON)
@@ -20,6 +19,8 @@ SPLIT = ("split", "subset")
 LABELS = re.compile(r"(label|tag|class)(s|es)?_?\d*")
 YES, NO, MINUS = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}, {"-1", "-1.0"}
 BINARY = YES | NO | MINUS | {""}
+ENTRY = r'\s*"(?:\\.|[^"\\])+"\s*:\s*\[\s*'  # of a JSON object: a file, and a list that begins
+LISTS = re.compile(rf'\s*\{{(?:{ENTRY}\]\s*,)*{ENTRY}"')  # {"1.jpg": [], "2.jpg": ["cat"
 LAYOUT = (
     "a column `file` beside a column `labels` (cat dog), columns `label1`, `label2`, ..., or a "
     'column of 0 and 1 for each class; or JSON: {"1.jpg": ["cat", "dog"]}'
@@ -47,13 +48,13 @@ def looks_like_table(path: Path) -> bool:
     """Does the beginning of the file have a column for files, or JSON files and labels?"""
     try:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            text = file.read(1 << 14)
+            text = file.read(1 << 16)
     except OSError:
         return False
     if path.suffix.lower() not in JSON:
         names = [name.strip('"') for name in re.split("[,;\t]", text.partition("\n")[0])]
         return _named(names, FILE) is not None
-    if re.match(r'\s*\{\s*"(\\.|[^"\\])+"\s*:\s*\[\s*"', text):  # {"1.jpg": ["cat"
+    if LISTS.match(text):
         return True
     keys = re.findall(r'"(\w+)"\s*:', text) if re.match(r"\s*(\[\s*)?\{", text) else []
     return _named(keys, FILE) is not None and any(map(_names_labels, keys))

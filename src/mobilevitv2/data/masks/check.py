@@ -7,8 +7,7 @@ import numpy as np
 
 from mobilevitv2.data.headers import Header, read_headers
 from mobilevitv2.data.masks.reading import IGNORED, MaskLook, look_at_masks
-from mobilevitv2.data.sentences import first_of
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, first_of
 
 MaskedSample = tuple[Path, Path]  # an image and its mask
 

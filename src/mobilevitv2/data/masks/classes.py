@@ -17,8 +17,7 @@ from mobilevitv2.data.masks.colored_lists import (
 from mobilevitv2.data.masks.known_classes import KNOWN
 from mobilevitv2.data.masks.reading import IGNORED, MOST_CLASSES, MaskLook, class_table
 from mobilevitv2.data.paired import PairLayout
-from mobilevitv2.data.sentences import first_of
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, first_of
 
 FROM_VALUES = "what the masks hold"  # the origin of names that are mere numbers
 LEAST_SHARE = 0.25  # of the numbers up to the largest, which masks of class numbers hold

@@ -23,8 +23,8 @@ from mobilevitv2.data.masks.layouts import find_layout, is_segmentation
 from mobilevitv2.data.masks.reading import IGNORED, MaskLook, class_table, read_classes
 from mobilevitv2.data.paired import pair_up
 from mobilevitv2.data.split_names import check_share
-from mobilevitv2.data.visible import LeftOut
 from mobilevitv2.errors import DataError
+from mobilevitv2.images.finding import LeftOut
 
 __all__ = ["IGNORED", "MaskedSample", "SegmentationData", "is_segmentation", "open_segmentation"]
 
