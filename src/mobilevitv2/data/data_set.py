@@ -143,15 +143,11 @@ class Data(LeftOut, Generic[Sample]):
         return {"unreadable": [f"{path} {why}" for path, why in self.unreadable.items()]}
 
 
-def usable(
-    source: Path, splits: dict[str, list[Sample]], bad: Mapping[str, str], add: str = ""
-) -> dict[str, list[Sample]]:
+def usable(splits: dict[str, list[Sample]], bad: Mapping[str, str]) -> dict[str, list[Sample]]:
     """The samples of each split without `bad` files, which are given as path and reason.
 
-    Raises DataError if a split has none, or if none is for training: `add` says what to do then.
+    Raises DataError if a split has none.
     """
-    if "train" not in splits and "all" not in splits:
-        raise DataError(f"{source} has {' and '.join(splits)}, but no train. Add it{add}.")
     for split, samples in splits.items():
         splits[split] = [s for s in samples if bad.keys().isdisjoint(map(str, _files(s)))]
         if not splits[split]:

@@ -3,7 +3,7 @@
 import os
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -84,6 +84,12 @@ def one_per_split(found: Iterable[tuple[str, Path]], hint: str) -> dict[str, Pat
             )
         splits[split] = path
     return splits
+
+
+def check_train(source: Path, splits: Collection[str], add: str = "") -> None:
+    """Raises DataError if none of the splits is for training; `add` ends the sentence "Add it"."""
+    if "train" not in splits and "all" not in splits:
+        raise DataError(f"{source} has {' and '.join(splits)}, but no train. Add it{add}.")
 
 
 def nothing_found(source: Path, what: str, layout: str) -> DataError:

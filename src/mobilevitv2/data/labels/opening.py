@@ -11,7 +11,7 @@ from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.headers import read_headers
 from mobilevitv2.data.labels.layouts import ListedImages, find_tables
 from mobilevitv2.data.labels.table import LAYOUT, Row, Table, read_table
-from mobilevitv2.data.split_names import SPLIT_NAMES, check_share, divide
+from mobilevitv2.data.split_names import SPLIT_NAMES, check_share, check_train, divide
 from mobilevitv2.errors import DataError, some_of
 
 LabeledSample = tuple[Path, np.ndarray]  # an image, and bool [classes]: which of them it shows
@@ -75,6 +75,7 @@ def open_multi_label(
     if "test" in tables and tables["test"].classes == []:
         notes.append(f"{tables.pop('test').path} gives no labels, so it isn't used")
     rows = _rows(tables, images, notes)
+    check_train(root, rows)
     names, origin = _names(classes, list(tables.values()))
     listed = dict.fromkeys(path for of_split in rows.values() for path in of_split)
     headers, unreadable = read_headers(list(listed))
@@ -82,7 +83,7 @@ def open_multi_label(
     for split, of_split in rows.items():
         rows_of = ((path, [name in row.labels for name in names]) for path, row in of_split.items())
         splits[split] = [(path, np.array(shown, bool)) for path, shown in rows_of]
-    splits = usable(source, splits, unreadable)
+    splits = usable(splits, unreadable)
     first = splits["all" if "all" in splits else "train"]
     if not any(labels.any() for _, labels in first):
         raise DataError(f"{source} has no label on {len(first):,} images. Write some in the table.")

@@ -9,12 +9,12 @@ import numpy as np
 from mobilevitv2.class_names import Color, palette
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.masks.colored_lists import (
+    KNOWN,
     ClassList,
     class_file_in,
     given_classes,
     read_class_list,
 )
-from mobilevitv2.data.masks.known_classes import KNOWN
 from mobilevitv2.data.masks.reading import IGNORED, MOST_CLASSES, MaskLook, class_table
 from mobilevitv2.data.paired import PairLayout
 from mobilevitv2.errors import DataError, first_of

@@ -1,18 +1,53 @@
-"""Classes of masks as people list them: names, and their colors if given."""
+"""Classes of masks as people list them, or as published sets have them: names and colors."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mobilevitv2.class_names import Color
+from mobilevitv2.class_names import ADE20K, CAMVID, VOC, Color, palette
 from mobilevitv2.data.class_lists import GivenClasses, checked_names, listed
-from mobilevitv2.data.masks.known_classes import KNOWN
 from mobilevitv2.data.masks.reading import MOST_CLASSES
 from mobilevitv2.errors import DataError
 
 FILES = ("classes.txt", "classes.csv", "classes.json")
 HEADER = ["name", "r", "g", "b"]  # of a CSV file
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """A published data set: its classes, and how to tell it from others of the same layout."""
+
+    kind: str
+    """Of the layout."""
+    mark: str
+    """Part of the folder's name, as a regular expression."""
+    classes: Sequence[str]
+    colors: Sequence[Color]
+    void: int | None = None
+    """A value beside 255 that doesn't count."""
+    reduce_labels: bool = False
+
+    def fits(self, kind: str, folder: str, largest: int, *, reduce_labels: bool) -> bool:
+        """Do masks whose largest class is this belong to this set?
+
+        Only in a folder with the set's name: others use the same layouts.
+        """
+        if kind != self.kind or reduce_labels != self.reduce_labels:
+            return False
+        named = re.search(rf"(?<![a-z])({self.mark})(?![a-z])", folder.lower()) is not None
+        return named and (largest < len(self.classes) or largest == self.void)
+
+
+ADE20K_COLORS = palette(1 + len(ADE20K))[1:]  # the color of 0 is that of void
+KNOWN = {
+    "voc": KnownSet("voc", "voc", VOC, palette(len(VOC))),
+    "camvid": KnownSet("camvid", "camvid", list(CAMVID), list(CAMVID.values()), void=11),
+    "ade20k": KnownSet(
+        "folders", "ade20k|adechallengedata", ADE20K, ADE20K_COLORS, reduce_labels=True
+    ),
+}
 
 
 @dataclass(frozen=True)

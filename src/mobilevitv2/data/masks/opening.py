@@ -10,16 +10,15 @@ import numpy as np
 
 from mobilevitv2.class_names import Color
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.data_set import Data, settled
+from mobilevitv2.data.data_set import Data, settled, usable
+from mobilevitv2.data.headers import Header
 from mobilevitv2.data.masks.check import (
     MaskedSample,
-    PairCheck,
     check_values,
     look_at_pairs,
 )
 from mobilevitv2.data.masks.classes import MaskClasses, settle_classes
-from mobilevitv2.data.masks.folders import MASK_SUFFIXES
-from mobilevitv2.data.masks.layouts import find_layout, is_segmentation
+from mobilevitv2.data.masks.layouts import MASK_SUFFIXES, find_layout, is_segmentation
 from mobilevitv2.data.masks.reading import IGNORED, MaskLook, class_table, read_classes
 from mobilevitv2.data.paired import pair_up
 from mobilevitv2.data.split_names import check_share
@@ -37,8 +36,6 @@ class SegmentationData(Data[MaskedSample]):
 
     colors: list[Color]
     """RGB of each class, for drawing."""
-    origin: str = ""
-    """Where the names of the classes come from."""
     ignored: tuple[int, ...] = (IGNORED,)
     """Values in the mask files that don't count."""
     reduce_labels: bool = False
@@ -89,9 +86,6 @@ class SegmentationData(Data[MaskedSample]):
                 row += [share, number]
         return rows
 
-    def _remarks(self) -> list[str]:
-        return [f"names of the classes: {self.origin}"]
-
     def _left_out(self) -> dict[str, list[str]]:
         void = [f"{path} is void throughout" for path in self.unlabeled]
         return {"without a label": void, **super()._left_out()}
@@ -132,8 +126,10 @@ def open_segmentation(
         classes, source, layout, check.masks, ignored=ignored, reduce_labels=reduce_labels
     )
     check_values(check.masks, chosen.table, len(chosen.names), chosen.origin)
-    unlabeled = [p for p, look in check.masks.items() if not _pixels(look, chosen).any()]
-    splits = {name: _usable(name, some, check, set(unlabeled)) for name, some in pairs.items()}
+    pixels = {mask: _pixels(look, chosen) for mask, look in check.masks.items()}
+    void = "is void throughout: every pixel has a value that is ignored"
+    unlabeled = {str(path): void for path, counted in pixels.items() if not counted.any()}
+    splits = usable(pairs, check.unreadable | unlabeled)
     fields = settled(source, splits, check.headers, val_share, seed)
     return SegmentationData(
         classes=chosen.names,
@@ -141,10 +137,10 @@ def open_segmentation(
         origin=chosen.origin,
         ignored=chosen.ignored,
         reduce_labels=reduce_labels,
-        unlabeled=[str(path) for path in unlabeled],
+        unlabeled=list(unlabeled),
         unreadable=check.unreadable,
         **vars(left_out),
-        **_tally(splits, check, chosen),
+        **_tally(splits, check.headers, pixels),
         **fields,
     )
 
@@ -156,34 +152,16 @@ def _ignored(ignore: int | Sequence[int] | None) -> tuple[int, ...]:
     return tuple(sorted({*values, IGNORED}))
 
 
-def _usable(
-    split: str, pairs: list[MaskedSample], check: PairCheck, unlabeled: set[Path]
-) -> list[MaskedSample]:
-    """The pairs that can be read and have labels. Raises DataError where there are none."""
-    usable = [
-        (image, mask)
-        for image, mask in pairs
-        if image in check.headers and mask in check.masks and mask not in unlabeled
-    ]
-    if not usable:
-        image, mask = pairs[0]
-        why = "is void throughout: every pixel has a value that is ignored"
-        bad = next((path for path in (image, mask) if str(path) in check.unreadable), mask)
-        raise DataError(
-            f"no pair of {'the folder' if split == 'all' else split} can be used: {bad} "
-            f"{check.unreadable.get(str(bad), why)}. Export the images and masks again."
-        )
-    return usable
-
-
 def _tally(
-    splits: dict[str, list[MaskedSample]], check: PairCheck, chosen: MaskClasses
+    splits: dict[str, list[MaskedSample]],
+    headers: dict[Path, Header],
+    pixels: dict[Path, np.ndarray],
 ) -> dict[str, dict]:
     """`pixels`, `void` and `images` of the data, split by split."""
     tally: dict[str, dict] = {"pixels": {}, "void": {}, "images": {}}
     for name, pairs in splits.items():
-        counted = np.stack([_pixels(check.masks[mask], chosen) for _, mask in pairs])
-        area = sum(math.prod(check.headers[image].size) for image, _ in pairs)
+        counted = np.stack([pixels[mask] for _, mask in pairs])
+        area = sum(math.prod(headers[image].size) for image, _ in pairs)
         tally["pixels"][name] = counted.sum(0).tolist()
         tally["void"][name] = area - int(counted.sum())
         tally["images"][name] = (counted > 0).sum(0).tolist()
