@@ -79,6 +79,15 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def beginning(path: Path, errors: str = "strict") -> str:
+    """The first characters of a text file; empty if it can't be read."""
+    try:
+        with path.open(encoding="utf-8-sig", errors=errors) as file:
+            return file.read(1 << 16)
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def _from_hub(repo_id: str, filename: str, **options: Any) -> Path:
     hub = require("huggingface_hub", extra="torch")
     known = require("huggingface_hub.errors", extra="torch")

@@ -83,14 +83,13 @@ def _fitted(
                 f"{one.image.name} {why}: {place} in {image.size[0]}x{image.size[1]} px"
             )
     good = np.asarray(finite & ~empty & ~outside)
-    checked.clipped += int((good & beyond).sum())
-    counts = {"cut off": int((good & beyond).sum()), "dropped": int((~good).sum())}
-    if mended := ", ".join(f"{_boxes(count)} {what}" for what, count in counts.items() if count):
-        checked.mended[one.image] = mended
+    clipped, dropped = int((good & beyond).sum()), int((~good).sum())
+    checked.clipped += clipped
+    counts = {"cut off": clipped, "dropped": dropped}
+    if clipped or dropped:
+        checked.mended[one.image] = ", ".join(
+            f"{n} {'box' if n == 1 else 'boxes'} {what}" for what, n in counts.items() if n
+        )
     boxes = Boxes.of(table[one.labels], inside, ignored=one.ignored).some(good)
     known = np.nan_to_num(one.areas[good], nan=0.0, posinf=0.0, neginf=0.0)
     return boxes._replace(areas=np.where(known > 0, known, boxes.areas))
-
-
-def _boxes(count: int) -> str:
-    return "1 box" if count == 1 else f"{count} boxes"

@@ -27,7 +27,7 @@ class _CocoFile:
     path: Path
     images: dict[Hashable, str] = field(default_factory=dict)  # the file names
     sizes: list[tuple[int, int] | None] = field(default_factory=list)  # of the images [px]
-    categories: dict[Hashable, dict] = field(default_factory=dict)
+    categories: dict[Hashable, tuple[str, str]] = field(default_factory=dict)  # with what is above
     image_places: dict[Hashable, int] = field(default_factory=dict)
     category_places: dict[Hashable, int] = field(default_factory=dict)
     image: array = field(default_factory=lambda: array("q"))  # [n], of image_places
@@ -88,11 +88,15 @@ def _read(path: Path) -> _CocoFile:
     return file
 
 
-def _add_image(file: _CocoFile, item: Any) -> None:
-    key = item.get("id") if isinstance(item, dict) else None
-    name = item.get("file_name") if isinstance(item, dict) else None
+def _key_and_name(file: _CocoFile, item: Any, what: str, field: str) -> tuple[int | str, str]:
+    key, name = (item.get("id"), item.get(field)) if isinstance(item, dict) else (None, None)
     if not isinstance(key, int | str) or not isinstance(name, str) or not name.strip():
-        raise DataError(f"{file.path} has the image {item!r}; expected an id and a file_name.")
+        raise DataError(f"{file.path} has the {what} {item!r}; expected an id and a {field}.")
+    return key, name
+
+
+def _add_image(file: _CocoFile, item: Any) -> None:
+    key, name = _key_and_name(file, item, "image", "file_name")
     if key in file.images:
         raise DataError(
             f"{file.path} has two images of id {key!r}, {file.images[key]} and {name}, so whose "
@@ -105,13 +109,10 @@ def _add_image(file: _CocoFile, item: Any) -> None:
 
 
 def _add_category(file: _CocoFile, item: Any) -> None:
-    key = item.get("id") if isinstance(item, dict) else None
-    name = item.get("name") if isinstance(item, dict) else None
-    if not isinstance(key, int | str) or not isinstance(name, str) or not name.strip():
-        raise DataError(f"{file.path} has the category {item!r}; expected an id and a name.")
+    key, name = _key_and_name(file, item, "category", "name")
     if key in file.categories:
         raise DataError(f"{file.path} has two categories of id {key!r}. Give each its own.")
-    file.categories[key] = {"name": name.strip(), "supercategory": item.get("supercategory")}
+    file.categories[key] = name.strip(), str(item.get("supercategory"))
 
 
 def _add_annotation(file: _CocoFile, item: Any) -> None:
@@ -161,14 +162,13 @@ def _categories(files: list[_CocoFile]) -> dict[Hashable, str]:
     names: dict[Hashable, str] = {}
     supers: set[tuple[str, str]] = set()  # of a name and the name above it
     for file in files:
-        for key, category in file.categories.items():
-            name = category["name"]
+        for key, (name, above) in file.categories.items():
             if names.setdefault(key, name) != name:
                 raise DataError(
                     f"{file.path} calls category {key!r} {name!r}, and {files[0].path} "
                     f"{names[key]!r}. Export both with the same categories."
                 )
-            supers.add((name, str(category["supercategory"])))
+            supers.add((name, above))
     used = {key for file in files for key in file.category_places}
     for key, name in list(names.items()):
         # such as an export of Roboflow puts above its classes

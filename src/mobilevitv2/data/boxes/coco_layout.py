@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from mobilevitv2.data.split_names import Layout, folders_in, one_per_split, split_of, splits_in
 from mobilevitv2.errors import DataError, some_of
+from mobilevitv2.files.source import beginning
 
 JSON = ".json"
 TRIED = 50  # images by which their folder is chosen
@@ -105,8 +106,4 @@ def _coco_in(folder: Path) -> list[Path]:
 
 
 def _is_coco(path: Path) -> bool:
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            return FIRST_KEYS.match(file.read(4096)) is not None
-    except (OSError, UnicodeDecodeError):
-        return False
+    return FIRST_KEYS.match(beginning(path)) is not None

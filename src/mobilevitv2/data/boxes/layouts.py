@@ -9,8 +9,7 @@ from mobilevitv2.data.boxes.coco_layout import JSON, find_coco, looks_like_coco
 from mobilevitv2.data.boxes.found import FoundBoxes
 from mobilevitv2.data.boxes.voc import find_voc, looks_like_voc, read_voc
 from mobilevitv2.data.boxes.yolo import read_yolo
-from mobilevitv2.data.boxes.yolo_layout import find_yolo, looks_like_yolo
-from mobilevitv2.data.boxes.yolo_yaml import YAML
+from mobilevitv2.data.boxes.yolo_layout import YAML, find_yolo, looks_like_yolo
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.split_names import nothing_found
 from mobilevitv2.errors import DataError

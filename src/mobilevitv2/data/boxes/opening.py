@@ -4,24 +4,25 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from mobilevitv2.data.boxes.check import CheckedBoxes, check_boxes
+from mobilevitv2.data.boxes.check import check_boxes
 from mobilevitv2.data.boxes.classes import category_ids, settle_names
-from mobilevitv2.data.boxes.found import FoundBoxes
 from mobilevitv2.data.boxes.layouts import formats_of, read_boxes
-from mobilevitv2.data.boxes.odd import odd_boxes
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.data_set import Data, settled
+from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.findings import Finding
 from mobilevitv2.data.masks.layouts import is_segmentation
-from mobilevitv2.data.split_names import check_share
+from mobilevitv2.data.split_names import check_share, check_train
 from mobilevitv2.errors import DataError
 from mobilevitv2.scores.truth import BoxedSample, Boxes
 
 __all__ = ["BoxedSample", "Boxes", "DetectionData", "is_detection", "open_detection"]
+
+NETWORK = 320  # px, the sides of the square that a detector sees
+TINY = 8  # px on it; half the step of the finest map on which boxes are found
+LONG = 10  # times as long as wide
 
 
 @dataclass
@@ -32,8 +33,6 @@ class DetectionData(Data[BoxedSample]):
 
     format: str = ""
     """Pascal VOC, COCO or YOLO."""
-    origin: str = ""
-    """Where the names of the classes come from."""
     category_ids: list[int] = field(default_factory=list)
     """COCO's own number of each class; elsewhere they are counted from 1."""
     image_ids: dict[Path, int] = field(default_factory=dict)
@@ -48,8 +47,6 @@ class DetectionData(Data[BoxedSample]):
     """Images with boxes that were dropped or cut off, and how many."""
     sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
     """Width and height of each upright image [px]."""
-    notes: list[str] = field(default_factory=list)
-    """What else a person should know, a sentence each."""
 
     def _seen(self, sample: BoxedSample) -> Iterable[int]:
         return np.unique(sample.boxes.labels[~sample.boxes.ignored]).tolist()
@@ -66,14 +63,11 @@ class DetectionData(Data[BoxedSample]):
         }
         return {n: np.bincount(found, minlength=count).tolist() for n, found in labels.items()}
 
-    def annotations(self) -> dict[str, Any]:
-        return {"classes": self.classes}
-
     def target(self, sample: BoxedSample) -> str:
         return sha256(b"".join(part.tobytes() for part in sample.boxes)).hexdigest()[:16]
 
     def odd(self) -> Iterable[Finding]:
-        return odd_boxes(self)
+        return _odd_boxes(self)
 
     def _table(self) -> list[list[str]]:
         rows = [["class", *(title for name in self.splits for title in (name, "images"))]]
@@ -89,9 +83,9 @@ class DetectionData(Data[BoxedSample]):
         return rows
 
     def _remarks(self) -> list[str]:
+        origin, *notes = super()._remarks()
         clipped = [f"cut off at the edge of the image: {self.clipped:,} boxes"]
-        named = f"{self.format}; names of the classes: {self.origin}"
-        return [named, *(clipped if self.clipped else []), *self.notes]
+        return [f"{self.format}; {origin}", *(clipped if self.clipped else []), *notes]
 
     def _left_out(self) -> dict[str, list[str]]:
         without = [f"{path} has no annotation" for path in self.unannotated]
@@ -132,8 +126,19 @@ def open_detection(
     source = Path(source).expanduser()
     found = read_boxes(source, classes)
     names, origin, table = settle_names(classes, found)
+    itself = ", or give the .json itself to evaluate on it" if found.format == "COCO" else ""
+    check_train(source, found.splits, itself)
     checked = check_boxes(found, table, names)
-    _check_some(source, found, checked)
+    bad = checked.unreadable | dict.fromkeys(found.unannotated, "has no annotation")
+    splits = usable(checked.splits, bad)
+    first = splits["all" if "all" in splits else "train"]
+    if all(sample.boxes.ignored.all() for sample in first):
+        reasons = [*checked.dropped, *(f"{path} {reason}" for path, reason in bad.items())]
+        why = f": {reasons[0]}" if reasons else ""
+        raise DataError(
+            f"{source} has no box to train on in {len(first):,} images{why}. Draw some, or correct "
+            "the annotations."
+        )
     return DetectionData(
         classes=names,
         format=found.format,
@@ -149,26 +154,37 @@ def open_detection(
         mended=checked.mended,
         sizes={path: header.size for path, header in checked.headers.items()},
         notes=found.notes,
-        **settled(source, checked.splits, checked.headers, val_share, seed),
+        **settled(source, splits, checked.headers, val_share, seed),
     )
 
 
-def _check_some(source: Path, found: FoundBoxes, checked: CheckedBoxes) -> None:
-    """Raises DataError where there is nothing to train on, or a split has no image to use."""
-    if "train" not in checked.splits and "all" not in checked.splits:
-        itself = ", or give the .json itself to evaluate on it" if found.format == "COCO" else ""
-        there = " and ".join(checked.splits)
-        raise DataError(f"{source} has {there}, but no train. Add it{itself}.")
-    bad = checked.unreadable | dict.fromkeys(found.unannotated, "has no annotation")
-    why = "".join(f": {path} {reason}" for path, reason in list(bad.items())[:1])
-    for split, samples in checked.splits.items():
-        if not samples:
-            what = "of the folder" if split == "all" else f"of {split}"
-            raise DataError(f"no image {what} can be used{why}. Export the data again.")
-    part = "all" if "all" in checked.splits else "train"
-    if all(sample.boxes.ignored.all() for sample in checked.splits[part]):
-        what = f": {checked.dropped[0]}" if checked.dropped else why
-        raise DataError(
-            f"{source} has no box to train on in {len(checked.splits[part]):,} images{what}. Draw "
-            "some, or correct the annotations."
-        )
+def _odd_boxes(data: DetectionData) -> Iterable[Finding]:
+    """Boxes that were mended, are there twice, or are too long or too tiny."""
+    if data.mended:
+        boxed = f"{len(data.mended):,} images have boxes that were cut off or dropped"
+        yield Finding(boxed, data.mended)
+    counts: dict[str, dict[Path, int]] = {"twice": {}, "very long": {}, "tiny": {}}
+    for samples in data.splits.values():
+        for image, boxes in samples:
+            sides = boxes.corners[:, 2:] - boxes.corners[:, :2]
+            seen = sides * NETWORK / np.array(data.sizes[image])
+            rows = np.column_stack([boxes.labels, boxes.corners.round(2)])
+            odd = {"twice": len(rows) - len(np.unique(rows, axis=0))}
+            odd["very long"] = int((sides.max(1) > LONG * sides.min(1)).sum()) if len(rows) else 0
+            odd["tiny"] = int((seen.min(1) < TINY).sum()) if len(rows) else 0
+            for what, count in odd.items():
+                if count:
+                    counts[what][image] = count
+    total = sum(len(s.boxes.labels) for samples in data.splits.values() for s in samples)
+    sentences = {
+        "twice": "are there twice, of one class and place",
+        "very long": f"are more than {LONG} times as long as wide",
+        "tiny": f"are narrower than {TINY} px at {NETWORK} px, hard to find",
+    }
+    for what, sentence in sentences.items():
+        if images := counts[what]:
+            boxes = sum(images.values())
+            yield Finding(
+                f"{boxes:,} boxes ({boxes / total:.1%}) in {len(images):,} images {sentence}",
+                {image: f"{count} {what}" for image, count in images.items()},
+            )

@@ -1,12 +1,12 @@
-"""Boxes in Pascal VOC's format: an XML file for each image, in its folders or simpler ones."""
+"""Boxes in Pascal VOC's format (Everingham et al., 2010): an XML file for each image."""
 
-import os
 from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
 
 import numpy as np
 
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
-from mobilevitv2.data.boxes.voc_xml import read_voc_xml
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.paired import (
     VOC_IMAGES,
@@ -19,11 +19,13 @@ from mobilevitv2.data.paired import (
 )
 from mobilevitv2.data.split_names import by_split, folders_in, splits_in
 from mobilevitv2.errors import DataError
+from mobilevitv2.images.finding import has_files
 
 VOC_BOXES, VOC_LISTS = "Annotations", "ImageSets/Main"
-XML = ".xml"
+XML = (".xml",)
 IMAGE_FOLDERS = ("jpegimages", "images", "imgs")
 XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")
+CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def looks_like_voc(source: Path) -> bool:
@@ -54,7 +56,7 @@ def read_voc(layout: PairLayout, _: GivenClasses | None = None) -> FoundBoxes:
     """
     found = FoundBoxes("Pascal VOC", [], "what the XML files name", {})
     numbers: dict[str, int] = {}
-    for split, pairs in pair_up(layout, (XML,), "XML file", found, optional=True).items():
+    for split, pairs in pair_up(layout, XML, "XML file", found, optional=True).items():
         found.splits[split] = []
         for image, path in pairs:
             if path is None:
@@ -78,16 +80,16 @@ def read_voc(layout: PairLayout, _: GivenClasses | None = None) -> FoundBoxes:
 
 
 def _voc_roots(source: Path) -> list[Path]:
-    return voc_roots(source, lambda root: _has_files(root / VOC_BOXES, XML))
+    return voc_roots(source, lambda root: has_files(root / VOC_BOXES, XML))
 
 
 def _xml_folder(folder: Path) -> Path | None:
     """The folder below that has XML files, or the folder itself."""
     below = folders_in(folder)
     named = [below[name] for name in XML_FOLDERS if name in below]
-    if found := [path for path in named if _has_files(path, XML)]:
+    if found := [path for path in named if has_files(path, XML)]:
         return found[0]
-    return folder if _has_files(folder, XML, deep=False) else None
+    return folder if has_files(folder, XML, deep=False) else None
 
 
 def _folders_of(folder: Path) -> PairFolders | None:
@@ -109,10 +111,69 @@ def _splits_inside(whole: PairFolders) -> dict[str, PairFolders]:
     }
 
 
-def _has_files(folder: Path, suffix: str, *, deep: bool = True) -> bool:
-    for _, below, files in os.walk(folder):
-        if any(name.lower().endswith(suffix) for name in files):
-            return True
-        if not deep:
-            below.clear()
-    return False
+class VocObject(NamedTuple):
+    """A box with its class, as it is written."""
+
+    name: str
+    corners: tuple[float, ...]
+    """x1, y1, x2, y2; NaN for what is missing or isn't a number"""
+    difficult: bool
+
+
+class VocFile(NamedTuple):
+    """What counts of a file."""
+
+    objects: list[VocObject]
+    size: tuple[int, int] | None
+    """The image's; None where it is missing, 0 as some tools write it, or not a number."""
+
+
+class _NoDoctype(ElementTree.TreeBuilder):
+    """Refuses a DOCTYPE before anything in it is read: no entities to expand, no files to fetch."""
+
+    def doctype(self, *_: object) -> None:
+        raise DataError(
+            "is refused: it has a DOCTYPE, which annotations don't need and which could make "
+            "a reader expand or fetch other things; remove it"
+        )
+
+
+def read_voc_xml(path: Path) -> VocFile:
+    """What the file says. Raises DataError, beginning in "is", for one that can't be read.
+
+    Corners are taken as they are written. Pascal VOC itself counts pixels from 1 and names the last
+    one; the tools that people draw boxes with write edges from 0, and nothing in a file tells which
+    it is. A pixel at most is at stake.
+    """
+    parser = ElementTree.XMLParser(target=_NoDoctype())
+    try:
+        parser.feed(path.read_bytes())
+        root = parser.close()
+    except ElementTree.ParseError as error:
+        raise DataError(f"is not valid XML ({error})") from error
+    except DataError:
+        raise
+    except (OSError, ValueError, LookupError) as error:  # the latter two of a strange encoding
+        raise DataError(f"is not readable ({error})") from error
+    if root.tag != "annotation":
+        raise DataError("isn't an annotation: its root isn't <annotation>, with <object> in it")
+    objects = [
+        VocObject(
+            (one.findtext("name") or "").strip(),
+            tuple(_number(one.findtext(f"bndbox/{corner}")) for corner in CORNERS),
+            (one.findtext("difficult") or "").strip() == "1",
+        )
+        for one in root.iterfind("object")
+    ]
+    if nameless := [i for i, one in enumerate(objects, start=1) if not one.name]:
+        raise DataError(f"isn't complete: its object {nameless[0]} has no class name")
+    sides = [_number(root.findtext(f"size/{side}")) for side in ("width", "height")]
+    whole = [int(side) for side in sides if 0 < side < 1e9]
+    return VocFile(objects, (whole[0], whole[1]) if len(whole) == 2 else None)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return float("nan")

@@ -7,8 +7,14 @@ from pathlib import Path
 
 from mobilevitv2.data.boxes.classes import check_labels
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
-from mobilevitv2.data.boxes.yolo_layout import LABELS, NAME_FILES, holds_boxes, label_folder
-from mobilevitv2.data.boxes.yolo_yaml import YAML, YoloLayout
+from mobilevitv2.data.boxes.yolo_layout import (
+    LABELS,
+    NAME_FILES,
+    YAML,
+    YoloLayout,
+    holds_boxes,
+    label_folder,
+)
 from mobilevitv2.data.class_lists import GivenClasses, checked_names, given_names, names_of
 from mobilevitv2.data.split_names import names_in
 from mobilevitv2.errors import DataError, some_of

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mobilevitv2.errors import DataError, first_of
+from mobilevitv2.files.source import beginning
 
 JSON = (".json", ".jsonl")
 SUFFIXES = (".csv", ".tsv", *JSON)
@@ -46,18 +47,13 @@ class Table(NamedTuple):
 
 def looks_like_table(path: Path) -> bool:
     """Does the beginning of the file have a column for files, or JSON files and labels?"""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            text = file.read(1 << 16)
-    except OSError:
-        return False
+    text = beginning(path, errors="replace")
     if path.suffix.lower() not in JSON:
         names = [name.strip('"') for name in re.split("[,;\t]", text.partition("\n")[0])]
         return _named(names, FILE) is not None
-    if LISTS.match(text):
-        return True
     keys = re.findall(r'"(\w+)"\s*:', text) if re.match(r"\s*(\[\s*)?\{", text) else []
-    return _named(keys, FILE) is not None and any(map(_names_labels, keys))
+    records = _named(keys, FILE) is not None and any(map(_names_labels, keys))
+    return records or LISTS.match(text) is not None
 
 
 def read_table(path: Path) -> Table:
