@@ -69,7 +69,7 @@ def test_a_flat_folder_is_split_by_class_and_seed(tmp_path):
 def test_new_images_of_one_class_leave_the_split_of_the_others(tmp_path):
     few = [(Path(f"{label}{i}"), label) for label in (0, 1) for i in range(20)]
     more = [*few, (Path("120"), 1)]
-    before, after = split_by_class(few, 0.2, 0)[1], split_by_class(more, 0.2, 0)[1]
+    before, after = split_by_class("here", few, 0.2, 0)[1], split_by_class("here", more, 0.2, 0)[1]
     assert [path for path, label in before if label == 0] == [
         path for path, label in after if label == 0
     ]
@@ -127,7 +127,7 @@ MISTAKES = {
     "the class 'c' has no images": lambda folder: (folder / "train" / "c").mkdir(),
     "different classes: 'c' only in val": lambda folder: fill(folder / "val", {"c": 1}),
     "different classes: 'b' only in train": lambda folder: shutil.rmtree(folder / "val" / "b"),
-    "which one is for validation": lambda folder: fill(folder / "valid", {"a": 1}),
+    "which one is val": lambda folder: fill(folder / "valid", {"a": 1}),
     "the class 'a' has no readable image": lambda folder: [
         path.write_text("") for path in folder.glob("train/a/*")
     ],

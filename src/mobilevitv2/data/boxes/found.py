@@ -2,13 +2,17 @@
 
 # n boxes
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
 
+from mobilevitv2.data.class_lists import GivenClasses, given_names
+from mobilevitv2.errors import DataError
 from mobilevitv2.images.finding import LeftOut
 
 
@@ -60,9 +64,45 @@ class FoundBoxes(LeftOut):
     """What a message calls one: box 3 of a file, line 3, annotation 3."""
     fractions: bool = False
     category_ids: list[int] = field(default_factory=list)
+    """COCO's own numbers of the names, if it has any."""
     image_ids: dict[Path, int] = field(default_factory=dict)
     unannotated: list[str] = field(default_factory=list)
     """Images without an annotation, which are left out."""
     unreadable: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     """What else a person should know, a sentence each."""
+
+    def check_labels(
+        self, known: Callable[[int], bool], describe: Callable[[int], str], todo: str
+    ) -> None:
+        """Raises DataError if a label of a box isn't `known`, which it describes."""
+        wrong: Counter[int] = Counter()
+        first: dict[int, Path] = {}
+        for one in chain(*self.splits.values()):
+            for label in filter(lambda label: not known(label), one.labels.tolist()):
+                wrong[label] += 1
+                first.setdefault(label, one.source)
+        if wrong:
+            label, path = next(iter(first.items()))
+            others = f" (and of {len(wrong) - 1:,} other classes)" if len(wrong) > 1 else ""
+            raise DataError(
+                f"{path} has a box of class {describe(label)}; there are {wrong[label]:,} of "
+                f"them{others}. {todo}"
+            )
+
+    def settle_names(self, classes: GivenClasses | None) -> tuple[list[str], str, np.ndarray]:
+        """The names, where they come from, and the number in them of each of `self.names`.
+
+        Raises DataError if boxes are of a class that a given list doesn't have.
+        """
+        if classes is None:
+            return self.names, self.origin, np.arange(len(self.names))
+        names, origin = given_names(classes)
+        number = {name: i for i, name in enumerate(names)}
+        table = np.array([number.get(name, -1) for name in self.names], np.int64)
+        self.check_labels(
+            lambda label: table[label] >= 0,
+            lambda label: f"{self.names[label]!r}, which {origin} does not have",
+            "Add it to the list, or correct the annotations.",
+        )
+        return names, origin, table

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from mobilevitv2.data.boxes.check import check_boxes
-from mobilevitv2.data.boxes.classes import category_ids, settle_names
 from mobilevitv2.data.boxes.layouts import formats_of, read_boxes
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled, usable
@@ -125,7 +124,7 @@ def open_detection(
     check_share(val_share)
     source = Path(source).expanduser()
     found = read_boxes(source, classes)
-    names, origin, table = settle_names(classes, found)
+    names, origin, table = found.settle_names(classes)
     itself = ", or give the .json itself to evaluate on it" if found.format == "COCO" else ""
     check_train(source, found.splits, itself)
     checked = check_boxes(found, table, names)
@@ -143,7 +142,7 @@ def open_detection(
         classes=names,
         format=found.format,
         origin=origin,
-        category_ids=category_ids(found, table, len(names)),
+        category_ids=_category_ids(found.category_ids, table, len(names)),
         image_ids=found.image_ids,
         strays=found.strays,
         hidden=found.hidden,
@@ -156,6 +155,15 @@ def open_detection(
         notes=found.notes,
         **settled(source, splits, checked.headers, val_share, seed),
     )
+
+
+def _category_ids(own: list[int], table: np.ndarray, count: int) -> list[int]:
+    """COCO's own number of each of `count` classes; a class that it doesn't have gets a new one."""
+    if not own:
+        return list(range(1, count + 1))
+    given = {int(label): number for label, number in zip(table, own, strict=True)}
+    free = max(own) + 1
+    return [given.get(label, free + label) for label in range(count)]
 
 
 def _odd_boxes(data: DetectionData) -> Iterable[Finding]:

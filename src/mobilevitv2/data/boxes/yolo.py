@@ -5,7 +5,6 @@
 import os
 from pathlib import Path
 
-from mobilevitv2.data.boxes.classes import check_labels
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
 from mobilevitv2.data.boxes.yolo_layout import (
     LABELS,
@@ -18,7 +17,7 @@ from mobilevitv2.data.boxes.yolo_layout import (
 from mobilevitv2.data.class_lists import GivenClasses, checked_names, given_names, names_of
 from mobilevitv2.data.split_names import names_in
 from mobilevitv2.errors import DataError, some_of
-from mobilevitv2.images.finding import visible_files
+from mobilevitv2.images.finding import images_below
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 LARGEST = 1 << 31  # no class has a larger number
@@ -57,8 +56,7 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
         )
     if unlabeled:
         found.notes.append(f"{unlabeled:,} images have no label file, so no boxes")
-    check_labels(
-        found,
+    found.check_labels(
         lambda label: label < len(names),
         lambda label: (
             f"{label}, but {origin} has {len(names)} names, so expected 0 to {len(names) - 1}"
@@ -118,13 +116,7 @@ def _images(layout: YoloLayout, place: Path, found: FoundBoxes) -> list[Path]:
     """The images below a folder, or on a list."""
     if place.is_file():
         return _listed(layout, place)
-    images = []
-    for path in visible_files(place, found):
-        suffix = path.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
-            images.append(path)
-        elif suffix not in (LABELS, *YAML, ".cache"):
-            found.strays += 1
+    images = images_below(place, found, but=(LABELS, *YAML, ".cache"))
     if not images:
         raise DataError(f"{place} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return images

@@ -2,19 +2,29 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.data.classes.folders import LAYOUT, ClassFolders, find_classes, find_splits
 from mobilevitv2.data.data_set import Data, settled
 from mobilevitv2.data.headers import Header, read_headers
-from mobilevitv2.data.split_names import check_share
+from mobilevitv2.data.split_names import (
+    TEST,
+    TRAIN,
+    VAL_NAMES,
+    by_split,
+    check_share,
+    folders_in,
+    nothing_found,
+)
 from mobilevitv2.errors import DataError, first_of, require
+from mobilevitv2.images.finding import LeftOut, images_below, is_hidden
+from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 DIGITS = "digits"
 DIGITS_TEST_SHARE = 0.2
+LAYOUT = "a folder for each class (FOLDER/daisy/1.jpg), or train and val folders of such folders"
 
 Sample = tuple[Path | np.ndarray, int]  # whatever `load_image` takes, and a class number
 
@@ -48,12 +58,12 @@ def open_classification(
     if source == DIGITS and not Path(DIGITS).is_dir():
         return _open_digits(seed, val_share)
     source = Path(source).expanduser()
-    folders = find_splits(source)
+    folders = _find_splits(source)
     if val is not None:
         validation = Path(val).expanduser()
-        folders["val"] = find_splits(validation).get("all", validation)
+        folders["val"] = _find_splits(validation).get("all", validation)
         folders.setdefault("train", folders.pop("all", source))
-    found = {name: find_classes(folder) for name, folder in folders.items()}
+    found = {name: _find_classes(folder) for name, folder in folders.items()}
     classes = _classes_of(found, source)
     headers, unreadable = _look_at(found)
     splits: dict[str, list[Sample]] = {
@@ -69,27 +79,17 @@ def open_classification(
         strays=sum(split.strays for split in found.values()),
         hidden=sum(split.hidden for split in found.values()),
         unreadable=unreadable,
-        **settled(source, splits, headers, val_share, seed, _drawn),
+        **settled(source, splits, headers, val_share, seed, split_by_class),
     )
 
 
-def _drawn(
-    source: Path, samples: list[Sample], share: float, seed: int
-) -> tuple[list[Sample], list[Sample]]:
-    train, val = split_by_class(samples, share, seed)
-    if not val:
-        raise DataError(
-            f"{source} has one image per class, so none is left to validate on. Add more."
-        )
-    return train, val
-
-
 def split_by_class(
-    samples: Sequence[Sample], share: float, seed: int
+    source: str | Path, samples: Sequence[Sample], share: float, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
     """The samples in two: `share` of each class goes into the second part, drawn by `seed`.
 
-    At least one of each class goes there, but never a class's last one.
+    At least one of each class goes there, but never a class's last one. Raises DataError if the
+    second part has none.
     """
     by_class: dict[int, list[Sample]] = {}
     for sample in samples:
@@ -102,7 +102,61 @@ def split_by_class(
         drawn = set(order[:count])
         for i, member in enumerate(members):
             (second if i in drawn else first).append(member)
+    if not second:
+        raise DataError(f"{source} has one image per class, so none is left to validate. Add more.")
     return first, second
+
+
+@dataclass
+class ClassFolders(LeftOut):
+    """The images of each class below one folder, in a fixed order; the rest is only counted."""
+
+    folder: Path
+    images: dict[str, list[Path]] = field(default_factory=dict)
+
+
+def _find_splits(source: Path) -> dict[str, Path]:
+    """`train`, `val` and `test`, as far as the folder has them; `all` if it isn't split.
+
+    Names may have any case; val may be called valid or validation. Raises DataError if there is
+    nothing to open, or two folders claim to be one split.
+    """
+    if not source.is_dir() or not any(source.iterdir()):
+        raise nothing_found(source, "", f"{LAYOUT}; or digits")
+    named = folders_in(source)
+    splits = by_split({name: named[name] for name in (TRAIN, *VAL_NAMES, TEST) if name in named})
+    if "train" in splits:
+        return splits
+    if named and len(splits) == len(named):
+        held = " and ".join(sorted(named))
+        raise DataError(f"{source} has {held}, but no train folder. Add one, with {LAYOUT}.")
+    return {"all": source}
+
+
+def _find_classes(folder: Path) -> ClassFolders:
+    """The images below each class folder, however deep. Raises DataError if there are none."""
+    found = ClassFolders(folder)
+    loose = 0
+    for path in sorted(folder.iterdir()):
+        if is_hidden(path.name):
+            found.hidden += 1
+        elif path.is_dir():
+            images = images_below(path, found, follow_links=True)
+            found.images[path.name] = sorted(image for image in images if image.is_file())
+            found.strays += len(images) - len(found.images[path.name])
+        else:
+            found.strays += 1
+            loose += path.suffix.lower() in IMAGE_SUFFIXES
+    if not found.images:
+        held = f"{loose} images, but no folders of classes" if loose else "no folders of classes"
+        raise DataError(f"{folder} holds {held}. Expected {LAYOUT}.")
+    for name, images in found.images.items():
+        if not images:
+            raise DataError(
+                f"the class {name!r} has no images: {folder / name} holds none that end in "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}. Fill the folder or remove it."
+            )
+    return found
 
 
 def _open_digits(seed: int, val_share: float) -> ClassificationData:
@@ -110,8 +164,8 @@ def _open_digits(seed: int, val_share: float) -> ClassificationData:
     digits = require("sklearn.datasets", extra="train").load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # stored values are 0..16
     samples: list[Sample] = list(zip(images, digits.target.tolist(), strict=True))
-    rest, test = split_by_class(samples, DIGITS_TEST_SHARE, seed)
-    train, val = split_by_class(rest, val_share / (1 - DIGITS_TEST_SHARE), seed)
+    rest, test = split_by_class(DIGITS, samples, DIGITS_TEST_SHARE, seed)
+    train, val = split_by_class(DIGITS, rest, val_share / (1 - DIGITS_TEST_SHARE), seed)
     names = [str(digit) for digit in range(10)]
     return ClassificationData(DIGITS, names, train, val, test, short_side=min(images.shape[1:]))
 
