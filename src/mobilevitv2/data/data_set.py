@@ -17,8 +17,20 @@ from mobilevitv2.images.finding import LeftOut
 Sample = TypeVar("Sample", bound=tuple[Any, Any])  # an image and its label
 
 
+@dataclass(kw_only=True)
+class Remarks(LeftOut):
+    """What a person should know about data as a whole."""
+
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Path of a file that can't be read, and the reason."""
+    origin: str = ""
+    """Where the names of the classes come from, if it isn't the folders."""
+    notes: list[str] = field(default_factory=list)
+    """What else a person should know, a sentence each."""
+
+
 @dataclass
-class Data(LeftOut, Generic[Sample]):
+class Data(Remarks, Generic[Sample]):
     """Labeled images in splits, and what was left out of them."""
 
     task: ClassVar[str]
@@ -35,12 +47,6 @@ class Data(LeftOut, Generic[Sample]):
     """The median over the training images [px]."""
     comes_split: bool = True
     """Does the source itself say what is held out of training?"""
-    unreadable: dict[str, str] = field(default_factory=dict)
-    """Path of a file that can't be read, and the reason."""
-    origin: str = ""
-    """Where the names of the classes come from, if it isn't the folders."""
-    notes: list[str] = field(default_factory=list)
-    """What else a person should know, a sentence each."""
 
     @property
     def splits(self) -> dict[str, list[Sample]]:

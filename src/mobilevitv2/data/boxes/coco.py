@@ -46,11 +46,11 @@ def read_coco(layout: Layout[Path], _: GivenClasses | None = None) -> FoundBoxes
     """
     files = {split: _read(path) for split, path in layout.splits.items()}
     categories = _categories(list(files.values()))
+    files_named = dict.fromkeys(file.path.name for file in files.values())
     found = FoundBoxes(
-        "COCO",
-        list(categories.values()),
-        "the categories of " + " and ".join(dict.fromkeys(f.path.name for f in files.values())),
-        {},
+        format="COCO",
+        names=list(categories.values()),
+        origin=f"the categories of {' and '.join(files_named)}",
         box="annotation",
     )
     numbers = {key: i for i, key in enumerate(categories)}

@@ -1,13 +1,13 @@
 """`open_detection`: images with boxes, in any of the common formats, to splits of samples."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.data.boxes.check import check_boxes
+from mobilevitv2.data.boxes.found import BoxRemarks
 from mobilevitv2.data.boxes.layouts import formats_of, read_boxes
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled, usable
@@ -25,25 +25,11 @@ LONG = 10  # times as long as wide
 
 
 @dataclass
-class DetectionData(Data[BoxedSample]):
+class DetectionData(Data[BoxedSample], BoxRemarks):
     """Images with boxes."""
 
     task = "detection"
 
-    format: str = ""
-    """Pascal VOC, COCO or YOLO."""
-    category_ids: list[int] = field(default_factory=list)
-    """COCO's own number of each class; elsewhere they are counted from 1."""
-    image_ids: dict[Path, int] = field(default_factory=dict)
-    """COCO's own number of each image; elsewhere there are none."""
-    unannotated: list[str] = field(default_factory=list)
-    """Images without an annotation, which are left out."""
-    dropped: list[str] = field(default_factory=list)
-    """A sentence for each box that is empty, not finite or wholly outside its image."""
-    clipped: int = 0
-    """Boxes that were cut off at the edge of their image."""
-    mended: dict[Path, str] = field(default_factory=dict)
-    """Images with boxes that were dropped or cut off, and how many."""
     sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
     """Width and height of each upright image [px]."""
 
@@ -124,46 +110,27 @@ def open_detection(
     check_share(val_share)
     source = Path(source).expanduser()
     found = read_boxes(source, classes)
-    names, origin, table = found.settle_names(classes)
+    found.renumber(classes)
     itself = ", or give the .json itself to evaluate on it" if found.format == "COCO" else ""
     check_train(source, found.splits, itself)
-    checked = check_boxes(found, table, names)
-    bad = checked.unreadable | dict.fromkeys(found.unannotated, "has no annotation")
-    splits = usable(checked.splits, bad)
+    samples, headers = found.fitted()
+    bad = found.unreadable | dict.fromkeys(found.unannotated, "has no annotation")
+    splits = usable(samples, bad)
     first = splits["all" if "all" in splits else "train"]
     if all(sample.boxes.ignored.all() for sample in first):
-        reasons = [*checked.dropped, *(f"{path} {reason}" for path, reason in bad.items())]
+        reasons = [*found.dropped, *(f"{path} {reason}" for path, reason in bad.items())]
         why = f": {reasons[0]}" if reasons else ""
         raise DataError(
             f"{source} has no box to train on in {len(first):,} images{why}. Draw some, or correct "
             "the annotations."
         )
+    found.category_ids = found.category_ids or list(range(1, len(found.names) + 1))
     return DetectionData(
-        classes=names,
-        format=found.format,
-        origin=origin,
-        category_ids=_category_ids(found.category_ids, table, len(names)),
-        image_ids=found.image_ids,
-        strays=found.strays,
-        hidden=found.hidden,
-        unannotated=found.unannotated,
-        unreadable=checked.unreadable,
-        dropped=checked.dropped,
-        clipped=checked.clipped,
-        mended=checked.mended,
-        sizes={path: header.size for path, header in checked.headers.items()},
-        notes=found.notes,
-        **settled(source, splits, checked.headers, val_share, seed),
+        classes=found.names,
+        sizes={path: header.size for path, header in headers.items()},
+        **{known.name: getattr(found, known.name) for known in fields(BoxRemarks)},
+        **settled(source, splits, headers, val_share, seed),
     )
-
-
-def _category_ids(own: list[int], table: np.ndarray, count: int) -> list[int]:
-    """COCO's own number of each of `count` classes; a class that it doesn't have gets a new one."""
-    if not own:
-        return list(range(1, count + 1))
-    given = {int(label): number for label, number in zip(table, own, strict=True)}
-    free = max(own) + 1
-    return [given.get(label, free + label) for label in range(count)]
 
 
 def _odd_boxes(data: DetectionData) -> Iterable[Finding]:

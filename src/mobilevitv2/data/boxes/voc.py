@@ -54,7 +54,7 @@ def read_voc(layout: PairLayout, _: GivenClasses | None = None) -> FoundBoxes:
     An image without an XML file is left out: it may have boxes that nobody drew yet. Raises
     DataError where an XML file has no image.
     """
-    found = FoundBoxes("Pascal VOC", [], "what the XML files name", {})
+    found = FoundBoxes(format="Pascal VOC", names=[], origin="what the XML files name")
     numbers: dict[str, int] = {}
     for split, pairs in pair_up(layout, XML, "XML file", found, optional=True).items():
         found.splits[split] = []

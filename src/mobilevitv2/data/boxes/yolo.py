@@ -31,7 +31,7 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
     labels have no image, or a class number has no name.
     """
     names, origin = _names(layout, classes)
-    found = FoundBoxes("YOLO", names, origin, {}, box="line", fractions=True)
+    found = FoundBoxes(format="YOLO", names=names, origin=origin, box="line", fractions=True)
     without_image: list[Path] = []
     unlabeled = 0
     for split, places in layout.splits.items():

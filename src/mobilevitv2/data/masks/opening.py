@@ -12,14 +12,17 @@ from mobilevitv2.class_names import Color
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.headers import Header
-from mobilevitv2.data.masks.check import (
-    MaskedSample,
-    check_values,
-    look_at_pairs,
-)
 from mobilevitv2.data.masks.classes import MaskClasses, settle_classes
 from mobilevitv2.data.masks.layouts import MASK_SUFFIXES, find_layout, is_segmentation
-from mobilevitv2.data.masks.reading import IGNORED, MaskLook, class_table, read_classes
+from mobilevitv2.data.masks.reading import (
+    IGNORED,
+    MaskedSample,
+    MaskLook,
+    check_values,
+    class_table,
+    look_at_pairs,
+    read_classes,
+)
 from mobilevitv2.data.paired import pair_up
 from mobilevitv2.data.split_names import check_share
 from mobilevitv2.errors import DataError
