@@ -16,8 +16,7 @@ THREADS = min(32, 2 * (os.cpu_count() or 1))  # that read files
 class Header(NamedTuple):
     """What is known of an image that is turned upright by its EXIF `orientation`, 1 to 8."""
 
-    size: tuple[int, int]
-    """Width and height once it is upright [px]."""
+    size: tuple[int, int]  # width and height once it is upright [px]
     orientation: int
 
     @property

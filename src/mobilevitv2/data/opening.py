@@ -23,8 +23,7 @@ class Kind(NamedTuple):
     data: type[Data]
     looks_like: Callable[[Path], bool]
     open: Callable[..., Data]
-    options: frozenset[str] = frozenset()
-    """The arguments of `open_data` about labels that it has."""
+    options: frozenset[str] = frozenset()  # the arguments of `open_data` about labels that it has
 
     @property
     def verb(self) -> Any:

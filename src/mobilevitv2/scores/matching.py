@@ -51,14 +51,10 @@ TRUE = np.dtype(  # the record of a truth that counts, 8 bytes
 class Matched(NamedTuple):
     """One image."""
 
-    found: np.ndarray
-    """`FOUND` [d], class by class and best first; `nearest` are places in `true`"""
-    true: np.ndarray
-    """`TRUE` [g], without the ignored ones"""
-    counted: np.ndarray
-    """int64 [A, classes], truths in each area range"""
-    places: np.ndarray
-    """int64 [d], the place of each of `found` among the detections"""
+    found: np.ndarray  # `FOUND` [d], class by class and best first; `nearest` are places in `true`
+    true: np.ndarray  # `TRUE` [g], without the ignored ones
+    counted: np.ndarray  # int64 [A, classes], truths in each area range
+    places: np.ndarray  # int64 [d], the place of each of `found` among the detections
 
 
 def match(found: Detections, truth: Boxes, classes: int) -> Matched:

@@ -31,8 +31,7 @@ class Annotated(NamedTuple):
     """float64 [n, 4] of x1, y1, x2, y2: px, or with `FoundBoxes.fractions` of the image's sides"""
     ignored: np.ndarray  # bool [n]
     areas: np.ndarray  # float64 [n] in px²; NaN if the data has none
-    numbers: np.ndarray
-    """int64 [n], what `FoundBoxes.box` is counted by in the file: for messages"""
+    numbers: np.ndarray  # int64 [n], what `FoundBoxes.box` is counted by in the file: for messages
     size: tuple[int, int] | None = None
     """Width and height of the image, according to the annotation."""
 

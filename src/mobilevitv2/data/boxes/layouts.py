@@ -21,13 +21,11 @@ class BoxFormat(NamedTuple):
     name: str
     looks_like: Callable[[Path], bool]
     """Is the folder or file of this format? Hardly a file is opened."""
-    find: Callable[[Path], Any]
-    """The layout of what looks like it."""
+    find: Callable[[Path], Any]  # the layout of what looks like it
     read: Callable[[Any, GivenClasses | None], FoundBoxes]
     """What the annotations of a layout say; the classes are those that a person gave."""
     description: str
-    suffixes: tuple[str, ...] = ()
-    """Of a file that stands for the whole."""
+    suffixes: tuple[str, ...] = ()  # of a file that stands for the whole
 
 
 FORMATS = (

@@ -115,8 +115,7 @@ class VocObject(NamedTuple):
     """A box with its class, as it is written."""
 
     name: str
-    corners: tuple[float, ...]
-    """x1, y1, x2, y2; NaN for what is missing or isn't a number"""
+    corners: tuple[float, ...]  # x1, y1, x2, y2; NaN for what is missing or isn't a number
     difficult: bool
 
 

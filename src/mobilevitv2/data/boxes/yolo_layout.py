@@ -31,12 +31,9 @@ class YoloLayout:
 
     root: Path
     splits: dict[str, list[Path]]
-    names: list[str] | Path | None = None
-    """Of the classes, or the file that lists them."""
-    origin: Path | None = None
-    """The data.yaml, where there is one."""
-    keypoints: bool = False
-    """Do points follow the box in a line?"""
+    names: list[str] | Path | None = None  # of the classes, or the file that lists them
+    origin: Path | None = None  # the data.yaml, if there is one
+    keypoints: bool = False  # points follow the box in a line
 
 
 def looks_like_yolo(source: Path) -> bool:

@@ -1,6 +1,5 @@
 """Which classes the values of the masks are: as listed, as published, or as they are found."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +29,8 @@ class MaskClasses:
     names: list[str]
     colors: list[Color]
     ignored: tuple[int, ...]
-    table: np.ndarray
-    """uint8 [256]: the class of each value, or IGNORED."""
-    origin: str
-    """What a message calls the list."""
+    table: np.ndarray  # uint8 [256]: the class of each value, or IGNORED
+    origin: str  # what a message calls the list
 
 
 def settle_classes(
@@ -47,35 +44,31 @@ def settle_classes(
 ) -> MaskClasses:
     """The classes that are given, listed in the folder, known, or found; in this order."""
     table = class_table(ignored, reduce_labels=reduce_labels)
-    present = sorted(_classes_in(masks, table))
+    counts = sum((look.counts for look in masks.values()), np.zeros(256, dtype=np.int64))
+    present = sorted({*table[counts > 0].tolist()} - {IGNORED})
     if classes is not None:
         listed = given_classes(classes)
     elif file := class_file_in([source, layout.root]):
         listed = read_class_list(file)
     else:
-        largest = present[-1] if present else 0
-        known = _known(layout, largest, reduce_labels=reduce_labels)
+        folder, largest = layout.root.resolve().name, present[-1] if present else 0
+        fitting = (
+            name
+            for name, known in KNOWN.items()
+            if known.fits(layout.kind, folder, largest, reduce_labels=reduce_labels)
+        )
+        known = next(fitting, None)
         listed = given_classes(known) if known else _found(source, masks, present, ignored)
     if listed.void is not None:
         ignored = tuple(sorted({*ignored, listed.void}))
         table = class_table(ignored, reduce_labels=reduce_labels)
-    colors = _fill(listed.colors, _own_palette(masks, table, len(listed.names)))
+    own = _own_palette(masks, table, len(listed.names))
+    free = (color for color in palette(256) if color not in listed.colors)
+    colors = [
+        color if color is not None else own[i] if own else next(free)
+        for i, color in enumerate(listed.colors)
+    ]
     return MaskClasses(listed.names, colors, ignored, table, listed.origin)
-
-
-def _classes_in(masks: dict[Path, MaskLook], table: np.ndarray) -> set[int]:
-    counts = sum((look.counts for look in masks.values()), np.zeros(256, dtype=np.int64))
-    return set(table[counts > 0].tolist()) - {IGNORED}
-
-
-def _known(layout: PairLayout, largest: int, *, reduce_labels: bool) -> str | None:
-    folder = layout.root.resolve().name
-    fitting = (
-        name
-        for name, known in KNOWN.items()
-        if known.fits(layout.kind, folder, largest, reduce_labels=reduce_labels)
-    )
-    return next(fitting, None)
 
 
 def _found(
@@ -115,13 +108,3 @@ def _own_palette(masks: dict[Path, MaskLook], table: np.ndarray, count: int) -> 
     colors = [by_class[i] for i in range(count) if i in by_class]
     gray = all(r == g == b for r, g, b in colors)
     return colors if len(set(colors)) == count and not gray else []
-
-
-def _fill(colors: Sequence[Color | None], own: list[Color]) -> list[Color]:
-    """The given colors; for what is missing, the masks' own, else Pascal VOC's that are free."""
-    taken = {color for color in colors if color is not None}
-    free = (color for color in palette(256) if color not in taken)
-    return [
-        color if color is not None else own[i] if own else next(free)
-        for i, color in enumerate(colors)
-    ]

@@ -1,7 +1,8 @@
 """Classes of masks as people list them, or as published sets have them: names and colors."""
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,11 @@ HEADER = ["name", "r", "g", "b"]  # of a CSV file
 class KnownSet:
     """A published data set: its classes, and how to tell it from others of the same layout."""
 
-    kind: str
-    """Of the layout."""
-    mark: str
-    """Part of the folder's name, as a regular expression."""
+    kind: str  # of the layout
+    mark: str  # part of the folder's name, as a regular expression
     classes: Sequence[str]
     colors: Sequence[Color]
-    void: int | None = None
-    """A value beside 255 that doesn't count."""
+    void: int | None = None  # a value beside 255 that doesn't count
     reduce_labels: bool = False
 
     def fits(self, kind: str, folder: str, largest: int, *, reduce_labels: bool) -> bool:
@@ -84,77 +82,55 @@ def class_file_in(folders: Sequence[Path]) -> Path | None:
 
 def read_class_list(path: Path) -> ClassList:
     """A class per line (`name`, `name r g b` or `name,r,g,b`), or JSON: names, or with a color."""
-    read = _of_json if path.suffix.lower() == ".json" else _of_lines
-    entries = read(path, listed(path, KNOWN))
-    return _checked([name for name, _ in entries], [color for _, color in entries], str(path))
+    json = path.suffix.lower() == ".json"
+    expected = "a line of `name`, `name r g b` or `name,r,g,b`"
+    if json:
+        expected = 'a name, or {"name": "road", "color": [128, 64, 128]}'
+    names, colors = [], []
+    for where, entry, name, numbers in (_of_json if json else _of_lines)(listed(path, KNOWN)):
+        named = isinstance(name, str) and name.strip() and isinstance(numbers, list)
+        color = [int(n) if str(n).isdecimal() else -1 for n in numbers] if named else []
+        if not named or len(color) not in (0, 3) or not all(0 <= n <= 255 for n in color):
+            raise DataError(
+                f"{path}: {where} is {entry!r}; expected {expected}, with numbers from 0 to 255."
+            )
+        names.append(name.strip())
+        colors.append(tuple(color) or None)
+    return _checked(names, colors, str(path))
 
 
-def _of_lines(path: Path, lines: list[str]) -> list[tuple[str, Color | None]]:
-    entries = []
+def _of_lines(lines: list[str]) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Where an entry is, the entry, its name and the numbers behind."""
     for number, line in enumerate(lines, start=1):
         fields = [field.strip() for field in line.split(",")]
         if not line.strip() or line.startswith("#") or [f.lower() for f in fields] == HEADER:
             continue
         if len(fields) == 1:
             words = line.split()
-            numbers = len(words) - len(_without_numbers(words))
+            numbers = len(list(itertools.takewhile(_is_number, reversed(words))))
             # one number may belong to the name, as in "lane 2"
             fields = [" ".join(words[:-3]), *words[-3:]] if numbers >= 3 else [" ".join(words)]
             if numbers == 2:
                 fields = words
-        if len(fields) not in (1, 4) or not fields[0]:
-            raise _bad(path, f"line {number}", line.strip())
-        entries.append((fields[0], _color(path, f"line {number}", line.strip(), fields[1:])))
-    return entries
+        yield f"line {number}", line.strip(), fields[0], fields[1:]
 
 
-def _without_numbers(words: list[str]) -> list[str]:
-    """The words without the numbers at the end."""
-    rest = list(words)
-    while rest and rest[-1].lstrip("+-").replace(".", "", 1).isdecimal():
-        rest.pop()
-    return rest
+def _is_number(word: str) -> bool:
+    return word.lstrip("+-").replace(".", "", 1).isdecimal()
 
 
-def _of_json(path: Path, items: list[Any]) -> list[tuple[str, Color | None]]:
-    entries = []
+def _of_json(items: list[Any]) -> Iterator[tuple[str, Any, Any, Any]]:
     for number, entry in enumerate(items):
         name, color = entry, []
         if isinstance(entry, dict):
-            name = entry.get("name")
-            color = entry.get("color") or []
-        if not isinstance(name, str) or not name.strip() or not isinstance(color, list):
-            raise _bad(path, f"entry {number}", entry)
-        entries.append((name.strip(), _color(path, f"entry {number}", entry, color)))
-    return entries
-
-
-def _color(path: Path, where: str, entry: Any, numbers: list[Any]) -> Color | None:
-    if not numbers:
-        return None
-    whole = [int(n) if str(n).isdecimal() else -1 for n in numbers]
-    if len(whole) != 3 or not all(0 <= n <= 255 for n in whole):
-        raise _bad(path, where, entry)
-    return whole[0], whole[1], whole[2]
-
-
-def _bad(path: Path, where: str, entry: Any) -> DataError:
-    expected = "a line of `name`, `name r g b` or `name,r,g,b`"
-    if path.suffix.lower() == ".json":
-        expected = 'a name, or {"name": "road", "color": [128, 64, 128]}'
-    return DataError(
-        f"{path}: {where} is {entry!r}; expected {expected}, with numbers from 0 to 255."
-    )
+            name, color = entry.get("name"), entry.get("color") or []
+        yield f"entry {number}", entry, name, color
 
 
 def _checked(names: list[str], colors: list[Color | None], origin: str) -> ClassList:
+    count = f"{origin} has {len(names)} classes"
     if len(names) < 2:
-        raise DataError(
-            f"{origin} has {len(names)} classes; expected two or more. Background is a class too: "
-            "add it."
-        )
+        raise DataError(f"{count}; expected two or more. Background is a class too: add it.")
     if len(names) > MOST_CLASSES:
-        raise DataError(
-            f"{origin} has {len(names)} classes; masks of 8 bits tell {MOST_CLASSES} apart."
-        )
+        raise DataError(f"{count}; masks of 8 bits tell {MOST_CLASSES} apart.")
     return ClassList(checked_names(names, origin)[0], colors, origin)
