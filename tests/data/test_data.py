@@ -122,12 +122,12 @@ MISTAKES = {
     "is empty": lambda folder: [shutil.rmtree(path) for path in folder.iterdir()],
     "isn't a folder": lambda folder: (shutil.rmtree(folder), folder.touch()),
     "3 images, but no folders of classes": add_loose_images,
-    "no train folder": remove_train,
+    "no train. Add it, with a folder for each": remove_train,
     "only one class, 'a'": lambda folder: [shutil.rmtree(path) for path in folder.glob("*/b")],
     "the class 'c' has no images": lambda folder: (folder / "train" / "c").mkdir(),
     "different classes: 'c' only in val": lambda folder: fill(folder / "val", {"c": 1}),
     "different classes: 'b' only in train": lambda folder: shutil.rmtree(folder / "val" / "b"),
-    "which one is val": lambda folder: fill(folder / "valid", {"a": 1}),
+    "valid; which is val": lambda folder: fill(folder / "valid", {"a": 1}),
     "the class 'a' has no readable image": lambda folder: [
         path.write_text("") for path in folder.glob("train/a/*")
     ],

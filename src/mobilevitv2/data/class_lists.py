@@ -18,9 +18,8 @@ def given_names(classes: GivenClasses) -> tuple[list[str], str]:
     """Names, and what a message calls them: a file's, a published set's, or a list's."""
     if not isinstance(classes, str | Path):
         return checked_names(list(classes), "the list of classes")
-    known = PUBLISHED.get(str(classes), ())
-    if known and not Path(classes).is_file():
-        return list(known), str(classes)
+    if str(classes) in PUBLISHED and not Path(classes).is_file():
+        return list(PUBLISHED[str(classes)]), str(classes)
     return names_of(Path(classes).expanduser())
 
 

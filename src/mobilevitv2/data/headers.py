@@ -65,8 +65,7 @@ def _read_header(path: Path) -> Header | str:
             orientation = _orientation(image)
             image.verify()
     except UnidentifiedImageError:
-        empty = path.stat().st_size == 0
-        return "is empty" if empty else "is not an image that Pillow can read"
+        return "is not an image that Pillow can read" if path.stat().st_size else "is empty"
     except Exception as error:  # parsers of damaged headers raise almost anything
         return f"is damaged ({error or type(error).__name__})"
     if min(width, height) < 2:
@@ -75,9 +74,8 @@ def _read_header(path: Path) -> Header | str:
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":  # Pillow has turned it already
-        return 1
-    if image.format == "PNG" and "exif" not in image.info:  # getexif would decode the image
+    # Pillow has turned a TIFF already, and getexif would decode a PNG without EXIF
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     try:
         given = image.getexif().get(ORIENTATION, 1)

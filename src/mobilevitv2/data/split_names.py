@@ -43,8 +43,9 @@ def by_split(named: dict[str, Path]) -> dict[str, Path]:
     for name, path in named.items():
         split = next((split for split, names in SPLIT_NAMES.items() if name in names), None)
         if split in found:
-            both = f"{found[split]} and {path}"
-            raise DataError(f"there are {both}; which one is {split}? Rename or remove one.")
+            raise DataError(
+                f"there are {found[split]} and {path}; which is {split}? Rename or remove one."
+            )
         if split:
             found[split] = path
     return {split: found[split] for split in SPLIT_NAMES if split in found}
@@ -128,8 +129,13 @@ def divide(
     """The samples in two, in their order: `share` go into the second part, drawn by `seed`."""
     if len(samples) < 2:
         raise DataError(f"{source} has one usable image, so none is left to validate. Add more.")
+    return drawn(samples, share, str(seed))
+
+
+def drawn(samples: list[Sample], share: float, seed: str) -> tuple[list[Sample], list[Sample]]:
+    """The samples in two, in their order: at least one in the second part, but never the last."""
     order = list(range(len(samples)))
-    random.Random(str(seed)).shuffle(order)
-    drawn = set(order[: min(max(round(len(samples) * share), 1), len(samples) - 1)])
-    first = [sample for i, sample in enumerate(samples) if i not in drawn]
-    return first, [samples[i] for i in sorted(drawn)]
+    random.Random(seed).shuffle(order)
+    second = set(order[: min(max(round(len(samples) * share), 1), len(samples) - 1)])
+    rest = [sample for i, sample in enumerate(samples) if i not in second]
+    return rest, [samples[i] for i in sorted(second)]

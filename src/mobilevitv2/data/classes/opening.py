@@ -1,6 +1,5 @@
 """`open_classification`: a folder of class folders, or the digits, to splits of labeled images."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,8 @@ from mobilevitv2.data.split_names import (
     VAL_NAMES,
     by_split,
     check_share,
+    check_train,
+    drawn,
     folders_in,
     nothing_found,
 )
@@ -96,12 +97,9 @@ def split_by_class(
         by_class.setdefault(sample[1], []).append(sample)
     first, second = [], []
     for label, members in by_class.items():
-        order = list(range(len(members)))
-        random.Random(f"{seed}/{label}").shuffle(order)
-        count = min(max(round(len(members) * share), 1), len(members) - 1)
-        drawn = set(order[:count])
-        for i, member in enumerate(members):
-            (second if i in drawn else first).append(member)
+        rest, some = drawn(members, share, f"{seed}/{label}")
+        first += rest
+        second += some
     if not second:
         raise DataError(f"{source} has one image per class, so none is left to validate. Add more.")
     return first, second
@@ -128,8 +126,7 @@ def _find_splits(source: Path) -> dict[str, Path]:
     if "train" in splits:
         return splits
     if named and len(splits) == len(named):
-        held = " and ".join(sorted(named))
-        raise DataError(f"{source} has {held}, but no train folder. Add one, with {LAYOUT}.")
+        check_train(source, splits, f", with {LAYOUT}")
     return {"all": source}
 
 
