@@ -179,7 +179,7 @@ def settled(
 ) -> dict[str, Any]:
     """Fields of `Data` that every kind settles alike; `splits` gets a `val`, drawn if need be.
 
-    Raises DataError where nothing is left to validate on.
+    Raises DataError if nothing is left to validate on.
     """
     comes_split = not HELD_OUT.isdisjoint(splits)
     if "val" not in splits and "train" in splits and "test" in splits:

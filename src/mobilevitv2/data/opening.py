@@ -80,7 +80,7 @@ def open_data(
 
 
 def check_given(data: Any, task: TaskName, **options: Any) -> None:
-    """Raises DataError where opened data is to be read otherwise, or for another task."""
+    """Raises DataError if opened data is to be read otherwise, or for another task."""
     if not isinstance(data, Data):
         return
     if says_something(options):

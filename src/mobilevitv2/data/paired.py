@@ -32,7 +32,7 @@ def voc_roots(source: Path, has_labels: Callable[[Path], bool]) -> list[Path]:
 
 
 def only_root(source: Path, roots: list[Path]) -> Path:
-    """Raises DataError where there are several."""
+    """Raises DataError if there are several."""
     if len(roots) > 1:
         names = " and ".join(map(str, roots))
         raise DataError(f"{source} holds several data sets: {names}. Give one of them.")
@@ -58,7 +58,7 @@ def pair_up(
 ) -> dict[str, list[tuple[Path, Path | None]]]:
     """Each split's images in the order of their names, and the file that labels each, if any.
 
-    Raises DataError where there are no files, two have the same name, a listed one is missing, or
+    Raises DataError if there are no files, two have the same name, a listed one is missing, or
     one stands alone; an image may if its label is `optional`.
     """
     places = layout.splits.values()

@@ -74,7 +74,7 @@ def split_of(name: str) -> str:
 
 
 def one_per_split(found: Iterable[tuple[str, Path]], hint: str) -> dict[str, Path]:
-    """The file of each split, or of `all`. Raises DataError where two could be the same one."""
+    """The file of each split, or of `all`. Raises DataError if two could be the same one."""
     splits: dict[str, Path] = {}
     for split, path in found:
         if split in splits:
@@ -104,7 +104,7 @@ def nothing_found(source: Path, what: str, layout: str) -> DataError:
 
 
 def names_in(path: Path) -> tuple[str, ...]:
-    """The lines of a list of images, each once. Raises DataError where there are none."""
+    """The lines of a list of images, each once. Raises DataError if there are none."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:

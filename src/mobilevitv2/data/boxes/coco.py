@@ -46,11 +46,11 @@ def read_coco(layout: Layout[Path], _: GivenClasses | None = None) -> FoundBoxes
     """
     files = {split: _read(path) for split, path in layout.splits.items()}
     categories = _categories(list(files.values()))
-    files_named = dict.fromkeys(file.path.name for file in files.values())
+    origin = " and ".join(dict.fromkeys(file.path.name for file in files.values()))
     found = FoundBoxes(
         format="COCO",
         names=list(categories.values()),
-        origin=f"the categories of {' and '.join(files_named)}",
+        origin=f"the categories of {origin}",
         box="annotation",
     )
     numbers = {key: i for i, key in enumerate(categories)}
@@ -63,23 +63,18 @@ def read_coco(layout: Layout[Path], _: GivenClasses | None = None) -> FoundBoxes
             paths[i]: key for i, key in enumerate(file.images) if isinstance(key, int)
         }
         if repeated := len(file.number) - len(np.unique(file.number)):
-            found.notes.append(
-                f"{file.path} gives {repeated:,} annotations an id that another one has; "
-                "each counts"
-            )
+            given = f"gives {repeated:,} annotations an id that another one has"
+            found.notes.append(f"{file.path} {given}; each counts")
     return found
 
 
 def _read(path: Path) -> _CocoFile:
     file, seen = _CocoFile(path), set[str]()
+    add = {"images": _add_image, "annotations": _add_annotation, "categories": _add_category}
     for key, item in items_of(path, seen):
-        if key == "images":
-            _add_image(file, item)
-        elif key == "categories":
-            _add_category(file, item)
-        elif key == "annotations":
-            _add_annotation(file, item)
-    if absent := [key for key in ("images", "annotations", "categories") if key not in seen]:
+        if key in add:
+            add[key](file, item)
+    if absent := [key for key in add if key not in seen]:
         raise DataError(
             f"{path} has no {' and no '.join(absent)}. Expected COCO's format: lists of images, "
             "annotations (image_id, category_id, bbox) and categories (id, name)."
@@ -98,10 +93,8 @@ def _key_and_name(file: _CocoFile, item: Any, what: str, field: str) -> tuple[in
 def _add_image(file: _CocoFile, item: Any) -> None:
     key, name = _key_and_name(file, item, "image", "file_name")
     if key in file.images:
-        raise DataError(
-            f"{file.path} has two images of id {key!r}, {file.images[key]} and {name}, so whose "
-            "boxes are whose? Give each an id of its own."
-        )
+        both = f"{file.images[key]} and {name}"
+        raise DataError(f"{file.path} has two images of id {key!r}, {both}. Give each its own.")
     file.images[key] = name
     sides = [item.get(side) for side in ("width", "height")]
     whole = [int(side) for side in sides if isinstance(side, int | float) and 0 < side < 1e9]
@@ -201,11 +194,7 @@ def _by_image(file: _CocoFile, paths: list[Path], numbers: dict[Hashable, int]) 
     number = np.frombuffer(file.number, np.int64)[order]
     ends = np.searchsorted(of_row[order], np.arange(len(paths) + 1)).tolist()
     found = []
-    for i, (path, size) in enumerate(zip(paths, file.sizes, strict=True)):
-        own = slice(ends[i], ends[i + 1])
-        found.append(
-            Annotated(
-                path, file.path, label[own], corners[own], crowd[own], area[own], number[own], size
-            )
-        )
+    for path, size, start, end in zip(paths, file.sizes, ends[:-1], ends[1:], strict=True):
+        columns = (column[start:end] for column in (label, corners, crowd, area, number))
+        found.append(Annotated(path, file.path, *columns, size))
     return found

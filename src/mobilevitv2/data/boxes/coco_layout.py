@@ -23,7 +23,7 @@ def looks_like_coco(source: Path) -> bool:
 
 
 def find_coco(source: Path) -> Layout[Path]:
-    """The layout of what looks like it. Raises DataError where two files claim to be one split."""
+    """The layout of what looks like it. Raises DataError if two files claim to be one split."""
     if source.suffix.lower() == JSON:
         return Layout(source.parent, {"all": source})
     paths = [(p, split_of(p.stem), split_of(p.parent.name)) for p in _files(source)]
@@ -31,8 +31,7 @@ def find_coco(source: Path) -> Layout[Path]:
     splits = one_per_split(found, "instances_train.json")
     if len(splits) > 1 and "all" in splits:
         raise DataError(
-            f"{splits['all']} lies beside files of splits; is it one too? Name it by its split, or "
-            "move it away."
+            f"{splits['all']} lies beside files of splits. Name it by its split, or move it away."
         )
     return Layout(source, splits)
 

@@ -104,7 +104,7 @@ def open_detection(
 
     Boxes are cut off at the edges of their images, and what can't be used is left out and counted:
     images that can't be read or aren't of the size that the annotation says, boxes that are empty,
-    not finite or wholly outside. An image without boxes stays. Raises DataError where this makes no
+    not finite or wholly outside. An image without boxes stays. Raises DataError if this makes no
     data set.
     """
     check_share(val_share)

@@ -36,7 +36,7 @@ def looks_like_voc(source: Path) -> bool:
 
 
 def find_voc(source: Path) -> PairLayout:
-    """The layout of a folder that looks like it. Raises DataError where it can't be told."""
+    """The layout of a folder that looks like it. Raises DataError if it can't be told."""
     if roots := _voc_roots(source):
         root = only_root(source, roots)
         whole = PairFolders(root / VOC_IMAGES, root / VOC_BOXES)
@@ -52,7 +52,7 @@ def read_voc(layout: PairLayout, _: GivenClasses | None = None) -> FoundBoxes:
     """All that the XML files of the splits say; the classes are the names in them, sorted.
 
     An image without an XML file is left out: it may have boxes that nobody drew yet. Raises
-    DataError where an XML file has no image.
+    DataError if an XML file has no image.
     """
     found = FoundBoxes(format="Pascal VOC", names=[], origin="what the XML files name")
     numbers: dict[str, int] = {}
@@ -63,15 +63,17 @@ def read_voc(layout: PairLayout, _: GivenClasses | None = None) -> FoundBoxes:
                 found.unannotated.append(str(image))
                 continue
             try:
-                content = read_voc_xml(path)
+                objects, size = read_voc_xml(path)
             except DataError as error:
                 found.unreadable[str(path)] = str(error)
                 continue
-            objects = enumerate(content.objects, start=1)
-            boxes = [(i, numbers.setdefault(o.name, len(numbers)), o.corners) for i, o in objects]
-            ignored = np.array([one.difficult for one in content.objects], bool)
+            boxes = [
+                (i, numbers.setdefault(one.name, len(numbers)), one.corners)
+                for i, one in enumerate(objects, start=1)
+            ]
+            ignored = np.array([one.difficult for one in objects], bool)
             annotated = Annotated.of(image, path, boxes)
-            found.splits[split].append(annotated._replace(ignored=ignored, size=content.size))
+            found.splits[split].append(annotated._replace(ignored=ignored, size=size))
     found.names = sorted(numbers)  # whichever file came first
     rank = np.argsort([numbers[name] for name in found.names])
     for split, images in found.splits.items():
@@ -86,15 +88,13 @@ def _voc_roots(source: Path) -> list[Path]:
 def _xml_folder(folder: Path) -> Path | None:
     """The folder below that has XML files, or the folder itself."""
     below = folders_in(folder)
-    named = [below[name] for name in XML_FOLDERS if name in below]
-    if found := [path for path in named if has_files(path, XML)]:
-        return found[0]
-    return folder if has_files(folder, XML, deep=False) else None
+    named = (below[name] for name in XML_FOLDERS if name in below)
+    beside = folder if has_files(folder, XML, deep=False) else None
+    return next((path for path in named if has_files(path, XML)), beside)
 
 
 def _folders_of(folder: Path) -> PairFolders | None:
-    labels = _xml_folder(folder)
-    below = folders_in(folder)
+    labels, below = _xml_folder(folder), folders_in(folder)
     images = next((below[name] for name in IMAGE_FOLDERS if name in below), folder)
     return PairFolders(images, labels) if labels else None
 
@@ -105,10 +105,7 @@ def _splits_inside(whole: PairFolders) -> dict[str, PairFolders]:
     if whole.images == whole.labels or not images:
         return {"all": whole}
     labels = by_split(folders_in(whole.labels))
-    return {
-        split: PairFolders(folder, labels.get(split, whole.labels))
-        for split, folder in images.items()
-    }
+    return {s: PairFolders(folder, labels.get(s, whole.labels)) for s, folder in images.items()}
 
 
 class VocObject(NamedTuple):
@@ -117,14 +114,6 @@ class VocObject(NamedTuple):
     name: str
     corners: tuple[float, ...]  # x1, y1, x2, y2; NaN for what is missing or isn't a number
     difficult: bool
-
-
-class VocFile(NamedTuple):
-    """What counts of a file."""
-
-    objects: list[VocObject]
-    size: tuple[int, int] | None
-    """The image's; None where it is missing, 0 as some tools write it, or not a number."""
 
 
 class _NoDoctype(ElementTree.TreeBuilder):
@@ -137,12 +126,12 @@ class _NoDoctype(ElementTree.TreeBuilder):
         )
 
 
-def read_voc_xml(path: Path) -> VocFile:
-    """What the file says. Raises DataError, beginning in "is", for one that can't be read.
+def read_voc_xml(path: Path) -> tuple[list[VocObject], tuple[int, int] | None]:
+    """The objects, and the image's width and height unless these are missing, 0 or no numbers.
 
     Corners are taken as they are written. Pascal VOC itself counts pixels from 1 and names the last
     one; the tools that people draw boxes with write edges from 0, and nothing in a file tells which
-    it is. A pixel at most is at stake.
+    it is. A pixel at most is at stake. Raises DataError, beginning in "is", for an unreadable file.
     """
     parser = ElementTree.XMLParser(target=_NoDoctype())
     try:
@@ -166,9 +155,9 @@ def read_voc_xml(path: Path) -> VocFile:
     ]
     if nameless := [i for i, one in enumerate(objects, start=1) if not one.name]:
         raise DataError(f"isn't complete: its object {nameless[0]} has no class name")
-    sides = [_number(root.findtext(f"size/{side}")) for side in ("width", "height")]
-    whole = [int(side) for side in sides if 0 < side < 1e9]
-    return VocFile(objects, (whole[0], whole[1]) if len(whole) == 2 else None)
+    width, height = (_number(root.findtext(f"size/{side}")) for side in ("width", "height"))
+    sized = 0 < width < 1e9 and 0 < height < 1e9
+    return objects, (int(width), int(height)) if sized else None
 
 
 def _number(text: str | None) -> float:

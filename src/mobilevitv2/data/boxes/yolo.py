@@ -27,7 +27,7 @@ SCORED = 6  # numbers in a line of a prediction, the last one its score
 def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundBoxes:
     """All that the label files of the splits say; `classes` names their numbers if nothing else.
 
-    An image without a label file, or with an empty one, has no boxes. Raises DataError where
+    An image without a label file, or with an empty one, has no boxes. Raises DataError if
     labels have no image, or a class number has no name.
     """
     names, origin = _names(layout, classes)
@@ -37,12 +37,11 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
     for split, places in layout.splits.items():
         images = [image for place in places for image in _images(layout, place, found)]
         labels = _label_files(images)
+        unlabeled += labels.count(None)
         if not all(place.is_file() for place in places):
             without_image += _alone(places, labels)
         found.splits[split] = []
         for image, path in zip(images, labels, strict=True):
-            if path is None:
-                unlabeled += 1
             try:
                 lines = [] if path is None else read_lines(path, keypoints=layout.keypoints)
             except DataError as error:
@@ -146,7 +145,7 @@ def _listed(layout: YoloLayout, path: Path) -> list[Path]:
 
 
 def _label_files(images: list[Path]) -> list[Path | None]:
-    """Each image's; None where it has none. Raises DataError where two images share one."""
+    """Each image's; None where it has none. Raises DataError if two images share one."""
     folders = {folder: label_folder(folder) for folder in {image.parent for image in images}}
     labels, first = [], {}
     for image in images:

@@ -1,6 +1,5 @@
 """Where images and YOLO's labels are: as a data.yaml says, or told by the folders."""
 
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ from typing import Any
 from mobilevitv2.data.split_names import SPLIT_NAMES, folders_in, splits_among, splits_in
 from mobilevitv2.errors import DataError, first_of, require
 from mobilevitv2.files.source import beginning
+from mobilevitv2.images.finding import LeftOut, visible_files
 
 LABELS = ".txt"
+LIKE_IMAGES = {"Images": "Labels", "IMAGES": "LABELS"}  # the folder of labels, if not labels
 NAME_FILES = ("classes.txt", "obj.names", "classes.names", "labels.txt")
 OBJ_DATA = re.compile("^obj_(.+)_data$")  # as darknet and CVAT call a split's folder
 TRIED = 50  # text files that are looked into before they count as something else
@@ -19,10 +20,7 @@ BOXES_LINE = re.compile(r"\s*\d+(\.0+)?(\s+-?[\d.]+(e-?\d+)?){4,}\s*", re.IGNORE
 
 YAML = (".yaml", ".yml")
 USUAL = ("data.yaml", "data.yml", "dataset.yaml")
-KEYS = (
-    re.compile(r"^(train|val|valid)\s*:", re.MULTILINE),
-    re.compile(r"^names\s*:", re.MULTILINE),
-)
+KEYS = [re.compile(rf"^({key})\s*:", re.MULTILINE) for key in ("train|val|valid", "names")]
 
 
 @dataclass(frozen=True)
@@ -44,7 +42,7 @@ def looks_like_yolo(source: Path) -> bool:
 
 
 def find_yolo(source: Path) -> YoloLayout:
-    """The layout of what looks like it. Raises DataError where a data.yaml can't be followed."""
+    """The layout of what looks like it. Raises DataError if a data.yaml can't be followed."""
     path = source if source.is_file() else yaml_in(source)
     if path is not None:
         return read_yaml(path)
@@ -56,24 +54,14 @@ def find_yolo(source: Path) -> YoloLayout:
 
 
 def label_folder(images: Path) -> Path:
-    """Where the labels of a folder of images are: labels takes the place of the last images in it.
-
-    They lie beside the images where there is no such folder.
-    """
+    """Where labels are: the last `images` of the path becomes `labels`, if that is a folder."""
     parts = list(images.parts)
     for i in reversed(range(len(parts))):
         if parts[i].lower() == "images":
-            parts[i] = _like(parts[i], "labels")
+            parts[i] = LIKE_IMAGES.get(parts[i], "labels")
             beside = Path(*parts)
             return beside if beside.is_dir() else images
     return images
-
-
-def _like(given: str, word: str) -> str:
-    """The word in the capitals of the given one."""
-    if given.isupper():
-        return word.upper()
-    return word.capitalize() if given[0].isupper() else word
 
 
 def _image_folders(source: Path) -> dict[str, Path]:
@@ -94,19 +82,15 @@ def _image_folders(source: Path) -> dict[str, Path]:
 
 
 def _has_labels(folder: Path, *, deep: bool = True) -> bool:
-    """Does one of the first text files in or below it hold boxes?"""
+    """Does one of the first text files in the folder, or with `deep` below it, hold boxes?"""
     tried = 0
-    for parent, below, files in os.walk(folder):
-        for name in sorted(files):
-            if name.lower().endswith(LABELS) and name.lower() not in NAME_FILES:
-                path = Path(parent, name)
-                if holds_boxes(path):
-                    return True
-                tried += path.stat().st_size > 0  # that of an image without boxes is empty
-                if tried == TRIED:
-                    return False
-        if not deep:
-            below.clear()
+    for path in visible_files(folder, LeftOut()):
+        if tried == TRIED or (not deep and path.parent != folder):
+            return False
+        if path.suffix.lower() == LABELS and path.name.lower() not in NAME_FILES:
+            if holds_boxes(path):
+                return True
+            tried += path.stat().st_size > 0  # that of an image without boxes is empty
     return False
 
 
@@ -133,7 +117,7 @@ def says_where(path: Path) -> bool:
 
 
 def read_yaml(path: Path) -> YoloLayout:
-    """What it says. Raises DataError where it can't be followed."""
+    """What it says. Raises DataError if it can't be followed."""
     yaml = require("yaml", extra="train")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
@@ -178,7 +162,7 @@ def _place(path: Path, root: Any, place: str) -> Path:
 
 
 def _yaml_names(path: Path, names: Any) -> list[str]:
-    """In the order of the numbers. Raises DataError where there are none, or one is missing."""
+    """In the order of the numbers. Raises DataError if there are none, or one is missing."""
     if isinstance(names, Mapping):
         numbers = list(names)
         if sorted(map(str, numbers)) != sorted(map(str, range(len(numbers)))):

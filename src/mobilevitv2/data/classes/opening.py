@@ -53,7 +53,7 @@ def open_classification(
     them where it is alone), each with a folder of images for each class; or it has the class
     folders themselves, and `val_share` of each class is drawn for validation by `seed`. `val` names
     a folder of class folders elsewhere. Files that aren't images are left out and counted, and so
-    are images whose header can't be read. Raises DataError where this makes no data set.
+    are images whose header can't be read. Raises DataError if this makes no data set.
     """
     check_share(val_share)
     if source == DIGITS and not Path(DIGITS).is_dir():

@@ -29,7 +29,7 @@ def is_multi_label(source: str | Path) -> bool:
 
 
 def find_tables(source: Path) -> dict[str, Path]:
-    """The table of each split, or of `all`. Raises DataError where it can't be told."""
+    """The table of each split, or of `all`. Raises DataError if it can't be told."""
     if source.is_file():
         return {"all": source}
     found = _tables(source) if source.is_dir() else []
@@ -63,7 +63,7 @@ class ListedImages:
     def find(self, name: str, table: Table, split: str) -> Path | None:
         """The image whose path ends like this one, in as many parts as possible; None for none.
 
-        Raises DataError where there are several, unless one alone lies in a folder of the split, or
+        Raises DataError if there are several, unless one alone lies in a folder of the split, or
         beside the table.
         """
         parts = [p for p in PurePosixPath(name.replace("\\", "/")).parts if p.strip("/.")]

@@ -64,7 +64,7 @@ def open_multi_label(
     table's columns, or the labels in it, sorted.
 
     An image without labels stays; images that can't be read, or that no table lists, are left out
-    and counted. Raises DataError where this makes no data set.
+    and counted. Raises DataError if this makes no data set.
     """
     check_share(val_share)
     source = Path(source).expanduser()

@@ -113,7 +113,7 @@ def open_segmentation(
     others, as ADE20K needs it.
 
     Every mask is read once. Pairs with an unreadable file or a mask that is void throughout are
-    left out and counted. Raises DataError where this makes no data set.
+    left out and counted. Raises DataError if this makes no data set.
     """
     check_share(val_share)
     ignored = _ignored(ignore)

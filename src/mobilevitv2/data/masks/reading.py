@@ -81,7 +81,7 @@ def look_at_pairs(pairs: Sequence[MaskedSample]) -> PairCheck:
 
 
 def check_values(masks: dict[Path, MaskLook], table: np.ndarray, classes: int, origin: str) -> None:
-    """Raises DataError where masks hold values that are neither a class nor ignored."""
+    """Raises DataError if masks hold values that are neither a class nor ignored."""
     stray = (table >= classes) & (table != IGNORED)
     wrong = {
         path: [*np.flatnonzero(stray & (look.counts > 0)).tolist(), *look.beyond]
