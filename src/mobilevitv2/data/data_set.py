@@ -79,7 +79,7 @@ class Data(Remarks, Generic[Sample]):
         return sample[1]
 
     def caption(self, sample: Sample) -> str | None:
-        """A sample's label in words; None where it has to be drawn."""
+        """A sample's label in words; None if it has to be drawn."""
         return None
 
     def odd(self) -> Iterable[Any]:

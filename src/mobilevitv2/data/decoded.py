@@ -65,7 +65,7 @@ class DecodedSamples:
         return self.prepare(pictures[0], key), target
 
     def _kind(self, index: int) -> Hashable:
-        """Samples of one kind may replace each other; others do where there is none."""
+        """Samples of one kind may replace each other; others do if there is none."""
         return None
 
     def __len__(self) -> int:
@@ -89,7 +89,7 @@ class DecodedSamples:
         return item
 
     def image(self, index: int) -> Image.Image | None:
-        """The upright RGB image, reduced to `short_side`; None where it can't be decoded."""
+        """The upright RGB image, reduced to `short_side`; None if it can't be decoded."""
         pictures = self._pictures(index)
         return None if pictures is None else pictures[0]
 

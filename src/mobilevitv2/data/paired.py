@@ -40,7 +40,7 @@ def only_root(source: Path, roots: list[Path]) -> Path:
 
 
 def voc_splits(whole: PairFolders, lists: Path) -> dict[str, PairFolders]:
-    """Splits by the lists of names in a folder; {} where it has none."""
+    """Splits by the lists of names in a folder; {} if it has none."""
     named = {path.stem.lower(): path for path in sorted(lists.glob("*.txt"))}
     listed = by_split(named)
     if not listed and "trainval" in named:

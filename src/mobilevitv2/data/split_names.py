@@ -23,7 +23,7 @@ HELD_OUT = frozenset({"val", "test"})
 
 @dataclass(frozen=True)
 class Layout(Generic[Place]):
-    """What was recognized: where `train`, `val` and `test` are, or `all` where nothing is split."""
+    """What was recognized: where `train`, `val` and `test` are, or `all` if nothing is split."""
 
     root: Path
     splits: dict[str, Place]
@@ -52,7 +52,7 @@ def by_split(named: dict[str, Path]) -> dict[str, Path]:
 
 
 def splits_among(named: dict[str, Path]) -> dict[str, Path]:
-    """As `by_split`, but {} where two claim to be one split, of whatever kind of data."""
+    """As `by_split`, but {} if two claim to be one split, of whatever kind of data."""
     try:
         return by_split(named)
     except DataError:

@@ -16,7 +16,7 @@ FIVE = 5
 class ClassificationScores(FoundClasses):
     """True and predicted classes that grow with `update`; all scores come from them, in [0, 1].
 
-    Scores of single classes are nan where they aren't defined. Takes 17 bytes an image.
+    Scores of single classes are nan if they aren't defined. Takes 17 bytes an image.
     """
 
     def __init__(self, classes: int) -> None:

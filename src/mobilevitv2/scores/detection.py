@@ -32,7 +32,7 @@ class DetectionScores:
     """Detections and truths that grow with `update`; all scores are read off them, in [0, 1].
 
     An ignored object can be found any number of times, which is neither right nor wrong. Scores
-    are nan where nothing defines them (pycocotools' -1), and means are over the classes that have
+    are nan if nothing defines them (pycocotools' -1), and means are over the classes that have
     one. Confusion and F1 count detections with a score above `threshold`. Takes 29 bytes per
     detection and 8 per object. Between equal scores the order of updates decides.
     """
@@ -51,7 +51,7 @@ class DetectionScores:
     def update(self, found: Detections, truth: Boxes, *, image: Any = None) -> float:
         """Count one image, and return its F1 at an overlap of 0.5 above the threshold.
 
-        That is nan where there is nothing to find and nothing was found. Boxes are in px of the
+        That is nan if there is nothing to find and nothing was found. Boxes are in px of the
         same image, which messages call `image`. Raises ValueError, with nothing counted, for
         values that can't be boxes.
         """

@@ -82,7 +82,7 @@ def match(found: Detections, truth: Boxes, classes: int) -> Matched:
 def check_boxes(
     what: str, classes: Sequence[str], corners: np.ndarray, labels: np.ndarray, *others: np.ndarray
 ) -> None:
-    """Raise ValueError where corners [n, 4], labels and others [n] can't be boxes of `classes`."""
+    """Raise ValueError if corners [n, 4], labels and others [n] can't be boxes of `classes`."""
     shapes = [values.shape for values in (corners, labels, *others)]
     count = len(labels)
     if shapes != [(count, 4), *[(count,)] * (1 + len(others))]:

@@ -14,7 +14,7 @@ class MultiLabelScores(FoundClasses):
     """True classes and probabilities that grow with `update`; all scores come from them, in [0, 1].
 
     A class is found in an image if its probability is above its threshold. Scores of single
-    classes are nan where they aren't defined; means leave these out.
+    classes are nan if they aren't defined; means leave these out.
     """
 
     def __init__(self, classes: int, thresholds: Sequence[float] | np.ndarray | float = 0.5):

@@ -11,7 +11,7 @@ class SegmentationScores:
     """A confusion matrix that grows with `update`; all scores are read off it, in [0, 1].
 
     Pixels whose true class is `ignore_index`, or isn't in 0..classes-1, don't count, as in
-    ml-cvnets. Scores of single classes are nan where nothing defines them, and means are over the
+    ml-cvnets. Scores of single classes are nan if nothing defines them, and means are over the
     classes that have one. Counts are whole numbers, so the order of updates doesn't matter.
     """
 
@@ -28,7 +28,7 @@ class SegmentationScores:
         """Count class numbers [H, W] or [B, H, W], arrays or tensors of whole numbers.
 
         Returns the mIoU of these masks alone. Raises ValueError, with nothing counted, where their
-        shapes differ, or where the prediction for a pixel that counts isn't a class.
+        shapes differ, or if the prediction for a pixel that counts isn't a class.
         """
         predicted, target = _class_numbers(predicted), _class_numbers(target)
         if predicted.shape != target.shape:

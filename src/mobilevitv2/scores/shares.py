@@ -68,12 +68,12 @@ class FoundClasses:
 
 
 def share(part: Any, whole: Any) -> np.ndarray:
-    """float64 part / whole; nan where the whole is 0."""
+    """float64 part / whole; nan if the whole is 0."""
     part, whole = np.asarray(part, dtype=np.float64), np.asarray(whole)
     return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
 def mean_of_known(values: np.ndarray) -> float:
-    """The mean over what isn't nan; nan where all is."""
+    """The mean over what isn't nan; nan if all is."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if known.size else float("nan")

@@ -42,7 +42,7 @@ def read_coco(layout: Layout[Path], _: GivenClasses | None = None) -> FoundBoxes
     """All that the JSON files of the splits say; the classes are the categories by their ids.
 
     Crowds are ignored boxes; outlines are dropped, except for the areas that the file gives.
-    Raises DataError for a file that contradicts itself, and where images are missing.
+    Raises DataError for a file that contradicts itself, or if images are missing.
     """
     files = {split: _read(path) for split, path in layout.splits.items()}
     categories = _categories(list(files.values()))

@@ -56,7 +56,7 @@ def find_images(path: Path, rows: dict[Hashable, str], folders: Sequence[Path]) 
     """The file of each image by its id, below the folder that has most of them.
 
     A folder in a file name counts if it is there; else the last part is looked for. Raises
-    DataError where images are missing, or one is listed twice.
+    DataError if images are missing, or one is listed twice.
     """
     names = list(rows.values())
     if not names:

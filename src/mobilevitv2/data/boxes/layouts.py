@@ -64,7 +64,7 @@ def formats_of(source: Path) -> list[BoxFormat]:
 def read_boxes(source: Path, classes: GivenClasses | None) -> FoundBoxes:
     """What the annotations say of a folder, a .json or a data.yaml.
 
-    `classes` name the numbers of YOLO's where nothing else does. Raises DataError if the format
+    `classes` name the numbers of YOLO if nothing else does. Raises DataError if the format
     can't be told, or something contradicts itself.
     """
     found = formats_of(source) if source.exists() else []

@@ -97,15 +97,12 @@ def open_detection(
     """Images and their boxes in the format of Pascal VOC, COCO or YOLO.
 
     `source` is a folder, or COCO's .json or YOLO's data.yaml in it. If nothing is split yet,
-    `val_share` of the images is drawn for validation by `seed`. `classes` is a list of names, a
-    file with a name per line or a published set's name, and orders the classes; unset, they are
-    what the annotations name. An image with an EXIF rotation is turned upright, and boxes that were
-    drawn on the stored one are turned with it.
+    `val_share` of the images is drawn for validation by `seed`. `classes` are names in order, a
+    file with a name per line or a published set's name; unset, what the annotations name. Boxes
+    that were drawn on an image before its EXIF rotation are turned with it.
 
-    Boxes are cut off at the edges of their images, and what can't be used is left out and counted:
-    images that can't be read or aren't of the size that the annotation says, boxes that are empty,
-    not finite or wholly outside. An image without boxes stays. Raises DataError if this makes no
-    data set.
+    Boxes are cut off at the edges of their images. What can't be used is left out and counted; see
+    `FoundBoxes.fitted`. An image without boxes stays. Raises DataError if this makes no data set.
     """
     check_share(val_share)
     source = Path(source).expanduser()

@@ -145,7 +145,7 @@ def _listed(layout: YoloLayout, path: Path) -> list[Path]:
 
 
 def _label_files(images: list[Path]) -> list[Path | None]:
-    """Each image's; None where it has none. Raises DataError if two images share one."""
+    """Each image's; None if it has none. Raises DataError if two images share one."""
     folders = {folder: label_folder(folder) for folder in {image.parent for image in images}}
     labels, first = [], {}
     for image in images:

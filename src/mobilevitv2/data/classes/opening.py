@@ -49,11 +49,11 @@ def open_classification(
 ) -> ClassificationData:
     """The labeled images of a folder, or of the word `digits`.
 
-    The folder has `train` and one of `val`, `valid`, `validation` (or `test`, which stands in for
-    them where it is alone), each with a folder of images for each class; or it has the class
-    folders themselves, and `val_share` of each class is drawn for validation by `seed`. `val` names
-    a folder of class folders elsewhere. Files that aren't images are left out and counted, and so
-    are images whose header can't be read. Raises DataError if this makes no data set.
+    It has class folders, of which `val_share` is drawn for validation by `seed`; or it has `train`
+    and one of `val`, `valid`, `validation` with class folders (or only `test`, which stands in for
+    them). `val` names a folder of class folders elsewhere. Files that aren't images, and images
+    whose header can't be read, are left out and counted. Raises DataError if this makes no data
+    set.
     """
     check_share(val_share)
     if source == DIGITS and not Path(DIGITS).is_dir():
@@ -68,11 +68,7 @@ def open_classification(
     classes = _classes_of(found, source)
     headers, unreadable = _look_at(found)
     splits: dict[str, list[Sample]] = {
-        name: [
-            (path, label)
-            for label, of_class in enumerate(classes)
-            for path in split.images[of_class]
-        ]
+        name: [(path, i) for i, label in enumerate(classes) for path in split.images[label]]
         for name, split in found.items()
     }
     return ClassificationData(
@@ -116,8 +112,7 @@ class ClassFolders(LeftOut):
 def _find_splits(source: Path) -> dict[str, Path]:
     """`train`, `val` and `test`, as far as the folder has them; `all` if it isn't split.
 
-    Names may have any case; val may be called valid or validation. Raises DataError if there is
-    nothing to open, or two folders claim to be one split.
+    Raises DataError if there is nothing to open, or two folders claim to be one split.
     """
     if not source.is_dir() or not any(source.iterdir()):
         raise nothing_found(source, "", f"{LAYOUT}; or digits")
@@ -174,10 +169,8 @@ def _classes_of(found: dict[str, ClassFolders], source: Path) -> list[str]:
         if difference := sorted(set(classes) ^ set(other.images)):
             only = {True: first_name, False: name}
             lone = first_of(f"{c!r} only in {only[c in first.images]}" for c in difference)
-            raise DataError(
-                f"{first.folder} and {other.folder} have different classes: {lone}. "
-                "Give both the same class folders."
-            )
+            both = f"{first.folder} and {other.folder}"
+            raise DataError(f"{both} have different classes: {lone}. Give both the same folders.")
     if len(classes) == 1:
         below = sorted(p.name for p in (first.folder / classes[0]).iterdir() if p.is_dir())
         hint = f" Was {first.folder / classes[0]} meant?" if below else ""

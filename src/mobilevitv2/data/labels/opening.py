@@ -59,12 +59,10 @@ def open_multi_label(
 
     A table is CSV (also with tabs or semicolons), JSON or JSON lines; see `labels.table` for its
     columns. It is split by its name (train.csv), its folder or a column `split`; if nothing is
-    split yet, about `val_share` of each class is drawn for validation by `seed`. `classes` is a
-    list of names, a file with a name per line or a published set's name; unset, they are the
-    table's columns, or the labels in it, sorted.
-
-    An image without labels stays; images that can't be read, or that no table lists, are left out
-    and counted. Raises DataError if this makes no data set.
+    split yet, about `val_share` of each class is drawn for validation by `seed`. `classes` are
+    names, a file with a name per line or a published set's name; unset, the table's columns, or the
+    labels in it, sorted. An image without labels stays; images that can't be read, or that no table
+    lists, are left out and counted. Raises DataError if this makes no data set.
     """
     check_share(val_share)
     source = Path(source).expanduser()

@@ -38,7 +38,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; its `classes` are None where the rows name them, instead of columns."""
+    """A table; its `classes` are None if the rows name them, instead of columns."""
 
     path: Path
     rows: list[Row]

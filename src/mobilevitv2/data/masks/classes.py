@@ -99,7 +99,7 @@ def _found(
 
 
 def _own_palette(masks: dict[Path, MaskLook], table: np.ndarray, count: int) -> list[Color]:
-    """The colors that a palette mask gives the classes; [] where they can't be told apart."""
+    """The colors that a palette mask gives the classes; [] if they can't be told apart."""
     stored = next((look.palette for look in masks.values() if look.palette), b"")
     by_class: dict[int, Color] = {}
     for value, (r, g, b) in enumerate(zip(stored[::3], stored[1::3], stored[2::3], strict=False)):

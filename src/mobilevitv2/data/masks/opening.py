@@ -70,7 +70,7 @@ class SegmentationData(Data[MaskedSample]):
         return self.relative(sample[1])
 
     def read_mask(self, path: Path) -> np.ndarray:
-        """uint8 [H, W]: class numbers, and IGNORED where a pixel doesn't count.
+        """uint8 [H, W]: class numbers, and IGNORED if a pixel doesn't count.
 
         Raises ImageError for a file that can't be read, DataError for other values than at opening.
         """
@@ -106,14 +106,13 @@ def open_segmentation(
     """The images and masks of a folder: image and mask folders, Pascal VOC's, or CamVid's layout.
 
     If nothing is split yet, `val_share` of the pairs is drawn for validation by `seed`.
-    `classes` is a list of names (or names with their RGB), a file of them (see `class_lists`) or a
-    published set's name; unset, a classes.txt or classes.json in the folder counts, then a
-    published set after which the folder is named, then the values that the masks hold. Value 255
-    never counts, nor do those of `ignore`; `reduce_labels` leaves out 0 and takes one off the
-    others, as ADE20K needs it.
+    `classes` are names, also with their RGB, a file of them (see `read_class_list`) or a published
+    set's name; unset, they are a classes.txt or classes.json in the folder, a published set after
+    which the folder is named, or the values in the masks. Value 255 never counts, nor do those of
+    `ignore`; `reduce_labels` leaves out 0 and takes one off the others, as for ADE20K.
 
-    Every mask is read once. Pairs with an unreadable file or a mask that is void throughout are
-    left out and counted. Raises DataError if this makes no data set.
+    Pairs with an unreadable file or a mask that is void throughout are left out and counted. Raises
+    DataError if this makes no data set.
     """
     check_share(val_share)
     ignored = _ignored(ignore)
