@@ -9,8 +9,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.results.bars import Bar
-from mobilevitv2.results.drawing import percent
+from mobilevitv2.results.drawing import Bar, percent
 from mobilevitv2.results.probabilities import checked_logits, sigmoid
 from mobilevitv2.results.result import ImageResult
 
