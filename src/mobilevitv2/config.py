@@ -109,7 +109,7 @@ class MobileViTV2Config:
             self.num_labels = 2 if count is None else count
         elif count is not None and count != len(names):
             raise ConfigError(
-                f"num_labels is {count}, but id2label names {len(names)} classes. Pass only one."
+                f"num_labels is {count}, but id2label names {len(names)}. Pass only one."
             )
         else:
             self.id2label = names
@@ -293,9 +293,7 @@ class MobileViTV2Config:
 def _check_number(name: str, value: Any, kind: Any, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
         expected = "an integer" if kind is int else "a number"
-        raise ConfigError(
-            f"{name} is {value!r}, of type {type(value).__name__}; expected {expected}."
-        )
+        raise ConfigError(f"{name} is the {type(value).__name__} {value!r}; expected {expected}.")
     if not low <= value <= high:  # NaN fails here too
         raise ConfigError(f"{name} is {value}; it must be between {low} and {high}.")
 
@@ -315,7 +313,7 @@ def _checked_colors(value: Any) -> list[list[int]]:
         colors = [[]]
     if any(len(color) != 3 or not all(0 <= part <= 255 for part in color) for color in colors):
         raise ConfigError(
-            f"class_colors is {value!r:.80}; expected three numbers of 0 to 255 for each class."
+            f"class_colors is {value!r:.80}; expected the RGB of each class, 0 to 255."
         )
     return colors
 
@@ -327,9 +325,7 @@ def checked_labels(value: Any) -> dict[int, str]:
     try:
         names = {int(index): str(label) for index, label in value.items()}
     except (AttributeError, TypeError, ValueError):
-        raise ConfigError(
-            f"id2label is {value!r:.80}; expected a map from class index to name."
-        ) from None
+        raise ConfigError(f"id2label is {value!r:.80}; expected a name for each number.") from None
     if sorted(names) != list(range(len(names))):
         raise ConfigError(
             f"id2label has the indices {sorted(names)[:8]}...; they must run from 0 to "

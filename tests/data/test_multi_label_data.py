@@ -339,7 +339,7 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
         csv_of("file,cat,dog", "1.jpg,1,0,1"),
     ),
     ("has both 0 and -1, so which means no", csv_of("file,cat,dog", "1.jpg,1,0", "2.jpg,-1,1")),
-    ("has a column without a name. Name it, .*pandas", csv_of(",file,cat", "0,1.jpg,1")),
+    ("has a column without a name. Name or .*pandas", csv_of(",file,cat", "0,1.jpg,1")),
     ("has two columns called 'cat'", csv_of("file,cat,cat", "1.jpg,1,1")),
     ("has a header, but no rows", csv_of("file,labels")),
     ("has no labels. Expected", csv_of("file,labels", "1.jpg,", "2.jpg,")),
@@ -352,11 +352,11 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
     ("line 3 names no file", csv_of("file,labels", "1.jpg,a", ",b")),
     (r"has '\|' and ';' between labels", csv_of("file,labels", "1.jpg,a|b", "2.jpg,a;b")),
     (
-        "line 2: split is 'holdout'; expected train, val or test",
+        "line 2: split is 'holdout', not train, val or test",
         csv_of("file,labels,split", "1.jpg,a,holdout"),
     ),
     (
-        "line 3 has no split, but other rows do",
+        "line 3 has no split, but others do",
         csv_of("file,labels,split", "1.jpg,a,train", "2.jpg,a,"),
     ),
     ("has val, but no train", csv_of("file,labels,split", "1.jpg,a,val", "2.jpg,b,val")),
@@ -366,7 +366,7 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
         lambda f: rewrite(f, "*.csv", b"file,labels\n1.jpg,\xe9t\xe9"),
     ),
     ("has one usable image, so none is left", csv_of("file,labels", "1.jpg,cat")),
-    ("lists 1.jpg, which is .* or .*Write its folder", two),
+    ("1.jpg may be .* or .*Write its folder", two),
     (
         "no image of the folder can be used: .*1.jpg is not an image",
         lambda f: rewrite(f, "*.jpg", b"x"),

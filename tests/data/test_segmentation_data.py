@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 
 from mobilevitv2.class_names import palette
-from mobilevitv2.data.masks.colored_lists import KNOWN
+from mobilevitv2.data.masks.classes import KNOWN
 from mobilevitv2.data.masks.opening import IGNORED, is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError
 

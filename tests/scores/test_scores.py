@@ -196,7 +196,7 @@ def test_what_is_predicted_where_nothing_counts_is_no_matter():
         (
             np.zeros((2, 3), int),
             np.zeros((3, 2), int),
-            r"shape \(2, 3\), but the true one \(3, 2\)",
+            r"shapes, \(2, 3\) and \(3, 2\)",
         ),
         (np.zeros((2, 2)), np.zeros((2, 2), int), "float64 of shape"),
         (np.zeros((1, 5, 2, 2), int), np.zeros((1, 2, 2), int), "Take the argmax"),

@@ -38,8 +38,7 @@ def listed(path: Path, sets: Iterable[str] = PUBLISHED) -> list[Any]:
         content = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
     except FileNotFoundError:
         raise DataError(
-            f"there is no class list {path}. Give a file with a name per line, or one of "
-            f"{', '.join(sets)}."
+            f"there is no class list {path}. Give a file of names, or one of {', '.join(sets)}."
         ) from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON ({error}).") from error

@@ -43,9 +43,7 @@ def by_split(named: dict[str, Path]) -> dict[str, Path]:
     for name, path in named.items():
         split = next((split for split, names in SPLIT_NAMES.items() if name in names), None)
         if split in found:
-            raise DataError(
-                f"there are {found[split]} and {path}; which is {split}? Rename or remove one."
-            )
+            raise DataError(f"there are {found[split]} and {path}; which is {split}? Rename one.")
         if split:
             found[split] = path
     return {split: found[split] for split in SPLIT_NAMES if split in found}
@@ -109,7 +107,7 @@ def names_in(path: Path) -> tuple[str, ...]:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{path} can't be read ({error}). Save it as text with a name per line."
+            f"{path} can't be read ({error}). Save it as text, a name per line."
         ) from error
     names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not names:

@@ -107,7 +107,7 @@ def _from_hub(repo_id: str, filename: str, **options: Any) -> Path:
         ) from error
     except known.RepositoryNotFoundError as error:  # also for a private or gated model
         raise FileNotFoundError(
-            f"{where}. Check the name; a private or gated model needs a token (hf auth login)."
+            f"{where}. Check the name; a private or gated model needs hf auth login."
         ) from error
     except known.EntryNotFoundError as error:
         raise FileNotFoundError(f"the hub model {repo_id} has no {filename}.") from error

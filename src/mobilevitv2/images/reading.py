@@ -171,9 +171,7 @@ def _channels_first(shape: tuple[int, ...], given: DataFormat | None, name: str)
     first, last = shape[0] in CHANNELS, shape[2] in CHANNELS
     fits = {"channels_first": first, "channels_last": last, None: first or last}
     if given not in fits:
-        raise ImageError(
-            f"input_data_format must be channels_first or channels_last, not {given!r}."
-        )
+        raise ImageError(f"input_data_format is {given!r}, not channels_first or channels_last.")
     if not fits[given]:
         order = f" as {given}" if given else ""
         raise ImageError(f"{name} can't be read{order}: expected 1, 3 or 4 channels.")
@@ -198,9 +196,7 @@ def _read_file(file: BinaryIO, name: str) -> Image.Image:
         if limit is not None and image.width * image.height > limit:
             raise Image.DecompressionBombError
     if image.format == "EPS":
-        raise ImageError(
-            f"{name} is PostScript, a program that Ghostscript would run. Save it as JPEG or PNG."
-        )
+        raise ImageError(f"{name} is PostScript, a program, and isn't run. Save it as JPEG or PNG.")
     return _decode(image, name)
 
 

@@ -37,9 +37,7 @@ class ClassificationScores(FoundClasses):
                 f"not {logits.shape}."
             )
         if strange := set(targets.tolist()) - set(range(self.classes)):
-            raise ValueError(
-                f"class {min(strange)} is out of range: there are {self.classes} classes."
-            )
+            raise ValueError(f"class {min(strange)} is out of range of {self.classes} classes.")
         of_truth = np.take_along_axis(logits, targets[:, None], 1)
         earlier = np.arange(self.classes) < targets[:, None]
         ahead = ~(logits <= of_truth) | ((logits == of_truth) & earlier)  # NaN is ahead of all

@@ -33,7 +33,7 @@ class SegmentationScores:
         predicted, target = _class_numbers(predicted), _class_numbers(target)
         if predicted.shape != target.shape:
             raise ValueError(
-                f"The predicted mask has shape {predicted.shape}, but the true one {target.shape}."
+                f"The masks have different shapes, {predicted.shape} and {target.shape}."
             )
         images = target.reshape(-1, *target.shape[-2:])
         counts = map(self._counts, predicted.reshape(images.shape), images)

@@ -1,19 +1,23 @@
 """`open_detection`: images with boxes, in any of the common formats, to splits of samples."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilevitv2.data.boxes.found import BoxRemarks
-from mobilevitv2.data.boxes.layouts import formats_of, read_boxes
+from mobilevitv2.data.boxes.coco import JSON, find_coco, looks_like_coco, read_coco
+from mobilevitv2.data.boxes.found import BoxRemarks, FoundBoxes
+from mobilevitv2.data.boxes.voc import find_voc, looks_like_voc, read_voc
+from mobilevitv2.data.boxes.yolo import read_yolo
+from mobilevitv2.data.boxes.yolo_layout import YAML, find_yolo, looks_like_yolo
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.findings import Finding
 from mobilevitv2.data.masks.layouts import is_segmentation
-from mobilevitv2.data.split_names import check_share, check_train
+from mobilevitv2.data.split_names import check_share, check_train, nothing_found
 from mobilevitv2.errors import DataError
 from mobilevitv2.scores.truth import BoxedSample, Boxes
 
@@ -78,11 +82,35 @@ class DetectionData(Data[BoxedSample], BoxRemarks):
         return super()._left_out() | bad
 
 
+class BoxFormat(NamedTuple):
+    """A format of boxes."""
+
+    name: str
+    looks_like: Callable[[Path], bool]
+    """Is the folder or file of this format? Hardly a file is opened."""
+    find: Callable[[Path], Any]  # the layout of what looks like it
+    read: Callable[[Any, GivenClasses | None], FoundBoxes]
+    """What the annotations of a layout say; the classes are those that a person gave."""
+    suffixes: tuple[str, ...] = ()  # of a file that stands for the whole
+
+
+FORMATS = (
+    BoxFormat("Pascal VOC", looks_like_voc, find_voc, read_voc),
+    BoxFormat("COCO", looks_like_coco, find_coco, read_coco, suffixes=(JSON,)),
+    BoxFormat("YOLO", looks_like_yolo, find_yolo, read_yolo, suffixes=YAML),
+)
+LAYOUT = (
+    "Pascal VOC's format (JPEGImages and Annotations, or a .xml for each image), or COCO's (a "
+    ".json, or annotations/instances_train.json beside train), or YOLO's (a data.yaml, or images "
+    "and labels)"
+)
+
+
 def is_detection(source: str | Path) -> bool:
     """Does the folder, or the file, look like images with boxes, and not with masks?"""
     source = Path(source).expanduser()
     try:
-        return bool(formats_of(source)) and not is_segmentation(source)
+        return bool(_formats_of(source)) and not is_segmentation(source)
     except OSError:
         return False
 
@@ -106,7 +134,7 @@ def open_detection(
     """
     check_share(val_share)
     source = Path(source).expanduser()
-    found = read_boxes(source, classes)
+    found = _read_boxes(source, classes)
     found.renumber(classes)
     itself = ", or give the .json itself to evaluate on it" if found.format == "COCO" else ""
     check_train(source, found.splits, itself)
@@ -128,6 +156,30 @@ def open_detection(
         **{known.name: getattr(found, known.name) for known in fields(BoxRemarks)},
         **settled(source, splits, headers, val_share, seed),
     )
+
+
+def _formats_of(source: Path) -> list[BoxFormat]:
+    return [form for form in FORMATS if form.looks_like(source)]
+
+
+def _read_boxes(source: Path, classes: GivenClasses | None) -> FoundBoxes:
+    """What the annotations say of a folder, a .json or a data.yaml.
+
+    `classes` name the numbers of YOLO if nothing else does. Raises DataError if the format
+    can't be told, or something contradicts itself.
+    """
+    found = _formats_of(source) if source.exists() else []
+    if source.is_file():
+        found = [f for f in FORMATS if source.suffix.lower() in f.suffixes] or found
+    if not found:
+        raise nothing_found(source, "images with boxes", LAYOUT)
+    if len(found) > 1:
+        names = " and of ".join(form.name for form in found)
+        raise DataError(
+            f"{source} has boxes in the format of {names}. Give the .json or the data.yaml that "
+            "counts, or move the others away."
+        )
+    return found[0].read(found[0].find(source), classes)
 
 
 def _odd_boxes(data: DetectionData) -> Iterable[Finding]:

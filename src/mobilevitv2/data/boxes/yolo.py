@@ -152,8 +152,7 @@ def _label_files(images: list[Path]) -> list[Path | None]:
         path = folders[image.parent] / (image.stem + LABELS)
         if first.setdefault(path, image) != image:
             raise DataError(
-                f"{first[path]} and {image} have the same name, so one label file. Rename or "
-                "remove one."
+                f"{first[path]} and {image} have the same name, so one label file. Rename one."
             )
         labels.append(path if path.name not in NAME_FILES and path.is_file() else None)
     return labels

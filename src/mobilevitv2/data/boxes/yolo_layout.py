@@ -166,9 +166,7 @@ def _yaml_names(path: Path, names: Any) -> list[str]:
     if isinstance(names, Mapping):
         numbers = list(names)
         if sorted(map(str, numbers)) != sorted(map(str, range(len(numbers)))):
-            raise DataError(
-                f"{path}: names has the numbers {first_of(numbers)}; expected all from 0 on."
-            )
+            raise DataError(f"{path}: names are numbered {first_of(numbers)}; expected 0, 1, 2...")
         names = [name for _, name in sorted(names.items(), key=lambda item: int(item[0]))]
     if not isinstance(names, list) or not names:
         raise DataError(f"{path}: names is {names!r}; expected a list of class names.")

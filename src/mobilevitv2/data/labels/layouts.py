@@ -75,7 +75,7 @@ class ListedImages:
             found = next((some for some in (of_split, beside) if len(some) == 1), found)
         if len(found) > 1:
             raise DataError(
-                f"{table.path} lists {name}, which is {found[0]} or {found[1]}. Write its folder."
+                f"{table.path}: {name} may be {found[0]} or {found[1]}. Write its folder."
             )
         return found[0] if found else None
 

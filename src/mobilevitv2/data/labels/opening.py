@@ -132,8 +132,7 @@ def _rows(
             half = next((s for s, words in SPLIT_NAMES.items() if row.split in words), None)
             if row.split and half is None:
                 raise DataError(
-                    f"{table.path}, {row.where}: split is {row.split!r}; expected train, val or "
-                    "test."
+                    f"{table.path}, {row.where}: split is {row.split!r}, not train, val or test."
                 )
             path = images.find(row.file, table, half or split)
             if path is None:
@@ -155,9 +154,7 @@ def _rows(
             notes.append(f"{table.path} repeats {repeated:,} rows, which count once")
     if "all" in rows and len(rows) > 1:
         row = next(iter(rows["all"].values()))
-        raise DataError(
-            f"{tables['all'].path}, {row.where} has no split, but other rows do. Add it."
-        )
+        raise DataError(f"{tables['all'].path}, {row.where} has no split, but others do. Add it.")
     return rows
 
 

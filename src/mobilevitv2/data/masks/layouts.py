@@ -33,10 +33,8 @@ class MaskFormat(NamedTuple):
     """A layout of images and masks."""
 
     kind: str
-    find_roots: Callable[[Path], list[Path]]
-    """Data sets of this layout in a folder; [] if it doesn't look like one."""
+    find_roots: Callable[[Path], list[Path]]  # [] in a folder that doesn't look like this
     find_splits: Callable[[Path], dict[str, PairFolders]]
-    description: str
 
 
 def is_segmentation(source: str | Path) -> bool:
@@ -115,24 +113,12 @@ def _images_and_masks(folder: Path) -> PairFolders | None:
 
 
 FORMATS = (  # the first that fits counts
-    MaskFormat(
-        "voc",
-        _voc_roots,
-        _voc_splits,
-        "Pascal VOC's layout (JPEGImages and SegmentationClass)",
-    ),
-    MaskFormat(
-        "camvid",
-        _camvid_roots,
-        _camvid_splits,
-        "CamVid's (train and trainannot, val and valannot)",
-    ),
-    MaskFormat(
-        "folders",
-        _folder_roots,
-        _folder_splits,
-        "images and masks folders with files of the same names (images/a.jpg and masks/a.png; "
-        "split as images/train or train/images, if at all)",
-    ),
+    MaskFormat("voc", _voc_roots, _voc_splits),
+    MaskFormat("camvid", _camvid_roots, _camvid_splits),
+    MaskFormat("folders", _folder_roots, _folder_splits),
 )
-LAYOUT = ", or ".join(layout.description for layout in reversed(FORMATS))
+LAYOUT = (
+    "images and masks folders with files of the same names (images/a.jpg and masks/a.png; split as "
+    "images/train or train/images, if at all), or CamVid's (train and trainannot, val and "
+    "valannot), or Pascal VOC's layout (JPEGImages and SegmentationClass)"
+)
