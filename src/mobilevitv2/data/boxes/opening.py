@@ -56,7 +56,37 @@ class DetectionData(Data[BoxedSample], BoxRemarks):
         return sha256(b"".join(part.tobytes() for part in sample.boxes)).hexdigest()[:16]
 
     def odd(self) -> Iterable[Finding]:
-        return _odd_boxes(self)
+        """Boxes that were mended, are there twice, or are too long or too tiny."""
+        if self.mended:
+            boxed = f"{len(self.mended):,} images have boxes that were cut off or dropped"
+            yield Finding(boxed, self.mended)
+        counts: dict[str, dict[Path, int]] = {"twice": {}, "very long": {}, "tiny": {}}
+        for samples in self.splits.values():
+            for image, boxes in samples:
+                sides = boxes.corners[:, 2:] - boxes.corners[:, :2]
+                seen = sides * NETWORK / np.array(self.sizes[image])
+                rows = np.column_stack([boxes.labels, boxes.corners.round(2)])
+                odd = {
+                    "twice": len(rows) - len(np.unique(rows, axis=0)),
+                    "very long": int((sides.max(1) > LONG * sides.min(1)).sum()),
+                    "tiny": int((seen.min(1) < TINY).sum()),
+                }
+                for what, count in odd.items():
+                    if count:
+                        counts[what][image] = count
+        total = sum(len(s.boxes.labels) for samples in self.splits.values() for s in samples)
+        sentences = {
+            "twice": "are there twice, of one class and place",
+            "very long": f"are more than {LONG} times as long as wide",
+            "tiny": f"are narrower than {TINY} px at {NETWORK} px, hard to find",
+        }
+        for what, sentence in sentences.items():
+            if images := counts[what]:
+                boxes = sum(images.values())
+                yield Finding(
+                    f"{boxes:,} boxes ({boxes / total:.1%}) in {len(images):,} images {sentence}",
+                    {image: f"{count} {what}" for image, count in images.items()},
+                )
 
     def _table(self) -> list[list[str]]:
         rows = [["class", *(title for name in self.splits for title in (name, "images"))]]
@@ -180,35 +210,3 @@ def _read_boxes(source: Path, classes: GivenClasses | None) -> FoundBoxes:
             "counts, or move the others away."
         )
     return found[0].read(found[0].find(source), classes)
-
-
-def _odd_boxes(data: DetectionData) -> Iterable[Finding]:
-    """Boxes that were mended, are there twice, or are too long or too tiny."""
-    if data.mended:
-        boxed = f"{len(data.mended):,} images have boxes that were cut off or dropped"
-        yield Finding(boxed, data.mended)
-    counts: dict[str, dict[Path, int]] = {"twice": {}, "very long": {}, "tiny": {}}
-    for samples in data.splits.values():
-        for image, boxes in samples:
-            sides = boxes.corners[:, 2:] - boxes.corners[:, :2]
-            seen = sides * NETWORK / np.array(data.sizes[image])
-            rows = np.column_stack([boxes.labels, boxes.corners.round(2)])
-            odd = {"twice": len(rows) - len(np.unique(rows, axis=0))}
-            odd["very long"] = int((sides.max(1) > LONG * sides.min(1)).sum()) if len(rows) else 0
-            odd["tiny"] = int((seen.min(1) < TINY).sum()) if len(rows) else 0
-            for what, count in odd.items():
-                if count:
-                    counts[what][image] = count
-    total = sum(len(s.boxes.labels) for samples in data.splits.values() for s in samples)
-    sentences = {
-        "twice": "are there twice, of one class and place",
-        "very long": f"are more than {LONG} times as long as wide",
-        "tiny": f"are narrower than {TINY} px at {NETWORK} px, hard to find",
-    }
-    for what, sentence in sentences.items():
-        if images := counts[what]:
-            boxes = sum(images.values())
-            yield Finding(
-                f"{boxes:,} boxes ({boxes / total:.1%}) in {len(images):,} images {sentence}",
-                {image: f"{count} {what}" for image, count in images.items()},
-            )

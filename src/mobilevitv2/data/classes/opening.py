@@ -1,13 +1,14 @@
 """`open_classification`: a folder of class folders, or the digits, to splits of labeled images."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from mobilevitv2.data.data_set import Data, settled
-from mobilevitv2.data.headers import Header, read_headers
+from mobilevitv2.data.headers import read_headers
 from mobilevitv2.data.split_names import (
     TEST,
     TRAIN,
@@ -64,18 +65,27 @@ def open_classification(
         validation = Path(val).expanduser()
         folders["val"] = _find_splits(validation).get("all", validation)
         folders.setdefault("train", folders.pop("all", source))
-    found = {name: _find_classes(folder) for name, folder in folders.items()}
-    classes = _classes_of(found, source)
-    headers, unreadable = _look_at(found)
-    splits: dict[str, list[Sample]] = {
-        name: [(path, i) for i, label in enumerate(classes) for path in split.images[label]]
-        for name, split in found.items()
-    }
+    left_out = LeftOut()
+    found = {split: _find_classes(folder, left_out) for split, folder in folders.items()}
+    classes = _classes_of(found, folders, source)
+    every = [path for split in found.values() for path in chain(*split.values())]
+    headers, unreadable = read_headers(every)
+    splits: dict[str, list[Sample]] = {}
+    for split, images in found.items():
+        splits[split] = []
+        for label, name in enumerate(classes):
+            good = [(path, label) for path in images[name] if path in headers]
+            if not good:
+                path = images[name][0]
+                raise DataError(
+                    f"the class {name!r} has no readable image: {path} {unreadable[str(path)]}. "
+                    "Export the images again."
+                )
+            splits[split] += good
     return ClassificationData(
         classes=classes,
-        strays=sum(split.strays for split in found.values()),
-        hidden=sum(split.hidden for split in found.values()),
         unreadable=unreadable,
+        **vars(left_out),
         **settled(source, splits, headers, val_share, seed, split_by_class),
     )
 
@@ -101,14 +111,6 @@ def split_by_class(
     return first, second
 
 
-@dataclass
-class ClassFolders(LeftOut):
-    """The images of each class below one folder, in a fixed order; the rest is only counted."""
-
-    folder: Path
-    images: dict[str, list[Path]] = field(default_factory=dict)
-
-
 def _find_splits(source: Path) -> dict[str, Path]:
     """`train`, `val` and `test`, as far as the folder has them; `all` if it isn't split.
 
@@ -125,24 +127,24 @@ def _find_splits(source: Path) -> dict[str, Path]:
     return {"all": source}
 
 
-def _find_classes(folder: Path) -> ClassFolders:
+def _find_classes(folder: Path, left_out: LeftOut) -> dict[str, list[Path]]:
     """The images below each class folder, however deep. Raises DataError if there are none."""
-    found = ClassFolders(folder)
+    found = {}
     loose = 0
     for path in sorted(folder.iterdir()):
         if is_hidden(path.name):
-            found.hidden += 1
+            left_out.hidden += 1
         elif path.is_dir():
-            images = images_below(path, found, follow_links=True)
-            found.images[path.name] = sorted(image for image in images if image.is_file())
-            found.strays += len(images) - len(found.images[path.name])
+            images = images_below(path, left_out, follow_links=True)
+            found[path.name] = sorted(image for image in images if image.is_file())
+            left_out.strays += len(images) - len(found[path.name])
         else:
-            found.strays += 1
+            left_out.strays += 1
             loose += path.suffix.lower() in IMAGE_SUFFIXES
-    if not found.images:
+    if not found:
         held = f"{loose} images, but no folders of classes" if loose else "no folders of classes"
         raise DataError(f"{folder} holds {held}. Expected {LAYOUT}.")
-    for name, images in found.images.items():
+    for name, images in found.items():
         if not images:
             raise DataError(
                 f"the class {name!r} has no images: {folder / name} holds none that end in "
@@ -162,35 +164,20 @@ def _open_digits(seed: int, val_share: float) -> ClassificationData:
     return ClassificationData(DIGITS, names, train, val, test, short_side=min(images.shape[1:]))
 
 
-def _classes_of(found: dict[str, ClassFolders], source: Path) -> list[str]:
-    (first_name, first), *others = found.items()
-    classes = sorted(first.images)
-    for name, other in others:
-        if difference := sorted(set(classes) ^ set(other.images)):
-            only = {True: first_name, False: name}
-            lone = first_of(f"{c!r} only in {only[c in first.images]}" for c in difference)
-            both = f"{first.folder} and {other.folder}"
+def _classes_of(
+    found: dict[str, dict[str, list[Path]]], folders: dict[str, Path], source: Path
+) -> list[str]:
+    first, *others = found
+    classes = sorted(found[first])
+    for other in others:
+        if difference := sorted(set(classes) ^ set(found[other])):
+            only = {True: first, False: other}
+            lone = first_of(f"{c!r} only in {only[c in classes]}" for c in difference)
+            both = f"{folders[first]} and {folders[other]}"
             raise DataError(f"{both} have different classes: {lone}. Give both the same folders.")
     if len(classes) == 1:
-        below = sorted(p.name for p in (first.folder / classes[0]).iterdir() if p.is_dir())
-        hint = f" Was {first.folder / classes[0]} meant?" if below else ""
-        raise DataError(
-            f"{source} has only one class, {classes[0]!r}; expected two or more.{hint} "
-            f"Give {LAYOUT}."
-        )
+        folder = folders[first] / classes[0]
+        hint = f" Was {folder} meant?" if folders_in(folder) else ""
+        few = f"{source} has only one class, {classes[0]!r}; expected two or more"
+        raise DataError(f"{few}.{hint} Give {LAYOUT}.")
     return classes
-
-
-def _look_at(found: dict[str, ClassFolders]) -> tuple[dict[Path, Header], dict[str, str]]:
-    """Take unreadable files out of `found`; the headers of the others, and the reasons."""
-    everything = [p for split in found.values() for images in split.images.values() for p in images]
-    headers, unreadable = read_headers(everything)
-    for split in found.values():
-        for name, images in split.images.items():
-            split.images[name] = [path for path in images if path in headers]
-            if not split.images[name]:
-                raise DataError(
-                    f"the class {name!r} has no readable image: {images[0]} "
-                    f"{unreadable[str(images[0])]}. Export the images again."
-                )
-    return headers, unreadable

@@ -132,7 +132,7 @@ def open_segmentation(
     void = "is void throughout: every pixel has a value that is ignored"
     unlabeled = {str(path): void for path, counted in pixels.items() if not counted.any()}
     splits = usable(pairs, check.unreadable | unlabeled)
-    fields = settled(source, splits, check.headers, val_share, seed)
+    fields = settled(source, splits, check.headers, val_share, seed)  # which draws a split
     return SegmentationData(
         classes=chosen.names,
         colors=chosen.colors,
