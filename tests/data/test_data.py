@@ -228,3 +228,12 @@ def test_real_flowers_open(shared_data):
 def test_an_unknown_task_is_named_with_the_known_ones(tmp_path):
     with pytest.raises(DataError, match="one of classify, multi-label, segment, detect, not 'foo'"):
         open_data(tmp_path, cast(Any, "foo"))
+
+
+def test_paths_are_seen_from_the_folder_without_looking_at_the_disk(tmp_path, monkeypatch):
+    fill(tmp_path, {"a": 2, "b": 2})
+    data = open_classification(tmp_path)
+    paths = [path for path, _ in data.train]
+    data.relative(paths[0])
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: pytest.fail("looked at the disk"))
+    assert {data.relative(path)[:2] for path in paths} == {"a/", "b/"}

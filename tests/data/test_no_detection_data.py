@@ -226,7 +226,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: remove(f, "images/3.jpg"),
         ),
         (
-            "0.txt has a box of class 2, .*classes.txt has 2 names, so expected 0 to 1; .* 6 of",
+            "0.txt has a box of class 2, .*classes.txt has 2 names, for 0 to 1; .* 6 of",
             lambda f: rewrite(f, "labels/*", "2 .5 .5 .1 .1"),
         ),
         (
@@ -250,7 +250,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
         ),
         ("can't be read as YAML", lambda f: yaml(f, "train: images\nnames: [cat")),
         (
-            r"data.yaml has 1 names, so expected 0 to 0; there are 6",
+            r"data.yaml has 1 names, for 0 to 0; there are 6",
             lambda f: yaml(f, "train: images\nnames: [cat]"),
         ),
         (

@@ -86,9 +86,8 @@ def read_coco(layout: Layout[Path], _: GivenClasses | None = None) -> FoundBoxes
     for split, file in files.items():
         paths = _find_images(file.path, file.images, _image_folders(layout.root, split, file.path))
         found.splits[split] = _by_image(file, paths, numbers)
-        found.image_ids |= {
-            paths[i]: key for i, key in enumerate(file.images) if isinstance(key, int)
-        }
+        ids = zip(paths, file.images, strict=True)
+        found.image_ids |= {path: key for path, key in ids if isinstance(key, int)}
         if repeated := len(file.number) - len(np.unique(file.number)):
             given = f"gives {repeated:,} annotations an id that another one has"
             found.notes.append(f"{file.path} {given}; each counts")
@@ -211,11 +210,11 @@ def _by_image(file: _CocoFile, paths: list[Path], numbers: dict[Hashable, int]) 
     rows = np.array([row[key] for key in file.image_places], np.int64)
     labels = np.array([numbers[key] for key in file.category_places], np.int64)
     image, category = (np.frombuffer(a, np.int64) for a in (file.image, file.category))
-    of_row = rows[image] if len(rows) else image
+    of_row = rows[image]
     order = np.argsort(of_row, kind="stable")
     boxes = np.frombuffer(file.box, np.float64).reshape(-1, 4)[order]
     corners = np.concatenate([boxes[:, :2], boxes[:, :2] + boxes[:, 2:]], axis=1)
-    label = labels[category][order] if len(labels) else category
+    label = labels[category][order]
     crowd = np.frombuffer(file.crowd, np.int8)[order] > 0
     area = np.frombuffer(file.area, np.float64)[order]
     number = np.frombuffer(file.number, np.int64)[order]

@@ -3,7 +3,7 @@
 # n boxes
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -83,15 +83,16 @@ class FoundBoxes(BoxRemarks):
     fractions: bool = False
 
     def check_labels(
-        self, known: Callable[[int], bool], describe: Callable[[int], str], todo: str
+        self, known: Container[int], describe: Callable[[int], str], todo: str
     ) -> None:
         """Raises DataError if a label of a box isn't `known`, which it describes."""
         wrong: Counter[int] = Counter()
         first: dict[int, Path] = {}
         for one in chain(*self.splits.values()):
-            for label in filter(lambda label: not known(label), one.labels.tolist()):
-                wrong[label] += 1
-                first.setdefault(label, one.source)
+            for label in one.labels.tolist():
+                if label not in known:
+                    wrong[label] += 1
+                    first.setdefault(label, one.source)
         if wrong:
             label, path = next(iter(first.items()))
             others = f" (and of {len(wrong) - 1:,} other classes)" if len(wrong) > 1 else ""
@@ -111,7 +112,7 @@ class FoundBoxes(BoxRemarks):
         number = {name: i for i, name in enumerate(names)}
         table = np.array([number.get(name, -1) for name in self.names], np.int64)
         self.check_labels(
-            lambda label: table[label] >= 0,
+            {i for i, name in enumerate(self.names) if name in number},
             lambda label: f"{self.names[label]!r}, which {origin} does not have",
             "Add it to the list, or correct the annotations.",
         )

@@ -56,10 +56,8 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
     if unlabeled:
         found.notes.append(f"{unlabeled:,} images have no label file, so no boxes")
     found.check_labels(
-        lambda label: label < len(names),
-        lambda label: (
-            f"{label}, but {origin} has {len(names)} names, so expected 0 to {len(names) - 1}"
-        ),
+        range(len(names)),
+        lambda label: f"{label}, but {origin} has {len(names)} names, for 0 to {len(names) - 1}",
         "Add the names, or correct the labels.",
     )
     return found
@@ -88,7 +86,7 @@ def read_lines(path: Path, *, keypoints: bool = False) -> list[tuple[int, int, l
         if not whole or len(values) < 4 or (len(values) % 2 and len(values) + 1 != SCORED):
             shown = line.strip()[:50]
             raise DataError(f"has the line {number} {shown!r}; expected class cx cy width height")
-        if len(values) <= SCORED - 1 or keypoints:
+        if len(values) < SCORED or keypoints:
             x, y, width, height = values[:4]
             corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
         else:
@@ -122,19 +120,17 @@ def _images(layout: YoloLayout, place: Path, found: FoundBoxes) -> list[Path]:
 
 
 def _listed(layout: YoloLayout, path: Path) -> list[Path]:
-    """The lines of a list; relative ones are so to its folder, or to the data set's.
+    """The lines of a list, relative to its folder or to the data set's.
 
-    Where nothing is there, the first folders of a line don't count: CVAT writes
+    If nothing is there, the first folders of a line don't count: CVAT writes
     data/images/train/1.jpg, and other lists name another machine's folders.
     """
     images, absent = [], []
     for line in names_in(path):
         parts = Path(line).parts
-        ways = [
-            layout.root / line,
-            *(path.parent.joinpath(*parts[i:]) for i in range(1, len(parts) - 1)),
-        ]
-        image = next((way for way in (path.parent / line, *ways) if way.is_file()), None)
+        ways = [path.parent / line, layout.root / line]
+        ways += [path.parent.joinpath(*parts[i:]) for i in range(1, len(parts) - 1)]
+        image = next((way for way in ways if way.is_file()), None)
         if image is None:
             absent.append(line)
         else:
