@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from mobilevitv2.data.boxes import voc
 from mobilevitv2.data.boxes.coco import JSON, find_coco, looks_like_coco, read_coco
 from mobilevitv2.data.boxes.found import BoxRemarks, FoundBoxes
-from mobilevitv2.data.boxes.voc import find_voc, looks_like_voc, read_voc
 from mobilevitv2.data.boxes.yolo import read_yolo
 from mobilevitv2.data.boxes.yolo_layout import YAML, find_yolo, looks_like_yolo
 from mobilevitv2.data.class_lists import GivenClasses
@@ -125,7 +125,7 @@ class BoxFormat(NamedTuple):
 
 
 FORMATS = (
-    BoxFormat("Pascal VOC", looks_like_voc, find_voc, read_voc),
+    BoxFormat("Pascal VOC", voc.looks_like_voc, voc.find_layout, voc.read_voc),
     BoxFormat("COCO", looks_like_coco, find_coco, read_coco, suffixes=(JSON,)),
     BoxFormat("YOLO", looks_like_yolo, find_yolo, read_yolo, suffixes=YAML),
 )

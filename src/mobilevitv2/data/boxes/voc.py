@@ -8,20 +8,11 @@ import numpy as np
 
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.paired import (
-    VOC_IMAGES,
-    PairFolders,
-    PairLayout,
-    only_root,
-    pair_up,
-    voc_roots,
-    voc_splits,
-)
+from mobilevitv2.data.paired import PairFolders, PairLayout, find_voc, pair_up, splits_inside
 from mobilevitv2.data.split_names import by_split, folders_in, splits_in
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.finding import has_files
 
-VOC_BOXES, VOC_LISTS = "Annotations", "ImageSets/Main"
 XML = (".xml",)
 IMAGE_FOLDERS = ("jpegimages", "images", "imgs")
 XML_FOLDERS = ("annotations", "annotation", "labels", "xmls", "xml")
@@ -30,19 +21,18 @@ CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 def looks_like_voc(source: Path) -> bool:
     """Are there XML files where such a data set has them?"""
-    return source.is_dir() and bool(
-        _voc_roots(source) or any(map(_xml_folder, [source, *splits_in(source).values()]))
+    return source.is_dir() and (
+        _in_its_folders(source) is not None
+        or any(map(_xml_folder, [source, *splits_in(source).values()]))
     )
 
 
-def find_voc(source: Path) -> PairLayout:
+def find_layout(source: Path) -> PairLayout:
     """The layout of a folder that looks like it. Raises DataError if it can't be told."""
-    if roots := _voc_roots(source):
-        root = only_root(source, roots)
-        whole = PairFolders(root / VOC_IMAGES, root / VOC_BOXES)
-        return PairLayout(root, voc_splits(whole, root / VOC_LISTS) or _splits_inside(whole))
+    if layout := _in_its_folders(source):
+        return layout
     if whole := _folders_of(source):
-        return PairLayout(source, _splits_inside(whole))
+        return PairLayout(source, splits_inside(whole))
     halves = by_split(folders_in(source))
     found = {split: _folders_of(folder) for split, folder in halves.items()}
     return PairLayout(source, {split: place for split, place in found.items() if place})
@@ -81,8 +71,8 @@ def read_voc(layout: PairLayout, _: GivenClasses | None = None) -> FoundBoxes:
     return found
 
 
-def _voc_roots(source: Path) -> list[Path]:
-    return voc_roots(source, lambda root: has_files(root / VOC_BOXES, XML))
+def _in_its_folders(source: Path) -> PairLayout | None:
+    return find_voc(source, "Annotations", "ImageSets/Main", lambda f: has_files(f, XML))
 
 
 def _xml_folder(folder: Path) -> Path | None:
@@ -97,15 +87,6 @@ def _folders_of(folder: Path) -> PairFolders | None:
     labels, below = _xml_folder(folder), folders_in(folder)
     images = next((below[name] for name in IMAGE_FOLDERS if name in below), folder)
     return PairFolders(images, labels) if labels else None
-
-
-def _splits_inside(whole: PairFolders) -> dict[str, PairFolders]:
-    """By the folders in the folder of the images; the XML files may lie together or like them."""
-    images = by_split(folders_in(whole.images))
-    if whole.images == whole.labels or not images:
-        return {"all": whole}
-    labels = by_split(folders_in(whole.labels))
-    return {s: PairFolders(folder, labels.get(s, whole.labels)) for s, folder in images.items()}
 
 
 class VocObject(NamedTuple):
