@@ -45,7 +45,7 @@ def test_channels_are_transformers_at_every_width(width):
         ("conv_kernel_size", 4, "must be odd"),
         ("attn_dropout", 1.5, "must be between 0 and 1"),
         ("num_labels", -1, "must be between"),
-        ("id2label", {0: "a", 2: "b"}, "from 0 to 1 without a gap"),
+        ("id2label", {0: "a", 2: "b"}, "expected all up to 1"),
         ("id2label", 7, "expected a name for each number"),
         ("problem_type", "ranking", "one of None"),
     ],

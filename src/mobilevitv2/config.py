@@ -113,7 +113,14 @@ class MobileViTV2Config:
             )
         else:
             self.id2label = names
-        self._check_thresholds()
+        given = self.label_thresholds
+        fits = isinstance(given, list) and len(given) == self.num_labels
+        fits = fits and all(isinstance(v, int | float) and 0 <= v <= 1 for v in given or ())
+        if given is not None and not fits:
+            raise ConfigError(
+                f"label_thresholds is {given!r:.80}; expected a number in [0, 1] for each of "
+                f"{self.num_labels} classes."
+            )
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep `num_labels`, `id2label` and `label2id` consistent, once all fields are there."""
@@ -131,19 +138,6 @@ class MobileViTV2Config:
             names = self.__dict__.get("id2label")
             if names is None or len(names) != value:
                 self.id2label = {i: f"LABEL_{i}" for i in range(value)}
-
-    def _check_thresholds(self) -> None:
-        """Once the number of classes is known."""
-        given = self.label_thresholds
-        if given is not None and not (
-            isinstance(given, list)
-            and len(given) == self.num_labels
-            and all(isinstance(value, int | float) and 0 <= value <= 1 for value in given)
-        ):
-            raise ConfigError(
-                f"label_thresholds is {given!r:.80}; expected a number in [0, 1] for each of "
-                f"{self.num_labels} classes."
-            )
 
     # Derived values
 
@@ -282,10 +276,8 @@ class MobileViTV2Config:
         if self.num_labels is not None:
             _check_number("num_labels", self.num_labels, int, 0, 10_000_000)
         if not isinstance(self.preprocessor_config, dict | None):
-            raise ConfigError(
-                f"preprocessor_config is {self.preprocessor_config!r:.80}; expected the fields of "
-                "preprocessor_config.json."
-            )
+            given = f"{self.preprocessor_config!r:.80}"
+            raise ConfigError(f"preprocessor_config is {given}; expected what its .json holds.")
         if self.class_colors is not None:
             self.class_colors = _checked_colors(self.class_colors)
 
@@ -328,8 +320,7 @@ def checked_labels(value: Any) -> dict[int, str]:
         raise ConfigError(f"id2label is {value!r:.80}; expected a name for each number.") from None
     if sorted(names) != list(range(len(names))):
         raise ConfigError(
-            f"id2label has the indices {sorted(names)[:8]}...; they must run from 0 to "
-            f"{len(names) - 1} without a gap."
+            f"id2label has the numbers {sorted(names)[:8]}...; expected all up to {len(names) - 1}."
         )
     return dict(sorted(names.items()))
 
