@@ -67,7 +67,7 @@ def _read_header(path: Path) -> Header | str:
     except UnidentifiedImageError:
         return "is not an image that Pillow can read" if path.stat().st_size else "is empty"
     except Exception as error:  # parsers of damaged headers raise almost anything
-        return f"is damaged ({error or type(error).__name__})"
+        return f"is damaged ({str(error) or type(error).__name__})"
     if min(width, height) < 2:
         return f"has {width}x{height} px"
     return Header((height, width) if orientation >= 5 else (width, height), orientation)

@@ -220,20 +220,15 @@ def _damage_reported(name: str) -> Iterator[None]:
         yield
     except (ImageError, MemoryError):
         raise
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"{name} is not an image that Pillow can read. Save it as JPEG or PNG."
-        ) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(
-            f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels, too many to decode safely. "
-            "Scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
-        ) from error
     except Exception as error:  # decoders of damaged files raise almost anything
         reason = str(error) or type(error).__name__
-        raise ImageError(
-            f"{name} is damaged or cut short ({reason}). Copy or export it again."
-        ) from error
+        wrong = f"is damaged or cut short ({reason}). Copy or export it again."
+        if isinstance(error, UnidentifiedImageError):
+            wrong = "is not an image that Pillow can read. Save it as JPEG or PNG."
+        elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+            wrong = f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels, too many to decode safely. "
+            wrong += "Scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
+        raise ImageError(f"{name} {wrong}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
