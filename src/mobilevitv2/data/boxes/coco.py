@@ -222,7 +222,7 @@ def _by_image(file: _CocoFile, paths: list[Path], numbers: dict[Hashable, int]) 
     found = []
     for path, size, start, end in zip(paths, file.sizes, ends[:-1], ends[1:], strict=True):
         columns = (column[start:end] for column in (label, corners, crowd, area, number))
-        found.append(Annotated(path, file.path, *columns, size))
+        found.append(Annotated._make([path, file.path, *columns, size]))
     return found
 
 

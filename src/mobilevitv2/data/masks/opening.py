@@ -123,16 +123,17 @@ def open_segmentation(
         split: [(image, mask) for image, mask in of_split if mask]
         for split, of_split in pair_up(layout, MASK_SUFFIXES, "mask", left_out).items()
     }
-    check = look_at_pairs([pair for of_split in pairs.values() for pair in of_split])
+    every = [pair for of_split in pairs.values() for pair in of_split]
+    headers, masks, unreadable = look_at_pairs(every)
     chosen = settle_classes(
-        classes, source, layout, check.masks, ignored=ignored, reduce_labels=reduce_labels
+        classes, source, layout, masks, ignored=ignored, reduce_labels=reduce_labels
     )
-    check_values(check.masks, chosen.table, len(chosen.names), chosen.origin)
-    pixels = {mask: _pixels(look, chosen) for mask, look in check.masks.items()}
+    check_values(masks, chosen.table, len(chosen.names), chosen.origin)
+    pixels = {mask: _pixels(look, chosen) for mask, look in masks.items()}
     void = "is void throughout: every pixel has a value that is ignored"
     unlabeled = {str(path): void for path, counted in pixels.items() if not counted.any()}
-    splits = usable(pairs, check.unreadable | unlabeled)
-    fields = settled(source, splits, check.headers, val_share, seed)  # which draws a split
+    splits = usable(pairs, unreadable | unlabeled)
+    fields = settled(source, splits, headers, val_share, seed)
     return SegmentationData(
         classes=chosen.names,
         colors=chosen.colors,
@@ -140,9 +141,9 @@ def open_segmentation(
         ignored=chosen.ignored,
         reduce_labels=reduce_labels,
         unlabeled=list(unlabeled),
-        unreadable=check.unreadable,
+        unreadable=unreadable,
         **vars(left_out),
-        **_tally(splits, check.headers, pixels),
+        **_tally(splits, headers, pixels),
         **fields,
     )
 

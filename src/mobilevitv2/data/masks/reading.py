@@ -28,15 +28,6 @@ class MaskLook:
     palette: bytes  # RGB of each value in a palette image, else empty
 
 
-@dataclass
-class PairCheck:
-    """What was found, by path."""
-
-    headers: dict[Path, Header]  # of the images that can be read
-    masks: dict[Path, MaskLook]
-    unreadable: dict[str, str]  # path of an image or mask, and the reason
-
-
 def class_table(ignored: Iterable[int], *, reduce_labels: bool) -> np.ndarray:
     """uint8 [256]: the class number of each value in a file; 255 is always ignored.
 
@@ -62,22 +53,35 @@ def read_classes(path: Path, table: np.ndarray, classes: int) -> np.ndarray:
     raise DataError(f"{path} holds other values than when the data was opened. Open it again.")
 
 
-def look_at_pairs(pairs: Sequence[MaskedSample]) -> PairCheck:
-    """Look at all. Raises DataError for masks that hold no class numbers or don't fit their image.
+def look_at_pairs(
+    pairs: Sequence[MaskedSample],
+) -> tuple[dict[Path, Header], dict[Path, MaskLook], dict[str, str]]:
+    """What can be read of images and masks, and the reasons why others can't, by path.
 
-    Images are not decoded, so one that is cut short may pass; masks are.
+    Images are not decoded, so one that is cut short may pass; masks are. Raises DataError for masks
+    that hold no class numbers or don't fit their image.
     """
     headers, unreadable = read_headers([image for image, _ in pairs])
-    check = PairCheck(headers, {}, unreadable)
-    masks = [mask for _, mask in pairs]
+    masks: dict[Path, MaskLook] = {}
+    paths = [mask for _, mask in pairs]
     with ThreadPoolExecutor(THREADS) as pool:
-        for path, look in zip(masks, pool.map(_look_at, masks), strict=True):
+        for path, look in zip(paths, pool.map(_look_at, paths), strict=True):
             if isinstance(look, str):
-                check.unreadable[str(path)] = look
+                unreadable[str(path)] = look
             else:
-                check.masks[path] = look
-    _check_sizes(check, pairs)
-    return check
+                masks[path] = look
+    seen = [(i, m) for i, m in pairs if i in headers and m in masks]
+    if wrong := [(i, m) for i, m in seen if headers[i].size != masks[m].size]:
+        image, mask = wrong[0]
+        header, size = headers[image], masks[mask].size
+        others = f" ({len(wrong) - 1:,} other pairs differ too)" if len(wrong) > 1 else ""
+        why, todo = "", "Make each mask the size of its image."
+        if header.on_its_side and size == header.stored:
+            why = " once it is turned upright, as its EXIF rotation says"
+            todo = "Turn the mask too, or save the image without that rotation."
+        of_mask, of_image = (f"{width}x{height} px" for width, height in (size, header.size))
+        raise DataError(f"{mask} is {of_mask}, but {image} is {of_image}{why}{others}. {todo}")
+    return headers, masks, unreadable
 
 
 def check_values(masks: dict[Path, MaskLook], table: np.ndarray, classes: int, origin: str) -> None:
@@ -97,27 +101,6 @@ def check_values(masks: dict[Path, MaskLook], table: np.ndarray, classes: int, o
         f"{path} holds {first_of(values)}{others}, but {origin} has {classes} classes; "
         f"expected {good.min()} to {good.max()}. Name the missing classes, or ignore void values."
     )
-
-
-def _check_sizes(check: PairCheck, pairs: Sequence[MaskedSample]) -> None:
-    wrong = [
-        (check.headers[image], image, mask)
-        for image, mask in pairs
-        if image in check.headers
-        and mask in check.masks
-        and check.headers[image].size != check.masks[mask].size
-    ]
-    if not wrong:
-        return
-    header, image, mask = wrong[0]
-    size = check.masks[mask].size
-    others = f" ({len(wrong) - 1:,} other pairs differ too)" if len(wrong) > 1 else ""
-    why, todo = "", "Make each mask the size of its image."
-    if header.on_its_side and size == header.stored:
-        why = " once it is turned upright, as its EXIF rotation says"
-        todo = "Turn the mask too, or save the image without that rotation."
-    of_mask, of_image = (f"{width}x{height} px" for width, height in (size, header.size))
-    raise DataError(f"{mask} is {of_mask}, but {image} is {of_image}{why}{others}. {todo}")
 
 
 def _look_at(path: Path) -> MaskLook | str:
