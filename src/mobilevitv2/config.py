@@ -279,7 +279,16 @@ class MobileViTV2Config:
             given = f"{self.preprocessor_config!r:.80}"
             raise ConfigError(f"preprocessor_config is {given}; expected what its .json holds.")
         if self.class_colors is not None:
-            self.class_colors = _checked_colors(self.class_colors)
+            try:
+                colors = [[int(part) for part in color] for color in self.class_colors]
+            except (TypeError, ValueError):
+                colors = [[]]
+            if any(len(c) != 3 or not all(0 <= part <= 255 for part in c) for c in colors):
+                given = f"{self.class_colors!r:.80}"
+                raise ConfigError(
+                    f"class_colors is {given}; expected three numbers of 0 to 255 each."
+                )
+            self.class_colors = colors
 
 
 def _check_number(name: str, value: Any, kind: Any, low: float, high: float) -> None:
@@ -296,18 +305,6 @@ def _check_integers(name: str, value: Any, length: int | None) -> None:
     if not good or not all(type(v) is int and v > 0 for v in value):
         count = f"{length} " if length else ""
         raise ConfigError(f"{name} is {value!r}; expected a list of {count}positive integers.")
-
-
-def _checked_colors(value: Any) -> list[list[int]]:
-    try:
-        colors = [[int(part) for part in color] for color in value]
-    except (TypeError, ValueError):
-        colors = [[]]
-    if any(len(color) != 3 or not all(0 <= part <= 255 for part in color) for color in colors):
-        raise ConfigError(
-            f"class_colors is {value!r:.80}; expected the RGB of each class, 0 to 255."
-        )
-    return colors
 
 
 def checked_labels(value: Any) -> dict[int, str]:

@@ -339,7 +339,7 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
         csv_of("file,cat,dog", "1.jpg,1,0,1"),
     ),
     ("has both 0 and -1, so which means no", csv_of("file,cat,dog", "1.jpg,1,0", "2.jpg,-1,1")),
-    ("has a column without a name. Name or .*pandas", csv_of(",file,cat", "0,1.jpg,1")),
+    ("has a column without a name. Name or drop it .*pandas", csv_of(",file,cat", "0,1.jpg,1")),
     ("has two columns called 'cat'", csv_of("file,cat,cat", "1.jpg,1,1")),
     ("has a header, but no rows", csv_of("file,labels")),
     ("has no labels. Expected", csv_of("file,labels", "1.jpg,", "2.jpg,")),

@@ -34,9 +34,7 @@ def _repeated(data: Any) -> Iterable[Finding]:
         for sample in samples:
             if isinstance(sample[0], Path):  # and not an array
                 where[sample[0]].append((split, data.caption(sample)))
-    across: dict[Path, str] = {}
-    labels: dict[Path, str] = {}
-    inside: dict[Path, str] = {}
+    across, labels, inside = {}, {}, {}
     for paths in _alike(where):
         places = [place for path in paths for place in where[path]]
         splits, captions = (list(dict.fromkeys(of_all)) for of_all in zip(*places, strict=True))

@@ -105,7 +105,18 @@ def _read(path: Path) -> _CocoFile:
             f"{path} has no {' and no '.join(absent)}. Expected COCO's format: lists of images, "
             "annotations (image_id, category_id, bbox) and categories (id, name)."
         )
-    _check_references(file)
+    for what, plural, places, known, column in (
+        ("image", "images", file.image_places, file.images, file.image),
+        ("category", "categories", file.category_places, file.categories, file.category),
+    ):
+        if unknown := {place: key for key, place in places.items() if key not in known}:
+            wrong = np.flatnonzero(np.isin(np.frombuffer(column, np.int64), list(unknown)))
+            first = int(wrong[0])
+            raise DataError(
+                f"{path} has {len(wrong):,} annotations with {what} ids that it doesn't list; the "
+                f"first is annotation {file.number[first]} of {what} {unknown[column[first]]!r}. "
+                f"Add the {plural}, or remove the annotations."
+            )
     return file
 
 
@@ -156,24 +167,6 @@ def _add_annotation(file: _CocoFile, item: Any) -> None:
 
 def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and abs(value) < 1e300
-
-
-def _check_references(file: _CocoFile) -> None:
-    """Raises DataError for annotations of images or categories that the file does not list."""
-    for what, places, known, column in (
-        ("image", file.image_places, file.images, file.image),
-        ("category", file.category_places, file.categories, file.category),
-    ):
-        unknown = {place: key for key, place in places.items() if key not in known}
-        if not unknown:
-            continue
-        wrong = np.flatnonzero(np.isin(np.frombuffer(column, np.int64), list(unknown)))
-        first = int(wrong[0])
-        raise DataError(
-            f"{file.path} has {len(wrong):,} annotations with {what} ids that it doesn't list; the "
-            f"first is annotation {file.number[first]} of {what} {unknown[column[first]]!r}. "
-            f"Add the {'images' if what == 'image' else 'categories'}, or remove the annotations."
-        )
 
 
 def _categories(files: list[_CocoFile]) -> dict[Hashable, str]:

@@ -107,7 +107,7 @@ def _of_cells(path: Path, reader: csv.DictReader) -> Table:
         raise DataError(f"{path} has no column `file`. Expected {LAYOUT}.")
     if not all(header):
         raise DataError(
-            f"{path} has a column without a name. Name or remove it (pandas: index=False)."
+            f"{path} has a column without a name. Name or drop it (pandas: index=False)."
         )
     if twice := [name for i, name in enumerate(header) if name in header[:i]]:
         raise DataError(f"{path} has two columns called {twice[0]!r}. Rename or remove one.")
@@ -134,7 +134,7 @@ def _of_cells(path: Path, reader: csv.DictReader) -> Table:
         labels, classes = _split(path, others, [cells for *_, cells in lines]), None
     elif wrong:
         raise DataError(
-            f"{path}, {wrong[0]}; expected 0 or 1 for each class, or a column `labels`."
+            f"{path}, {wrong[0]}; expected 0 or 1 for each class, or names in a column `labels`."
         )
     else:
         values = {cell.lower() for *_, cells in lines for cell in cells}

@@ -12,12 +12,11 @@ from mobilevitv2.class_names import Color
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.headers import Header
-from mobilevitv2.data.masks.classes import MaskClasses, settle_classes
+from mobilevitv2.data.masks.classes import settle_classes
 from mobilevitv2.data.masks.layouts import MASK_SUFFIXES, find_layout, is_segmentation
 from mobilevitv2.data.masks.reading import (
     IGNORED,
     MaskedSample,
-    MaskLook,
     check_values,
     class_table,
     look_at_pairs,
@@ -129,7 +128,10 @@ def open_segmentation(
         classes, source, layout, masks, ignored=ignored, reduce_labels=reduce_labels
     )
     check_values(masks, chosen.table, len(chosen.names), chosen.origin)
-    pixels = {mask: _pixels(look, chosen) for mask, look in masks.items()}
+    pixels = {}  # int64 [classes] of each mask
+    for mask, look in masks.items():
+        counts = np.bincount(chosen.table, look.counts, minlength=256)
+        pixels[mask] = counts[: len(chosen.names)].astype(np.int64)
     void = "is void throughout: every pixel has a value that is ignored"
     unlabeled = {str(path): void for path, counted in pixels.items() if not counted.any()}
     splits = usable(pairs, unreadable | unlabeled)
@@ -169,13 +171,6 @@ def _tally(
         tally["void"][name] = area - int(counted.sum())
         tally["images"][name] = (counted > 0).sum(0).tolist()
     return tally
-
-
-def _pixels(look: MaskLook, chosen: MaskClasses) -> np.ndarray:
-    """int64 [classes]: the pixels of each class in a mask."""
-    counted = np.zeros(256, dtype=np.int64)
-    np.add.at(counted, chosen.table, look.counts)
-    return counted[: len(chosen.names)]
 
 
 def _percent(part: int, whole: int) -> str:
