@@ -285,9 +285,7 @@ class MobileViTV2Config:
                 colors = [[]]
             if any(len(c) != 3 or not all(0 <= part <= 255 for part in c) for c in colors):
                 given = f"{self.class_colors!r:.80}"
-                raise ConfigError(
-                    f"class_colors is {given}; expected three numbers of 0 to 255 each."
-                )
+                raise ConfigError(f"class_colors is {given}; expected three numbers of 0 to 255.")
             self.class_colors = colors
 
 

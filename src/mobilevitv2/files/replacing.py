@@ -94,7 +94,7 @@ class Place:
         for path in old:
             if path.is_file() and _identity(path) in read:
                 raise FileExistsError(
-                    f"{path} is an input, so it isn't overwritten. Name another place."
+                    f"{path} is an input, so it is not overwritten. Name another place."
                 )
         return ours
 
