@@ -23,8 +23,7 @@ class Remarks(LeftOut):
 
     unreadable: dict[str, str] = field(default_factory=dict)
     """Path of a file that can't be read, and the reason."""
-    origin: str = ""
-    """Where the names of the classes come from, if it isn't the folders."""
+    origin: str = ""  # where the names of the classes come from, if it isn't the folders
     notes: list[str] = field(default_factory=list)
     """What else a person should know, a sentence each."""
 
@@ -33,20 +32,16 @@ class Remarks(LeftOut):
 class Data(Remarks, Generic[Sample]):
     """Labeled images in splits, and what was left out of them."""
 
-    task: ClassVar[str]
-    """The name of its row in `mobilevitv2.tasks`."""
+    task: ClassVar[str]  # the name of its row in `mobilevitv2.tasks`
 
     name: str
     classes: list[str]
     train: list[Sample]
     val: list[Sample]
-    test: list[Sample] | None = None
-    """Held out: evaluated once, at the end."""
+    test: list[Sample] | None = None  # held out: evaluated once, at the end
     root: Path | None = None
-    short_side: int = 0
-    """The median over the training images [px]."""
-    comes_split: bool = True
-    """Does the source itself say what is held out of training?"""
+    short_side: int = 0  # the median over the training images [px]
+    comes_split: bool = True  # the source itself says what is held out of training
 
     @property
     def splits(self) -> dict[str, list[Sample]]:

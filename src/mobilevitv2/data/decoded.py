@@ -31,8 +31,7 @@ class DecodedSamples:
     preparing gives the same in each epoch, the prepared items.
     """
 
-    lost_target: Any = None
-    """The target of a sample that doesn't count."""
+    lost_target: Any = None  # the target of a sample that doesn't count
 
     def __init__(
         self,

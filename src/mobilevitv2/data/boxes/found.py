@@ -56,8 +56,7 @@ class Annotated(NamedTuple):
 class BoxRemarks(Remarks):
     """What a person should know about boxes as a whole."""
 
-    format: str = ""
-    """Pascal VOC, COCO or YOLO."""
+    format: str = ""  # Pascal VOC, COCO or YOLO
     category_ids: list[int] = field(default_factory=list)
     """COCO's own number of each class; elsewhere they are counted from 1."""
     image_ids: dict[Path, int] = field(default_factory=dict)
@@ -66,8 +65,7 @@ class BoxRemarks(Remarks):
     """Images without an annotation, which are left out."""
     dropped: list[str] = field(default_factory=list)
     """A sentence for each box that is empty, not finite or wholly outside its image."""
-    clipped: int = 0
-    """Boxes that were cut off at the edge of their image."""
+    clipped: int = 0  # boxes that were cut off at the edge of their image
     mended: dict[Path, str] = field(default_factory=dict)
     """Images with boxes that were dropped or cut off, and how many."""
 
@@ -78,8 +76,7 @@ class FoundBoxes(BoxRemarks):
 
     names: list[str]
     splits: dict[str, list[Annotated]] = field(default_factory=dict)
-    box: str = "box"
-    """What a message calls one: box 3 of a file, line 3, annotation 3."""
+    box: str = "box"  # what a message calls one: box 3 of a file, line 3, annotation 3
     fractions: bool = False
 
     def check_labels(

@@ -36,20 +36,16 @@ class SegmentationData(Data[MaskedSample]):
 
     task = "segmentation"
 
-    colors: list[Color]
-    """RGB of each class, for drawing."""
-    ignored: tuple[int, ...] = (IGNORED,)
-    """Values in the mask files that don't count."""
-    reduce_labels: bool = False
-    """Is a class its value in the files less one?"""
+    colors: list[Color]  # RGB of each class, for drawing
+    ignored: tuple[int, ...] = (IGNORED,)  # values in the mask files that don't count
+    reduce_labels: bool = False  # a class is its value in the files less one
     pixels: dict[str, list[int]] = field(default_factory=dict)
     """For each split, the pixels of each class."""
     void: dict[str, int] = field(default_factory=dict)
     """For each split, the pixels that don't count."""
     images: dict[str, list[int]] = field(default_factory=dict)
     """For each split, the images in which each class is seen."""
-    unlabeled: list[str] = field(default_factory=list)
-    """Masks without a pixel that counts."""
+    unlabeled: list[str] = field(default_factory=list)  # masks without a pixel that counts
 
     def counts(self) -> dict[str, list[int]]:
         return self.images
