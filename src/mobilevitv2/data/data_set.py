@@ -1,4 +1,4 @@
-"""`Data`: images in splits, with labels of whatever kind the subclass is about."""
+"""`Data`: images in splits, whose subclasses know what kind of labels they have."""
 
 import os
 from collections import Counter
@@ -178,7 +178,7 @@ def settled(
     """
     comes_split = not HELD_OUT.isdisjoint(splits)
     if "val" not in splits and "train" in splits and "test" in splits:
-        splits["val"] = splits.pop("test")  # where it is all there is
+        splits["val"] = splits.pop("test")  # the only images held out
     if "val" not in splits:
         whole = splits.pop("train" if "train" in splits else "all")
         splits["train"], splits["val"] = draw(source, whole, val_share, seed)

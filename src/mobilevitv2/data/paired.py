@@ -49,7 +49,7 @@ def find_voc(
 
 
 def splits_inside(whole: PairFolders) -> dict[str, PairFolders]:
-    """By the folders in the folder of the images; the labels may lie together or like them."""
+    """Splits by the folders of the images; the labels may be split likewise, or not at all."""
     images = by_split(folders_in(whole.images))
     if whole.images == whole.labels or not images:
         return {"all": whole}
@@ -71,7 +71,7 @@ def pair_up(
     one stands alone; an image may if its label is `optional`.
     """
     places = layout.splits.values()
-    suffixes_in: dict[Path, set[str]] = defaultdict(set)  # images and labels may lie together
+    suffixes_in: dict[Path, set[str]] = defaultdict(set)  # images and labels may share a folder
     for place in places:
         suffixes_in[place.images].update(IMAGE_SUFFIXES)
         suffixes_in[place.labels].update(suffixes)
@@ -123,7 +123,7 @@ def _by_name(
 
 
 def _listed(place: PairFolders, there: Collection[str]) -> list[str]:
-    """The names on a split's list, where they may have the suffix of the image."""
+    """The names on a split's list, in which they may have the image's suffix."""
     names = [n if n in there else Path(n).with_suffix("").as_posix() for n in place.names or ()]
     if absent := [name for name in names if name not in there]:
         raise DataError(

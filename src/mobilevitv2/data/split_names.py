@@ -50,7 +50,7 @@ def by_split(named: dict[str, Path]) -> dict[str, Path]:
 
 
 def splits_among(named: dict[str, Path]) -> dict[str, Path]:
-    """As `by_split`, but {} if two claim to be one split, of whatever kind of data."""
+    """As `by_split`, but {} if two claim to be the same split: this may be other data."""
     try:
         return by_split(named)
     except DataError:

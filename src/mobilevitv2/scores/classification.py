@@ -58,7 +58,7 @@ class ClassificationScores(FoundClasses):
 
     @property
     def right(self) -> np.ndarray:
-        """bool [M]: where the largest logit is the target's."""
+        """bool [M]: is the largest logit the target's?"""
         return self.predicted == self.true
 
     @property
@@ -68,7 +68,7 @@ class ClassificationScores(FoundClasses):
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the true accuracy lies with 95 % confidence (Wilson, 1927)."""
+        """The 95 % confidence interval of the accuracy (Wilson, 1927)."""
         count, right = len(self.true), self.accuracy
         middle = (right + Z**2 / (2 * count)) / (1 + Z**2 / count)
         half = math.sqrt(right * (1 - right) / count + (Z / (2 * count)) ** 2) * Z

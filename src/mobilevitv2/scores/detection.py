@@ -29,10 +29,10 @@ FEW = (1, 10, MOST)  # detections of a class in an image, for recall
 
 
 class DetectionScores:
-    """Detections and truths that grow with `update`; all scores are read off them, in [0, 1].
+    """Detections and truths that grow with `update`; all scores come from them, in [0, 1].
 
     An ignored object can be found any number of times, which is neither right nor wrong. Scores
-    are nan if nothing defines them (pycocotools' -1), and means are over the classes that have
+    are nan if they aren't defined (pycocotools' -1), and means are over the classes that have
     one. Confusion and F1 count detections with a score above `threshold`. Takes 29 bytes per
     detection and 8 per object. Between equal scores the order of updates decides.
     """

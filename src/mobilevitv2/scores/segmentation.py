@@ -8,10 +8,10 @@ from mobilevitv2.scores.shares import mean_of_known, share
 
 
 class SegmentationScores:
-    """A confusion matrix that grows with `update`; all scores are read off it, in [0, 1].
+    """A confusion matrix that grows with `update`; all scores come from it, in [0, 1].
 
     Pixels whose true class is `ignore_index`, or isn't in 0..classes-1, don't count, as in
-    ml-cvnets. Scores of single classes are nan if nothing defines them, and means are over the
+    ml-cvnets. Scores of single classes are nan if they aren't defined, and means are over the
     classes that have one. Counts are whole numbers, so the order of updates doesn't matter.
     """
 

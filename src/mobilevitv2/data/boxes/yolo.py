@@ -155,7 +155,7 @@ def _label_files(images: list[Path]) -> list[Path | None]:
 
 
 def _alone(places: list[Path], labels: list[Path | None]) -> list[Path]:
-    """Label files of no image, in folders for labels; other texts may lie beside images."""
+    """Label files without an image, in folders for labels; beside images, other texts are fine."""
     folders = {label_folder(place): place for place in places if place.is_dir()}
     used = set(labels)
     return [

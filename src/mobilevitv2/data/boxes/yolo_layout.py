@@ -100,7 +100,7 @@ def holds_boxes(path: Path) -> bool:
 
 
 # A data.yaml, read as Ultralytics documents it (docs.ultralytics.com/datasets/detect), but
-# forgiving: people's files are often wrong about where they lie now.
+# forgiving: many files are wrong about where they are now.
 
 
 def yaml_in(folder: Path) -> Path | None:
@@ -152,10 +152,10 @@ def _place(path: Path, root: Any, place: str) -> Path:
     here = path.parent
     named = Path(str(root)).expanduser() if root else here
     roots = [*dict.fromkeys([here / named, named, here])]
-    # Roboflow writes ../train/images into a file that lies beside train
+    # Roboflow writes ../train/images into a file beside train
     meant = [place, place.removeprefix("../")] if place.startswith("../") else [place]
     places = [root / way for way in meant for root in roots]
-    # only the folders' names are kept of where they lay on another machine
+    # of a path on another machine, only the last folders count
     places += [here.joinpath(*Path(place).parts[-n:]) for n in (2, 1)]
     there = next((p for p in places if p.exists()), here / named / place)
     return there.resolve() if ".." in there.parts else there

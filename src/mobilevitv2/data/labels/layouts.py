@@ -1,4 +1,4 @@
-"""Where tables of labels lie, and the images that they list."""
+"""Where tables of labels are, and the images that they list."""
 
 from collections import defaultdict
 from collections.abc import Collection
@@ -63,7 +63,7 @@ class ListedImages:
     def find(self, name: str, table: Table, split: str) -> Path | None:
         """The image whose path ends like this one, in as many parts as possible; None for none.
 
-        Raises DataError if there are several, unless one alone lies in a folder of the split, or
+        Raises DataError if there are several, unless just one is in a folder of the split, or
         beside the table.
         """
         parts = [p for p in PurePosixPath(name.replace("\\", "/")).parts if p.strip("/.")]
@@ -81,7 +81,7 @@ class ListedImages:
 
 
 def _tables(source: Path) -> list[tuple[str, Path]]:
-    """The split that each table in a folder is of, or those in its folders of splits."""
+    """The tables in a folder, or else in its folders of splits, each with its split."""
     own = [(split_of(path.stem) or "all", path) for path in _tables_in(source)]
     halves = splits_in(source).items()
     return own or [(split, path) for split, folder in halves for path in _tables_in(folder)]

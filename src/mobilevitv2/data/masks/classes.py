@@ -165,7 +165,7 @@ def given_classes(classes: GivenClasses) -> ClassList:
 
 
 def class_file_in(folders: Sequence[Path]) -> Path | None:
-    """The class list that lies in one of the folders; DataError if there are several."""
+    """The class list in one of the folders, if any. Raises DataError if there are several."""
     found = [f / name for f in dict.fromkeys(folders) for name in FILES if (f / name).is_file()]
     if len(found) > 1:
         names = " and ".join(map(str, found))
