@@ -32,11 +32,11 @@ def test_channels_are_transformers_at_every_width(width):
 @pytest.mark.parametrize(
     ("field", "value", "said"),
     [
-        ("width_multiplier", "1.0", "width_multiplier is '1.0', of type str; expected a number"),
+        ("width_multiplier", "1.0", "width_multiplier is the str '1.0'; expected a number"),
         ("width_multiplier", math.nan, "must be between"),
         ("width_multiplier", -1.0, "must be between"),
-        ("num_channels", 2.5, "num_channels is 2.5, of type float; expected an integer"),
-        ("num_channels", True, "of type bool; expected an integer"),
+        ("num_channels", 2.5, "num_channels is the float 2.5; expected an integer"),
+        ("num_channels", True, "the bool True; expected an integer"),
         ("output_stride", 12, "output_stride is 12; expected one of 8, 16, 32"),
         ("hidden_act", "tanh", "one of 'swish'"),
         ("n_attn_blocks", [2, 4], "expected a list of 3 positive integers"),
@@ -45,8 +45,8 @@ def test_channels_are_transformers_at_every_width(width):
         ("conv_kernel_size", 4, "must be odd"),
         ("attn_dropout", 1.5, "must be between 0 and 1"),
         ("num_labels", -1, "must be between"),
-        ("id2label", {0: "a", 2: "b"}, "from 0 to 1 without a gap"),
-        ("id2label", 7, "expected a map from class index to name"),
+        ("id2label", {0: "a", 2: "b"}, "expected all up to 1"),
+        ("id2label", 7, "expected a name for each number"),
         ("problem_type", "ranking", "one of None"),
     ],
 )

@@ -11,19 +11,19 @@ def _names(listed: str) -> tuple[str, ...]:
 
 # http://host.robots.ox.ac.uk/pascal/VOC/voc2012: its 20 classes, after the background
 VOC = _names("""
-background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable,
-dog, horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
+background, aeroplane, bicycle, bird, boat, bottle, bus, car, cat, chair, cow, diningtable, dog,
+horse, motorbike, person, pottedplant, sheep, sofa, train, tvmonitor
 """)
 # https://cocodataset.org: its 80 classes of objects, ordered by their ids, which have gaps
 COCO = _names("""
-person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light,
-fire hydrant, stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant,
-bear, zebra, giraffe, backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard,
-sports ball, kite, baseball bat, baseball glove, skateboard, surfboard, tennis racket, bottle,
-wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange, broccoli, carrot,
-hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, laptop,
-mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock,
-vase, scissors, teddy bear, hair drier, toothbrush
+person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant,
+stop sign, parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe,
+backpack, umbrella, handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball
+bat, baseball glove, skateboard, surfboard, tennis racket, bottle, wine glass, cup, fork, knife,
+spoon, bowl, banana, apple, sandwich, orange, broccoli, carrot, hot dog, pizza, donut, cake, chair,
+couch, potted plant, bed, dining table, toilet, tv, laptop, mouse, remote, keyboard, cell phone,
+microwave, oven, toaster, sink, refrigerator, book, clock, vase, scissors, teddy bear, hair drier,
+toothbrush
 """)
 # SegNet's 11 classes of CamVid, with the colors of its tutorial
 CAMVID = {
@@ -41,20 +41,19 @@ CAMVID = {
 }
 # objectInfo150 of the scene parsing challenge: the first name of each class
 ADE20K = _names("""
-wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk,
-person, earth, door, table, mountain, plant, curtain, chair, car, water, painting, sofa,
-shelf, house, sea, mirror, rug, field, armchair, seat, fence, desk, rock, wardrobe, lamp,
-bathtub, railing, cushion, base, box, column, signboard, chest of drawers, counter, sand,
-sink, skyscraper, fireplace, refrigerator, grandstand, path, stairs, runway, case, pool
-table, pillow, screen door, stairway, river, bridge, bookcase, blind, coffee table, toilet,
-flower, book, hill, bench, countertop, stove, palm, kitchen island, computer, swivel chair,
-boat, bar, arcade machine, hovel, bus, towel, light, truck, tower, chandelier, awning,
-streetlight, booth, television receiver, airplane, dirt track, apparel, pole, land,
-bannister, escalator, ottoman, bottle, buffet, poster, stage, van, ship, fountain, conveyer
-belt, canopy, washer, plaything, swimming pool, stool, barrel, basket, waterfall, tent, bag,
-minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot, animal, bicycle,
-lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light, tray,
-ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass,
+wall, building, sky, floor, tree, ceiling, road, bed, windowpane, grass, cabinet, sidewalk, person,
+earth, door, table, mountain, plant, curtain, chair, car, water, painting, sofa, shelf, house, sea,
+mirror, rug, field, armchair, seat, fence, desk, rock, wardrobe, lamp, bathtub, railing, cushion,
+base, box, column, signboard, chest of drawers, counter, sand, sink, skyscraper, fireplace,
+refrigerator, grandstand, path, stairs, runway, case, pool table, pillow, screen door, stairway,
+river, bridge, bookcase, blind, coffee table, toilet, flower, book, hill, bench, countertop, stove,
+palm, kitchen island, computer, swivel chair, boat, bar, arcade machine, hovel, bus, towel, light,
+truck, tower, chandelier, awning, streetlight, booth, television receiver, airplane, dirt track,
+apparel, pole, land, bannister, escalator, ottoman, bottle, buffet, poster, stage, van, ship,
+fountain, conveyer belt, canopy, washer, plaything, swimming pool, stool, barrel, basket,
+waterfall, tent, bag, minibike, cradle, oven, ball, food, step, tank, trade name, microwave, pot,
+animal, bicycle, lake, dishwasher, screen, blanket, sculpture, hood, sconce, vase, traffic light,
+tray, ashcan, fan, pier, crt screen, plate, monitor, bulletin board, shower, radiator, glass,
 clock, flag
 """)
 

@@ -23,20 +23,21 @@ ACTIVATIONS = ("swish", "silu", "relu", "gelu", "hardswish", "hard_swish", "relu
 SEGMENTATION_HEADS = ("deeplabv3", "pspnet")
 PROBLEM_TYPES = ("regression", "single_label_classification", "multi_label_classification")
 # What transformers writes into every config.json and no MobileViTv2 needs: kept, not logged.
-BOOKKEEPING = frozenset(
-    (
-        "_name_or_path",
-        "_commit_hash",
-        "_attn_implementation",
-        "attn_implementation",
-        "chunk_size_feed_forward",
-        "dtype",
-        "torch_dtype",
-        "is_encoder_decoder",
-        "output_attentions",
-        "transformers_version",
-    )
-)
+BOOKKEEPING = {"_name_or_path", "_commit_hash", "transformers_version", "is_encoder_decoder"}
+BOOKKEEPING |= {"_attn_implementation", "attn_implementation", "output_attentions"}
+BOOKKEEPING |= {"dtype", "torch_dtype", "chunk_size_feed_forward"}
+
+THREE, SOME = {"count": 3}, {"count": None}  # of positive integers in the list of a field
+
+
+def number(default: float, least: float, most: float) -> Any:
+    """A field for a number from `least` to `most`."""
+    return field(default=default, metadata={"range": (least, most)})
+
+
+def choice(default: Any, choices: tuple[Any, ...]) -> Any:
+    """A field for one of a few values."""
+    return field(default=default, metadata={"choices": choices})
 
 
 def round_channels(value: float, multiple: int, least: int | None = None) -> int:
@@ -64,36 +65,36 @@ class MobileViTV2Config:
 
     model_type: ClassVar[str] = "mobilevitv2"
 
-    num_channels: int = 3
+    num_channels: int = number(3, 1, 4096)
     image_size: int | list[int] = 256
     patch_size: int | list[int] = 2
-    expand_ratio: float = 2.0
-    hidden_act: str = "swish"
-    conv_kernel_size: int = 3
-    output_stride: int = 32
-    classifier_dropout_prob: float = 0.1
-    initializer_range: float = 0.02
-    layer_norm_eps: float = 1e-5
-    aspp_out_channels: int = 512
-    atrous_rates: list[int] = field(default_factory=lambda: [6, 12, 18])
-    aspp_dropout_prob: float = 0.1
-    semantic_loss_ignore_index: int = 255
-    n_attn_blocks: list[int] = field(default_factory=lambda: [2, 4, 3])
-    base_attn_unit_dims: list[int] = field(default_factory=lambda: [128, 192, 256])
-    width_multiplier: float = 1.0
-    ffn_multiplier: float = 2
-    attn_dropout: float = 0.0
-    ffn_dropout: float = 0.0
-    drop_path_rate: float = 0.0
-    segmentation_head: str = "deeplabv3"
-    pool_scales: list[int] = field(default_factory=lambda: [1, 2, 3, 6])
-    use_auxiliary_head: bool = False
-    auxiliary_loss_weight: float = 0.4
+    expand_ratio: float = number(2.0, 0.1, 64)
+    hidden_act: str = choice("swish", ACTIVATIONS)
+    conv_kernel_size: int = number(3, 1, 31)
+    output_stride: int = choice(32, (8, 16, 32))
+    classifier_dropout_prob: float = number(0.1, 0, 1)
+    initializer_range: float = number(0.02, 0, 100)
+    layer_norm_eps: float = number(1e-5, 0, 1)
+    aspp_out_channels: int = number(512, 1, 65536)
+    atrous_rates: list[int] = field(default_factory=lambda: [6, 12, 18], metadata=THREE)
+    aspp_dropout_prob: float = number(0.1, 0, 1)
+    semantic_loss_ignore_index: int = number(255, -(2**31), 2**31)
+    n_attn_blocks: list[int] = field(default_factory=lambda: [2, 4, 3], metadata=THREE)
+    base_attn_unit_dims: list[int] = field(default_factory=lambda: [128, 192, 256], metadata=THREE)
+    width_multiplier: float = number(1.0, 0.05, 16)
+    ffn_multiplier: float = number(2, 0.25, 64)
+    attn_dropout: float = number(0.0, 0, 1)
+    ffn_dropout: float = number(0.0, 0, 1)
+    drop_path_rate: float = number(0.0, 0, 0.999)
+    segmentation_head: str = choice("deeplabv3", SEGMENTATION_HEADS)
+    pool_scales: list[int] = field(default_factory=lambda: [1, 2, 3, 6], metadata=SOME)
+    use_auxiliary_head: bool = choice(False, (True, False))
+    auxiliary_loss_weight: float = number(0.4, 0, 100)
     class_colors: list[list[int]] | None = None  # RGB, one for each class, to draw with
     num_labels: int | None = None  # an int once made
     id2label: dict[int, str] | None = None  # a dict once made
     label2id: dict[str, int] | None = None  # a dict once made
-    problem_type: str | None = None
+    problem_type: str | None = choice(None, (None, *PROBLEM_TYPES))
     output_hidden_states: bool = False
     return_dict: bool = True
     architectures: list[str] | None = None
@@ -108,12 +109,18 @@ class MobileViTV2Config:
             self.num_labels = 2 if count is None else count
         elif count is not None and count != len(names):
             raise ConfigError(
-                f"num_labels is {count}, but id2label names {len(names)} classes. Pass one of "
-                "them, or make them agree."
+                f"num_labels is {count}, but id2label names {len(names)}. Pass only one."
             )
         else:
             self.id2label = names
-        self._check_thresholds()
+        given = self.label_thresholds
+        fits = isinstance(given, list) and len(given) == self.num_labels
+        fits = fits and all(isinstance(v, int | float) and 0 <= v <= 1 for v in given or ())
+        if given is not None and not fits:
+            raise ConfigError(
+                f"label_thresholds is {given!r:.80}; expected a number in [0, 1] for each of "
+                f"{self.num_labels} classes."
+            )
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Keep `num_labels`, `id2label` and `label2id` consistent, once all fields are there."""
@@ -131,19 +138,6 @@ class MobileViTV2Config:
             names = self.__dict__.get("id2label")
             if names is None or len(names) != value:
                 self.id2label = {i: f"LABEL_{i}" for i in range(value)}
-
-    def _check_thresholds(self) -> None:
-        """Once the number of classes is known."""
-        given = self.label_thresholds
-        if given is not None and not (
-            isinstance(given, list)
-            and len(given) == self.num_labels
-            and all(isinstance(value, int | float) and 0 <= value <= 1 for value in given)
-        ):
-            raise ConfigError(
-                f"label_thresholds is {given!r:.80}; expected a number in [0, 1] for each of "
-                f"{self.num_labels} classes."
-            )
 
     # Derived values
 
@@ -252,25 +246,25 @@ class MobileViTV2Config:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Write `config.json`; an interrupted write leaves the old file."""
-        Path(folder).mkdir(parents=True, exist_ok=True)
         text = json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
         write_atomic(Path(folder) / CONFIG_NAME, text.encode())
 
     # Checking
 
     def _check(self) -> None:
-        for name, (kind, low, high) in _RANGES.items():
-            _check_number(name, getattr(self, name), kind, low, high)
-        for name, length in _LISTS.items():
-            _check_integers(name, getattr(self, name), length)
-            setattr(self, name, list(getattr(self, name)))
-        for name in ("image_size", "patch_size"):
-            if not isinstance(getattr(self, name), int):
-                _check_integers(name, getattr(self, name), 2)
-        for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
-                listed = ", ".join(map(repr, choices))
-                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected one of {listed}.")
+        for checked in fields(self):
+            name, value, limits = checked.name, getattr(self, checked.name), checked.metadata
+            if "range" in limits:
+                kind = int if checked.type is int else int | float
+                _check_number(name, value, kind, *limits["range"])
+            if "count" in limits:
+                _check_integers(name, value, limits["count"])
+                setattr(self, name, list(value))
+            if value not in limits.get("choices", (value,)):
+                listed = ", ".join(map(repr, limits["choices"]))
+                raise ConfigError(f"{name} is {value!r}; expected one of {listed}.")
+            if name in ("image_size", "patch_size") and not isinstance(value, int):
+                _check_integers(name, value, 2)
         _check_number("patch_size", self.patch, int, 1, 64)
         if not isinstance(self.patch_size, int) and len(set(self.patch_size)) > 1:
             raise ConfigError(f"patch_size is {self.patch_size}; patches must be square.")
@@ -282,52 +276,23 @@ class MobileViTV2Config:
         if self.num_labels is not None:
             _check_number("num_labels", self.num_labels, int, 0, 10_000_000)
         if not isinstance(self.preprocessor_config, dict | None):
-            raise ConfigError(
-                f"preprocessor_config is {self.preprocessor_config!r:.80}; expected the fields of "
-                "preprocessor_config.json."
-            )
+            given = f"{self.preprocessor_config!r:.80}"
+            raise ConfigError(f"preprocessor_config is {given}; expected what its .json holds.")
         if self.class_colors is not None:
-            self.class_colors = _checked_colors(self.class_colors)
-
-
-_RANGES: dict[str, tuple[Any, float, float]] = {  # field: type, smallest and largest value
-    "num_channels": (int, 1, 4096),
-    "conv_kernel_size": (int, 1, 31),
-    "aspp_out_channels": (int, 1, 65536),
-    "semantic_loss_ignore_index": (int, -(2**31), 2**31),
-    "expand_ratio": (int | float, 0.1, 64),
-    "classifier_dropout_prob": (int | float, 0, 1),
-    "initializer_range": (int | float, 0, 100),
-    "layer_norm_eps": (int | float, 0, 1),
-    "aspp_dropout_prob": (int | float, 0, 1),
-    "width_multiplier": (int | float, 0.05, 16),
-    "ffn_multiplier": (int | float, 0.25, 64),
-    "attn_dropout": (int | float, 0, 1),
-    "ffn_dropout": (int | float, 0, 1),
-    "drop_path_rate": (int | float, 0, 0.999),
-    "auxiliary_loss_weight": (int | float, 0, 100),
-}
-_LISTS = {  # field: length
-    "n_attn_blocks": 3,
-    "base_attn_unit_dims": 3,
-    "atrous_rates": 3,
-    "pool_scales": None,  # any
-}
-_CHOICES: dict[str, tuple[Any, ...]] = {
-    "output_stride": (8, 16, 32),
-    "hidden_act": ACTIVATIONS,
-    "segmentation_head": SEGMENTATION_HEADS,
-    "use_auxiliary_head": (True, False),
-    "problem_type": (None, *PROBLEM_TYPES),
-}
+            try:
+                colors = [[int(part) for part in color] for color in self.class_colors]
+            except (TypeError, ValueError):
+                colors = [[]]
+            if any(len(c) != 3 or not all(0 <= part <= 255 for part in c) for c in colors):
+                given = f"{self.class_colors!r:.80}"
+                raise ConfigError(f"class_colors is {given}; expected three numbers of 0 to 255.")
+            self.class_colors = colors
 
 
 def _check_number(name: str, value: Any, kind: Any, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, kind):
         expected = "an integer" if kind is int else "a number"
-        raise ConfigError(
-            f"{name} is {value!r}, of type {type(value).__name__}; expected {expected}."
-        )
+        raise ConfigError(f"{name} is the {type(value).__name__} {value!r}; expected {expected}.")
     if not low <= value <= high:  # NaN fails here too
         raise ConfigError(f"{name} is {value}; it must be between {low} and {high}.")
 
@@ -340,18 +305,6 @@ def _check_integers(name: str, value: Any, length: int | None) -> None:
         raise ConfigError(f"{name} is {value!r}; expected a list of {count}positive integers.")
 
 
-def _checked_colors(value: Any) -> list[list[int]]:
-    try:
-        colors = [[int(part) for part in color] for color in value]
-    except (TypeError, ValueError):
-        colors = [[]]
-    if any(len(color) != 3 or not all(0 <= part <= 255 for part in color) for color in colors):
-        raise ConfigError(
-            f"class_colors is {value!r:.80}; expected three numbers of 0 to 255 for each class."
-        )
-    return colors
-
-
 def checked_labels(value: Any) -> dict[int, str]:
     """Class index to name, from `config.json`'s string keys or a list of names."""
     if isinstance(value, list | tuple):
@@ -359,13 +312,10 @@ def checked_labels(value: Any) -> dict[int, str]:
     try:
         names = {int(index): str(label) for index, label in value.items()}
     except (AttributeError, TypeError, ValueError):
-        raise ConfigError(
-            f"id2label is {value!r:.80}; expected a map from class index to name."
-        ) from None
+        raise ConfigError(f"id2label is {value!r:.80}; expected a name for each number.") from None
     if sorted(names) != list(range(len(names))):
         raise ConfigError(
-            f"id2label has the indices {sorted(names)[:8]}...; they must run from 0 to "
-            f"{len(names) - 1} without a gap."
+            f"id2label has the numbers {sorted(names)[:8]}...; expected all up to {len(names) - 1}."
         )
     return dict(sorted(names.items()))
 

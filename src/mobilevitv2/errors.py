@@ -1,9 +1,10 @@
-"""The errors, by kind, and the one way to import an optional package.
+"""The errors, by kind; how messages name many things, and packages that aren't installed.
 
 Every message says what came, what was expected and what to do; the command line prints it as one
 line and exits with 1.
 """
 
+from collections.abc import Iterable
 from importlib import import_module
 from types import ModuleType
 
@@ -37,6 +38,8 @@ DIVERGED = (
     "diverged, or float16 overflowed: try float32."
 )
 
+NAMED = 5  # of many things; the rest is counted
+
 WITH_TORCH = ("torch", "safetensors", "huggingface_hub")  # in the extra torch; the rest in train
 
 
@@ -55,3 +58,15 @@ def how_to_install(module: str, extra: str | None = None) -> str:
     package = module.split(".")[0]
     extra = extra or ("torch" if package in WITH_TORCH else "train")
     return f"{package} is not installed. Get it with: pip install 'mobilevitv2[{extra}]'"
+
+
+def first_of(things: Iterable[object]) -> str:
+    """The first few, in words."""
+    listed = [str(thing) for thing in things]
+    return ", ".join(listed[:NAMED]) + (", ..." if len(listed) > NAMED else "")
+
+
+def some_of(things: Iterable[object]) -> str:
+    """How many there are, and the first few."""
+    listed = list(things)
+    return f"{len(listed):,} ({first_of(listed)})"

@@ -13,7 +13,7 @@ from torchvision.datasets import ImageFolder
 
 from mobilevitv2.data import open_classification, open_data
 from mobilevitv2.data.classes.opening import split_by_class
-from mobilevitv2.data.classes.samples import NO_TARGET, ImageSet
+from mobilevitv2.data.decoded import NO_TARGET, ImageSet
 from mobilevitv2.errors import DataError
 
 
@@ -69,7 +69,7 @@ def test_a_flat_folder_is_split_by_class_and_seed(tmp_path):
 def test_new_images_of_one_class_leave_the_split_of_the_others(tmp_path):
     few = [(Path(f"{label}{i}"), label) for label in (0, 1) for i in range(20)]
     more = [*few, (Path("120"), 1)]
-    before, after = split_by_class(few, 0.2, 0)[1], split_by_class(more, 0.2, 0)[1]
+    before, after = split_by_class("here", few, 0.2, 0)[1], split_by_class("here", more, 0.2, 0)[1]
     assert [path for path, label in before if label == 0] == [
         path for path, label in after if label == 0
     ]
@@ -122,12 +122,12 @@ MISTAKES = {
     "is empty": lambda folder: [shutil.rmtree(path) for path in folder.iterdir()],
     "isn't a folder": lambda folder: (shutil.rmtree(folder), folder.touch()),
     "3 images, but no folders of classes": add_loose_images,
-    "no train folder": remove_train,
+    "no train. Add it, with a folder for each": remove_train,
     "only one class, 'a'": lambda folder: [shutil.rmtree(path) for path in folder.glob("*/b")],
     "the class 'c' has no images": lambda folder: (folder / "train" / "c").mkdir(),
     "different classes: 'c' only in val": lambda folder: fill(folder / "val", {"c": 1}),
     "different classes: 'b' only in train": lambda folder: shutil.rmtree(folder / "val" / "b"),
-    "which one is for validation": lambda folder: fill(folder / "valid", {"a": 1}),
+    "valid; which is val": lambda folder: fill(folder / "valid", {"a": 1}),
     "the class 'a' has no readable image": lambda folder: [
         path.write_text("") for path in folder.glob("train/a/*")
     ],
@@ -228,3 +228,12 @@ def test_real_flowers_open(shared_data):
 def test_an_unknown_task_is_named_with_the_known_ones(tmp_path):
     with pytest.raises(DataError, match="one of classify, multi-label, segment, detect, not 'foo'"):
         open_data(tmp_path, cast(Any, "foo"))
+
+
+def test_paths_are_seen_from_the_folder_without_looking_at_the_disk(tmp_path, monkeypatch):
+    fill(tmp_path, {"a": 2, "b": 2})
+    data = open_classification(tmp_path)
+    paths = [path for path, _ in data.train]
+    data.relative(paths[0])
+    monkeypatch.setattr(Path, "stat", lambda *_, **__: pytest.fail("looked at the disk"))
+    assert {str(data.relative(path))[:2] for path in paths} == {"a/", "b/"}

@@ -11,8 +11,8 @@ from mask_files import flat
 from PIL import Image
 
 from mobilevitv2.data import kind_of, open_data, open_multi_label
+from mobilevitv2.data.decoded import LabeledImages
 from mobilevitv2.data.findings import find_all
-from mobilevitv2.data.labels.samples import LabeledImages
 from mobilevitv2.errors import DataError
 
 LABELS = {"1.jpg": "cat dog", "2.jpg": "dog", "3.jpg": "", "4.jpg": "cat dog emu", "5.jpg": "emu"}
@@ -103,6 +103,17 @@ def test_every_form_of_json_gives_the_same_labels(tmp_path, name, text):
         assert vectors(open_data(source)) == VECTORS
 
 
+def test_json_whose_first_images_have_no_label_is_a_table(tmp_path):
+    first = {name: [] for name, labels in LISTS.items() if not labels}
+    assert first
+    write(pictures(tmp_path) / "labels.json", json.dumps(first | LISTS))
+    write(tmp_path / "other" / "notes.json", '{"a": [], "b": [1, 2]}')
+    for source in (tmp_path, tmp_path / "labels.json"):
+        assert kind_of(source) == "multi-label"
+        assert vectors(open_data(source)) == VECTORS
+    assert kind_of(tmp_path / "other" / "notes.json") != "multi-label"
+
+
 def test_names_with_spaces_stay_whole_where_another_sign_separates_them(tmp_path):
     write(pictures(tmp_path) / "a.csv", "file,labels\n1.jpg,traffic light|car\n2.jpg,car\n3.jpg,")
     assert open_data(tmp_path).classes == ["car", "traffic light"]
@@ -183,6 +194,13 @@ def test_about_the_same_share_of_each_class_is_drawn_by_the_seed(tmp_path):
 
 
 # What is left out, and what is said
+
+
+@pytest.mark.parametrize("name", ["labels.csv", ".labels.csv"])
+def test_a_table_is_no_stray_file_even_if_it_is_hidden(tmp_path, name):
+    write(pictures(tmp_path) / name, TABLES["spaces"])
+    data = open_data(tmp_path / name)
+    assert (data.strays, data.hidden) == (0, name.startswith("."))
 
 
 def test_the_report_counts_images_of_each_class_and_what_is_left_out(tmp_path):
@@ -321,7 +339,7 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
         csv_of("file,cat,dog", "1.jpg,1,0,1"),
     ),
     ("has both 0 and -1, so which means no", csv_of("file,cat,dog", "1.jpg,1,0", "2.jpg,-1,1")),
-    ("has a column without a name. Name it, .*pandas", csv_of(",file,cat", "0,1.jpg,1")),
+    ("has a column without a name. Name or drop it .*pandas", csv_of(",file,cat", "0,1.jpg,1")),
     ("has two columns called 'cat'", csv_of("file,cat,cat", "1.jpg,1,1")),
     ("has a header, but no rows", csv_of("file,labels")),
     ("has no labels. Expected", csv_of("file,labels", "1.jpg,", "2.jpg,")),
@@ -334,11 +352,11 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
     ("line 3 names no file", csv_of("file,labels", "1.jpg,a", ",b")),
     (r"has '\|' and ';' between labels", csv_of("file,labels", "1.jpg,a|b", "2.jpg,a;b")),
     (
-        "line 2: split is 'holdout'; expected train, val or test",
+        "line 2: split is 'holdout', not train, val or test",
         csv_of("file,labels,split", "1.jpg,a,holdout"),
     ),
     (
-        "line 3 has no split, but other rows do",
+        "line 3 has no split, but others do",
         csv_of("file,labels,split", "1.jpg,a,train", "2.jpg,a,"),
     ),
     ("has val, but no train", csv_of("file,labels,split", "1.jpg,a,val", "2.jpg,b,val")),
@@ -348,7 +366,7 @@ MISTAKES: list[tuple[str, Callable[[Path], object]]] = [
         lambda f: rewrite(f, "*.csv", b"file,labels\n1.jpg,\xe9t\xe9"),
     ),
     ("has one usable image, so none is left", csv_of("file,labels", "1.jpg,cat")),
-    ("lists 1.jpg, which is .* or .*Write its folder", two),
+    ("1.jpg may be .* or .*Write its folder", two),
     (
         "no image of the folder can be used: .*1.jpg is not an image",
         lambda f: rewrite(f, "*.jpg", b"x"),

@@ -155,7 +155,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: change_json(f, lambda c: more(c, "images", file_name="7.jpg")),
         ),
         (
-            "lists 0.jpg as image 100 and as 999",
+            "lists 0.jpg twice, as 100 and 999",
             lambda f: change_json(f, lambda c: more(c, "images", id=999)),
         ),
         ("two categories of id 7", lambda f: change_json(f, lambda c: more(c, "categories"))),
@@ -196,7 +196,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: (f / "annotations" / "train.json").rename(f / "annotations" / "val.json"),
         ),
         (
-            "more.json lies beside files of splits",
+            "more.json is beside files of splits",
             lambda f: put_coco(f / "annotations" / "more.json", f / "images", range(2)),
         ),
     ],
@@ -226,7 +226,7 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
             lambda f: remove(f, "images/3.jpg"),
         ),
         (
-            "0.txt has a box of class 2, .*classes.txt has 2 names, so expected 0 to 1; .* 6 of",
+            "0.txt has a box of class 2, .*classes.txt has 2 names, for 0 to 1; .* 6 of",
             lambda f: rewrite(f, "labels/*", "2 .5 .5 .1 .1"),
         ),
         (
@@ -245,12 +245,12 @@ MISTAKES: dict[str, list[tuple[str, Callable[[Path], object]]]] = {
         ),
         ("names is None; expected a list", lambda f: yaml(f, "train: images\nnames:")),
         (
-            "names has the numbers 1, 2; expected all from 0 on",
+            "names are numbered 1, 2; expected 0, 1, 2",
             lambda f: yaml(f, "train: images\nnames: {1: cat, 2: dog}"),
         ),
         ("can't be read as YAML", lambda f: yaml(f, "train: images\nnames: [cat")),
         (
-            r"data.yaml has 1 names, so expected 0 to 0; there are 6",
+            r"data.yaml has 1 names, for 0 to 0; there are 6",
             lambda f: yaml(f, "train: images\nnames: [cat]"),
         ),
         (

@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.models.segmentation import LRASPP_MobileNet_V3_Large_Weights
 
 from mobilevitv2.class_names import palette
-from mobilevitv2.data.masks.known_classes import KNOWN
+from mobilevitv2.data.masks.classes import KNOWN
 from mobilevitv2.data.masks.opening import IGNORED, is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError
 
@@ -380,12 +380,12 @@ MISTAKES: dict[str, Callable[[Path], object]] = {
         Image.fromarray(mask_of(0, 128)).save(f / "masks" / "1.png")
     ),
     "only one class, number 0 beside 255, which doesn't count": lambda f: flat(f, values=(0, 255)),
-    r"no pair of the folder can be used: .*0.png is void throughout": lambda f: (
+    r"no image of the folder can be used: .*0.png is void throughout": lambda f: (
         flat(f, values=(255,)),
         (f / "classes.txt").write_text("a\nb"),
     ),
-    "no pair of the folder can be used: .*masks/0.png is void": lambda f: flat(f, values=(255,)),
-    "no pair of the folder can be used: .*0.jpg is empty": lambda f: [
+    "no image of the folder can be used: .*masks/0.png is void": lambda f: flat(f, values=(255,)),
+    "no image of the folder can be used: .*0.jpg is empty": lambda f: [
         path.write_text("") for path in (f / "images").iterdir()
     ],
     "one usable image, so none is left to validate": lambda f: [

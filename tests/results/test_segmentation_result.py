@@ -218,7 +218,7 @@ def test_showing_opens_the_drawing(monkeypatch):
         (np.array([[0, 4]]), {}, "no class 4: 4 classes"),
         (np.array([[0, -1]]), {}, "no class -1: 4 classes"),
         (np.zeros((2, 2), int), {"colors": COLORS[:2]}, "4 classes and 2 colors"),
-        (np.zeros((2, 2), int), {"certainty": np.ones((3, 2))}, r"certainty has shape \(3, 2\)"),
+        (np.zeros((2, 2), int), {"certainty": np.ones((3, 2))}, r"Certainty \(3, 2\) doesn"),
     ],
 )
 def test_what_does_not_fit_is_refused_in_one_sentence(mask, changes, reason):

@@ -9,7 +9,9 @@ from PIL import Image
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 from torchmetrics.segmentation import MeanIoU
 
+from mobilevitv2.scores.classification import ClassificationScores
 from mobilevitv2.scores.segmentation import SegmentationScores
+from mobilevitv2.scores.shares import Growing
 
 CLASSES = 7
 Masks = list[tuple[np.ndarray, np.ndarray]]  # predicted and true
@@ -194,7 +196,7 @@ def test_what_is_predicted_where_nothing_counts_is_no_matter():
         (
             np.zeros((2, 3), int),
             np.zeros((3, 2), int),
-            r"shape \(2, 3\), but the true one \(3, 2\)",
+            r"shapes, \(2, 3\) and \(3, 2\)",
         ),
         (np.zeros((2, 2)), np.zeros((2, 2), int), "float64 of shape"),
         (np.zeros((1, 5, 2, 2), int), np.zeros((1, 2, 2), int), "Take the argmax"),
@@ -216,3 +218,25 @@ def test_masks_that_can_not_be_compared_are_refused_and_not_half_counted(predict
 def test_scores_of_no_classes_are_refused():
     with pytest.raises(ValueError, match="at least one class, not 0"):
         SegmentationScores(0)
+
+
+def test_reading_scores_between_updates_changes_nothing():
+    rng = np.random.default_rng(0)
+    logits, classes = rng.normal(size=(20, 4)), rng.integers(0, 4, 20)
+    often, once = ClassificationScores(4), ClassificationScores(4)
+    once.update(logits, classes)
+    for i in range(0, 20, 5):
+        often.update(logits[i : i + 5], classes[i : i + 5])
+        assert often.confusion.sum() == i + 5
+        assert len(often.true) == len(often.predicted) == len(often.right) == i + 5
+    np.testing.assert_array_equal(often.confusion, once.confusion)
+    assert (often.accuracy, often.macro_f1) == (once.accuracy, once.macro_f1)
+
+
+def test_an_update_copies_nothing_that_came_before():
+    parts = Growing(np.zeros((0, 2), bool))
+    for _ in range(3):
+        parts.add(np.ones((1, 2), bool))
+    assert parts.whole.shape == (3, 2)
+    assert parts.whole is parts.whole  # joined once
+    assert parts.whole.dtype == bool

@@ -18,9 +18,8 @@ def given_names(classes: GivenClasses) -> tuple[list[str], str]:
     """Names, and what a message calls them: a file's, a published set's, or a list's."""
     if not isinstance(classes, str | Path):
         return checked_names(list(classes), "the list of classes")
-    known = PUBLISHED.get(str(classes), ())
-    if known and not Path(classes).is_file():
-        return list(known), str(classes)
+    if str(classes) in PUBLISHED and not Path(classes).is_file():
+        return list(PUBLISHED[str(classes)]), str(classes)
     return names_of(Path(classes).expanduser())
 
 
@@ -39,8 +38,7 @@ def listed(path: Path, sets: Iterable[str] = PUBLISHED) -> list[Any]:
         content = json.loads(text) if path.suffix.lower() == ".json" else text.splitlines()
     except FileNotFoundError:
         raise DataError(
-            f"there is no class list {path}. Give a file with a name per line, or one of "
-            f"{', '.join(sets)}."
+            f"there is no class list {path}. Give a file of names, or one of {', '.join(sets)}."
         ) from None
     except json.JSONDecodeError as error:
         raise DataError(f"{path} is not valid JSON ({error}).") from error

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mobilevitv2.data.sentences import first_of, some_of
+from mobilevitv2.errors import first_of, some_of
 
 UNEVEN = 100  # times as many of one class as of another
 
@@ -20,13 +20,11 @@ class Finding(NamedTuple):
 
 def find_all(data: Any) -> list[Finding]:
     """What was found in `Data` of any kind, the worst first."""
-    found = [*_repeated(data), *data.odd(), *_uneven(data.classes, data.amounts())]
-    return [
-        Finding(
-            f"{sentence}: {first_of(map(data.relative, images))}" if images else sentence, images
-        )
-        for sentence, images in found
-    ]
+    found = []
+    for sentence, images in (*_repeated(data), *data.odd(), *_uneven(data)):
+        named = f": {first_of(map(data.relative, images))}" if images else ""
+        found.append(Finding(f"{sentence}{named}", images))
+    return found
 
 
 def _repeated(data: Any) -> Iterable[Finding]:
@@ -36,9 +34,7 @@ def _repeated(data: Any) -> Iterable[Finding]:
         for sample in samples:
             if isinstance(sample[0], Path):  # and not an array
                 where[sample[0]].append((split, data.caption(sample)))
-    across: dict[Path, str] = {}
-    labels: dict[Path, str] = {}
-    inside: dict[Path, str] = {}
+    across, labels, inside = {}, {}, {}
     for paths in _alike(where):
         places = [place for path in paths for place in where[path]]
         splits, captions = (list(dict.fromkeys(of_all)) for of_all in zip(*places, strict=True))
@@ -63,28 +59,26 @@ def _alike(paths: Iterable[Path]) -> list[list[Path]]:
     for path in paths:
         if path.is_file():  # still
             by_length[path.stat().st_size].append(path)
-    groups = [same for same in by_length.values() if len(same) == 1]
+    groups = []
     for same in by_length.values():
         by_content: dict[bytes, list[Path]] = defaultdict(list)
-        for path in same if len(same) > 1 else []:
-            by_content[hashlib.sha256(path.read_bytes()).digest()].append(path)
+        for path in same:
+            content = hashlib.sha256(path.read_bytes()).digest() if len(same) > 1 else b""
+            by_content[content].append(path)
         groups += by_content.values()
     return groups
 
 
-def _uneven(classes: Sequence[str], amounts: Mapping[str, Sequence[int]]) -> Iterable[Finding]:
+def _uneven(data: Any) -> Iterable[Finding]:
     """Classes that are absent from a split, or rare beside another one."""
+    classes, amounts = data.classes, data.amounts()
     for split, counted in amounts.items():
         if absent := [name for name, n in zip(classes, counted, strict=True) if not n]:
-            yield Finding(
-                f"{split} does not show {some_of(absent)} of the {len(classes):,} classes", {}
-            )
+            missing = f"{split} does not show {some_of(absent)}"
+            yield Finding(f"{missing} of the {len(classes):,} classes", {})
     counted = amounts["train"]
     most, least = max(counted), min((n for n in counted if n), default=0)
     if least and most > UNEVEN * least:
-        rare, common = classes[list(counted).index(least)], classes[list(counted).index(most)]
-        yield Finding(
-            f"train shows {common} {most / least:,.0f} times as often as {rare}; rare classes are "
-            "learned badly",
-            {},
-        )
+        rare, common = classes[counted.index(least)], classes[counted.index(most)]
+        often = f"train shows {common} {most / least:,.0f} times as often as {rare}"
+        yield Finding(f"{often}; rare classes are learned badly", {})

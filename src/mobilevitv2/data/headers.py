@@ -16,8 +16,7 @@ THREADS = min(32, 2 * (os.cpu_count() or 1))  # that read files
 class Header(NamedTuple):
     """What is known of an image that is turned upright by its EXIF `orientation`, 1 to 8."""
 
-    size: tuple[int, int]
-    """Width and height once it is upright [px]."""
+    size: tuple[int, int]  # width and height once it is upright [px]
     orientation: int
 
     @property
@@ -66,19 +65,17 @@ def _read_header(path: Path) -> Header | str:
             orientation = _orientation(image)
             image.verify()
     except UnidentifiedImageError:
-        empty = path.stat().st_size == 0
-        return "is empty" if empty else "is not an image that Pillow can read"
+        return "is not an image that Pillow can read" if path.stat().st_size else "is empty"
     except Exception as error:  # parsers of damaged headers raise almost anything
-        return f"is damaged ({error or type(error).__name__})"
+        return f"is damaged ({str(error) or type(error).__name__})"
     if min(width, height) < 2:
         return f"has {width}x{height} px"
     return Header((height, width) if orientation >= 5 else (width, height), orientation)
 
 
 def _orientation(image: Image.Image) -> int:
-    if image.format == "TIFF":  # Pillow has turned it already
-        return 1
-    if image.format == "PNG" and "exif" not in image.info:  # getexif would decode the image
+    # Pillow has turned a TIFF already, and getexif would decode a PNG without EXIF
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return 1
     try:
         given = image.getexif().get(ORIENTATION, 1)

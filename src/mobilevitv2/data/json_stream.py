@@ -33,40 +33,32 @@ class _Reader:
         self.decode = json.JSONDecoder().raw_decode
 
     def items(self, lists: set[str]) -> Iterator[tuple[str, Any]]:
-        self._expect("{")
+        self._take("{")
         separator = self._peek()
         while separator != "}":
             key = str(self._value())
-            self._expect(":")
+            self._take(":")
             if self._peek() == "[":
                 lists.add(key)
                 yield from ((key, item) for item in self._list())
             else:
                 self._value()
-            separator = self._separator("}")
+            separator = self._take(",", "}")
 
     def _list(self) -> Iterator[Any]:
-        self._expect("[")
-        if self._peek() == "]":
-            self.at += 1
-            return
-        while True:
+        self._take("[")
+        separator = self._take("]") if self._peek() == "]" else ","
+        while separator == ",":
             yield self._value()
-            if self._separator("]") == "]":
-                return
+            separator = self._take(",", "]")
 
-    def _separator(self, closing: str) -> str:
-        """Pass the comma or closing bracket behind a value, and return it."""
+    def _take(self, *expected: str) -> str:
+        """Pass the next character that isn't a space, and return it."""
         character = self._peek()
-        if character not in (",", closing):
-            raise self._wrong(f"expected ',' or {closing!r}")
+        if character not in expected:
+            raise self._wrong(f"expected {' or '.join(map(repr, expected))}")
         self.at += 1
         return character
-
-    def _expect(self, character: str) -> None:
-        if self._peek() != character:
-            raise self._wrong(f"expected {character!r}")
-        self.at += 1
 
     def _peek(self) -> str:
         """The next character that isn't a space."""

@@ -1,6 +1,6 @@
 """`open_data`: whatever a person points at, opened for its task."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -23,8 +23,7 @@ class Kind(NamedTuple):
     data: type[Data]
     looks_like: Callable[[Path], bool]
     open: Callable[..., Data]
-    options: frozenset[str] = frozenset()
-    """The arguments of `open_data` about labels that it has."""
+    options: Set[str] = frozenset()  # the arguments of `open_data` about labels that it has
 
     @property
     def verb(self) -> Any:
@@ -33,14 +32,11 @@ class Kind(NamedTuple):
 
 
 KINDS = (  # the first that a source looks like counts
-    Kind(DetectionData, is_detection, open_detection, frozenset({"classes"})),
+    Kind(DetectionData, is_detection, open_detection, {"classes"}),
     Kind(
-        SegmentationData,
-        is_segmentation,
-        open_segmentation,
-        frozenset({"classes", "ignore", "reduce_labels"}),
+        SegmentationData, is_segmentation, open_segmentation, {"classes", "ignore", "reduce_labels"}
     ),
-    Kind(MultiLabelData, is_multi_label, open_multi_label, frozenset({"classes"})),
+    Kind(MultiLabelData, is_multi_label, open_multi_label, {"classes"}),
     Kind(ClassificationData, lambda source: True, open_classification),
 )
 
@@ -64,9 +60,8 @@ def open_data(
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
 ) -> Data:
-    """The data set of a folder or file; what the last three mean, the function of the task says.
-
-    They are `open_classification`, `open_segmentation`, `open_detection` and `open_multi_label`.
+    """The data set of a folder or file, as `open_classification`, `open_segmentation`,
+    `open_detection` or `open_multi_label` opens it; they explain the last three arguments.
     """
     verb = kind_of(source) if task == "auto" else task
     kind = next((kind for kind in KINDS if kind.verb == verb), None)
@@ -75,17 +70,17 @@ def open_data(
     options = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     given = {name for name, value in options.items() if says_something({name: value})}
     if wrong := sorted(given - kind.options):
-        owners = [other.verb for other in KINDS if given <= other.options]
+        owners = " or ".join(other.verb for other in KINDS if given <= other.options)
         raise DataError(
-            f"{source} is opened as {TASKS[kind.data.task].data}, which {' and '.join(wrong)} "
-            f"can't be given for. Leave that out, or give task {' or '.join(owners)}."
+            f"{source} is opened as {TASKS[kind.data.task].data}; {' and '.join(wrong)} can't be "
+            f"given for that. Leave it out, or give task {owners}."
         )
     taken = {name: value for name, value in options.items() if name in kind.options}
     return kind.open(source, seed=seed, **taken)
 
 
 def check_given(data: Any, task: TaskName, **options: Any) -> None:
-    """Raises DataError where opened data is to be read otherwise, or for another task."""
+    """Raises DataError if opened data is to be read otherwise, or for another task."""
     if not isinstance(data, Data):
         return
     if says_something(options):

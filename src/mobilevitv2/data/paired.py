@@ -5,10 +5,9 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from mobilevitv2.data.sentences import some_of
-from mobilevitv2.data.split_names import Layout, by_split, names_in
-from mobilevitv2.data.visible import LeftOut, visible_files
-from mobilevitv2.errors import DataError
+from mobilevitv2.data.split_names import Layout, by_split, folders_in, names_in
+from mobilevitv2.errors import DataError, some_of
+from mobilevitv2.images.finding import LeftOut, visible_files
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 VOC_IMAGES = "JPEGImages"
@@ -26,27 +25,36 @@ class PairFolders:
 PairLayout = Layout[PairFolders]
 
 
-def voc_roots(source: Path, has_labels: Callable[[Path], bool]) -> list[Path]:
-    """The folders of Pascal VOC's layout: the given one, or those of each year in it."""
-    beside = [source, *sorted(source.glob("VOC2*")), *sorted(source.glob("VOCdevkit/VOC2*"))]
-    return [root for root in beside if (root / VOC_IMAGES).is_dir() and has_labels(root)]
+def find_voc(
+    source: Path, labels: str, lists: str, has_labels: Callable[[Path], bool]
+) -> PairLayout | None:
+    """Pascal VOC's layout, in a folder or in one for a year below; None if it isn't that.
 
-
-def only_root(source: Path, roots: list[Path]) -> Path:
-    """Raises DataError where there are several."""
+    It is split by lists of names, or by folders. Raises DataError if there are several years.
+    """
+    places = [source, *sorted(source.glob("VOC2*")), *sorted(source.glob("VOCdevkit/VOC2*"))]
+    roots = [r for r in places if (r / VOC_IMAGES).is_dir() and has_labels(r / labels)]
+    if not roots:
+        return None
     if len(roots) > 1:
         names = " and ".join(map(str, roots))
         raise DataError(f"{source} holds several data sets: {names}. Give one of them.")
-    return roots[0]
-
-
-def voc_splits(whole: PairFolders, lists: Path) -> dict[str, PairFolders]:
-    """Splits by the lists of names in a folder; {} where it has none."""
-    named = {path.stem.lower(): path for path in sorted(lists.glob("*.txt"))}
+    whole = PairFolders(roots[0] / VOC_IMAGES, roots[0] / labels)
+    named = {path.stem.lower(): path for path in sorted((roots[0] / lists).glob("*.txt"))}
     listed = by_split(named)
     if not listed and "trainval" in named:
         listed = {"all": named["trainval"]}
-    return {s: PairFolders(whole.images, whole.labels, names_in(p)) for s, p in listed.items()}
+    splits = {s: PairFolders(whole.images, whole.labels, names_in(p)) for s, p in listed.items()}
+    return PairLayout(roots[0], splits or splits_inside(whole), "voc")
+
+
+def splits_inside(whole: PairFolders) -> dict[str, PairFolders]:
+    """Splits by the folders of the images; the labels may be split likewise, or not at all."""
+    images = by_split(folders_in(whole.images))
+    if whole.images == whole.labels or not images:
+        return {"all": whole}
+    labels = by_split(folders_in(whole.labels))
+    return {s: PairFolders(folder, labels.get(s, whole.labels)) for s, folder in images.items()}
 
 
 def pair_up(
@@ -59,11 +67,11 @@ def pair_up(
 ) -> dict[str, list[tuple[Path, Path | None]]]:
     """Each split's images in the order of their names, and the file that labels each, if any.
 
-    Raises DataError where there are no files, two have the same name, a listed one is missing, or
+    Raises DataError if there are no files, two have the same name, a listed one is missing, or
     one stands alone; an image may if its label is `optional`.
     """
     places = layout.splits.values()
-    suffixes_in: dict[Path, set[str]] = defaultdict(set)  # images and labels may lie together
+    suffixes_in: dict[Path, set[str]] = defaultdict(set)  # images and labels may share a folder
     for place in places:
         suffixes_in[place.images].update(IMAGE_SUFFIXES)
         suffixes_in[place.labels].update(suffixes)
@@ -115,7 +123,7 @@ def _by_name(
 
 
 def _listed(place: PairFolders, there: Collection[str]) -> list[str]:
-    """The names on a split's list, where they may have the suffix of the image."""
+    """The names on a split's list, in which they may have the image's suffix."""
     names = [n if n in there else Path(n).with_suffix("").as_posix() for n in place.names or ()]
     if absent := [name for name in names if name not in there]:
         raise DataError(

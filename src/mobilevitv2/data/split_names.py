@@ -3,7 +3,7 @@
 import os
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -23,7 +23,7 @@ HELD_OUT = frozenset({"val", "test"})
 
 @dataclass(frozen=True)
 class Layout(Generic[Place]):
-    """What was recognized: where `train`, `val` and `test` are, or `all` where nothing is split."""
+    """What was recognized: where `train`, `val` and `test` are, or `all` if nothing is split."""
 
     root: Path
     splits: dict[str, Place]
@@ -43,15 +43,14 @@ def by_split(named: dict[str, Path]) -> dict[str, Path]:
     for name, path in named.items():
         split = next((split for split, names in SPLIT_NAMES.items() if name in names), None)
         if split in found:
-            both = f"{found[split]} and {path}"
-            raise DataError(f"there are {both}; which one is {split}? Rename or remove one.")
+            raise DataError(f"there are {found[split]} and {path}; which is {split}? Rename one.")
         if split:
             found[split] = path
     return {split: found[split] for split in SPLIT_NAMES if split in found}
 
 
 def splits_among(named: dict[str, Path]) -> dict[str, Path]:
-    """As `by_split`, but {} where two claim to be one split, of whatever kind of data."""
+    """As `by_split`, but {} if two claim to be the same split: this may be other data."""
     try:
         return by_split(named)
     except DataError:
@@ -73,7 +72,7 @@ def split_of(name: str) -> str:
 
 
 def one_per_split(found: Iterable[tuple[str, Path]], hint: str) -> dict[str, Path]:
-    """The file of each split, or of `all`. Raises DataError where two could be the same one."""
+    """The file of each split, or of `all`. Raises DataError if two could be the same one."""
     splits: dict[str, Path] = {}
     for split, path in found:
         if split in splits:
@@ -84,6 +83,12 @@ def one_per_split(found: Iterable[tuple[str, Path]], hint: str) -> dict[str, Pat
             )
         splits[split] = path
     return splits
+
+
+def check_train(source: Path, splits: Collection[str], add: str = "") -> None:
+    """Raises DataError if none of the splits is for training; `add` ends the sentence "Add it"."""
+    if "train" not in splits and "all" not in splits:
+        raise DataError(f"{source} has {' and '.join(splits)}, but no train. Add it{add}.")
 
 
 def nothing_found(source: Path, what: str, layout: str) -> DataError:
@@ -97,12 +102,12 @@ def nothing_found(source: Path, what: str, layout: str) -> DataError:
 
 
 def names_in(path: Path) -> tuple[str, ...]:
-    """The lines of a list of images, each once. Raises DataError where there are none."""
+    """The lines of a list of images, each once. Raises DataError if there are none."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
-            f"{path} can't be read ({error}). Save it as text with a name per line."
+            f"{path} can't be read ({error}). Save it as text, a name per line."
         ) from error
     names = tuple(dict.fromkeys(line.strip() for line in lines if line.strip()))
     if not names:
@@ -122,8 +127,13 @@ def divide(
     """The samples in two, in their order: `share` go into the second part, drawn by `seed`."""
     if len(samples) < 2:
         raise DataError(f"{source} has one usable image, so none is left to validate. Add more.")
+    return drawn(samples, share, str(seed))
+
+
+def drawn(samples: list[Sample], share: float, seed: str) -> tuple[list[Sample], list[Sample]]:
+    """The samples in two, in their order: at least one in the second part, but never the last."""
     order = list(range(len(samples)))
-    random.Random(str(seed)).shuffle(order)
-    drawn = set(order[: min(max(round(len(samples) * share), 1), len(samples) - 1)])
-    first = [sample for i, sample in enumerate(samples) if i not in drawn]
-    return first, [samples[i] for i in sorted(drawn)]
+    random.Random(seed).shuffle(order)
+    second = set(order[: min(max(round(len(samples) * share), 1), len(samples) - 1)])
+    rest = [sample for i, sample in enumerate(samples) if i not in second]
+    return rest, [samples[i] for i in sorted(second)]

@@ -79,29 +79,37 @@ def read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def beginning(path: Path, errors: str = "strict") -> str:
+    """The first characters of a text file; empty if it can't be read."""
+    try:
+        with path.open(encoding="utf-8-sig", errors=errors) as file:
+            return file.read(1 << 16)
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def _from_hub(repo_id: str, filename: str, **options: Any) -> Path:
     hub = require("huggingface_hub", extra="torch")
     known = require("huggingface_hub.errors", extra="torch")
     where = f"{repo_id} is neither here on disk nor, with {filename}, on the hub"
     try:
         return Path(hub.hf_hub_download(repo_id, filename, **options))
-    except known.LocalEntryNotFoundError as error:
-        raise FileNotFoundError(
-            f"{repo_id} isn't a local folder or file, and {filename} of the hub model of that name "
-            "is not in the cache and can't be fetched now (offline, or the hub doesn't answer). "
-            "Check the name, go online, or name a local folder."
-        ) from error
-    except known.RevisionNotFoundError as error:
-        raise FileNotFoundError(
-            f"the hub model {repo_id} has no revision {options['revision']!r}. "
-            "Name a branch, tag or commit that it has."
-        ) from error
-    except known.RepositoryNotFoundError as error:  # also for a private or gated model
-        raise FileNotFoundError(
-            f"{where}. Check the name; a private or gated model needs a token (hf auth login)."
-        ) from error
-    except known.EntryNotFoundError as error:
-        raise FileNotFoundError(f"the hub model {repo_id} has no {filename}.") from error
-    except (known.HFValidationError, known.HfHubHTTPError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise FileNotFoundError(f"{where}: {reason}") from error
+    except (known.EntryNotFoundError, known.HFValidationError, known.HfHubHTTPError) as error:
+        if isinstance(error, known.LocalEntryNotFoundError):
+            wrong = (
+                f"{repo_id} isn't a local folder or file, and {filename} of the hub model of that "
+                "name is not in the cache and can't be fetched now (offline, or the hub doesn't "
+                "answer). Check the name, go online, or name a local folder."
+            )
+        elif isinstance(error, known.RevisionNotFoundError):
+            wrong = (
+                f"the hub model {repo_id} has no revision {options['revision']!r}. Name another."
+            )
+        elif isinstance(error, known.RepositoryNotFoundError):  # also a private or gated model
+            todo = "Check the name; a private or gated model needs a token (hf auth login)."
+            wrong = f"{where}. {todo}"
+        elif isinstance(error, known.EntryNotFoundError):
+            wrong = f"the hub model {repo_id} has no {filename}."
+        else:
+            wrong = f"{where}: {str(error).strip().splitlines()[0]}"
+        raise FileNotFoundError(wrong) from error

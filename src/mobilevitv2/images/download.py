@@ -12,15 +12,8 @@ LONGEST = 120.0  # s for the whole file
 CHUNK = 1 << 16
 
 # Without urllib's handlers of ftp, file and data, to which a server could redirect.
-HANDLERS = (
-    "ProxyHandler",
-    "UnknownHandler",
-    "HTTPHandler",
-    "HTTPSHandler",
-    "HTTPDefaultErrorHandler",
-    "HTTPRedirectHandler",
-    "HTTPErrorProcessor",
-)
+HANDLERS = ("ProxyHandler", "UnknownHandler", "HTTPHandler", "HTTPSHandler", "HTTPErrorProcessor")
+HANDLERS += ("HTTPDefaultErrorHandler", "HTTPRedirectHandler")
 
 
 def is_address(source: Any) -> bool:
@@ -52,12 +45,10 @@ def download(
         with opener.open(request, timeout=silence) as response:
             while chunk := response.read1(CHUNK):
                 received += chunk
-                wrong = ""
-                if len(received) > most_bytes:
-                    wrong = f"is larger than {most_bytes >> 20} MiB"
-                elif time.monotonic() > deadline:
-                    wrong = f"did not arrive within {longest:.0f} s"
-                if wrong:
+                large = len(received) > most_bytes
+                if large or time.monotonic() > deadline:
+                    late = f"did not arrive within {longest:.0f} s"
+                    wrong = f"is larger than {most_bytes >> 20} MiB" if large else late
                     raise ImageError(f"{address} {wrong}. Download it yourself, and pass the file.")
     except ImageError:
         raise
@@ -65,8 +56,6 @@ def download(
         reason = f"the server says {error.code} {error.reason}"
         raise ImageError(f"{address} can't be downloaded: {reason}. Check the address.") from error
     except (OSError, http.client.HTTPException, ValueError) as error:
-        reason = getattr(error, "reason", None) or error
-        raise ImageError(
-            f"{address} can't be downloaded ({reason}). Check the address and the connection."
-        ) from error
+        reason = f"can't be downloaded ({getattr(error, 'reason', None) or error})"
+        raise ImageError(f"{address} {reason}. Check the address and the connection.") from error
     return bytes(received)

@@ -1,9 +1,9 @@
-"""Images named on the command line: files, folders, patterns, addresses, standard input."""
+"""Images on disk, and as the command line names them: by files, folders, patterns, addresses."""
 
 import glob
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,68 @@ from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # formats in which drawings are saved too
 STANDARD_INPUT = "-"
+RUBBISH = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # hidden, though without a dot
+
+
+@dataclass(kw_only=True)
+class LeftOut:
+    """How many files are left out: those of no use, and hidden ones."""
+
+    strays: int = 0
+    hidden: int = 0
+
+
+def is_hidden(name: str) -> bool:
+    """Is a file or folder left out because of its name?"""
+    return name.startswith(".") or name.lower() in RUBBISH
+
+
+def visible_files(
+    folder: Path, left_out: LeftOut, *, without: Collection[Path] = (), follow_links: bool = False
+) -> Iterator[Path]:
+    """In the order of their names, except for those below `without`; hidden ones are counted.
+
+    With `follow_links`, links to folders are followed, except into a folder that came before.
+    """
+    seen = set()
+    for parent, below, files in os.walk(folder, followlinks=follow_links):
+        real = os.path.realpath(parent) if follow_links else parent
+        if real in seen:  # a link to a folder above
+            below.clear()
+            continue
+        seen.add(real)
+        left_out.hidden += sum(map(is_hidden, [*below, *files]))
+        visible = (name for name in below if not is_hidden(name))
+        below[:] = sorted(name for name in visible if Path(parent, name) not in without)
+        yield from (Path(parent, name) for name in sorted(files) if not is_hidden(name))
+
+
+def has_files(folder: Path, suffixes: Collection[str], *, deep: bool = True) -> bool:
+    """Is there a visible file with one of the suffixes in the folder, or with `deep` below it?"""
+    for path in visible_files(folder, LeftOut()):
+        if not deep and path.parent != folder:  # those in the folder come first
+            return False
+        if path.suffix.lower() in suffixes:
+            return True
+    return False
+
+
+def images_below(
+    folder: Path,
+    left_out: LeftOut,
+    *,
+    but: Collection[str] = (),
+    follow_links: bool = False,
+) -> list[Path]:
+    """The images among the `visible_files`; others are counted, except for the suffixes `but`."""
+    images = []
+    for path in visible_files(folder, left_out, follow_links=follow_links):
+        suffix = path.suffix.lower()
+        if suffix in IMAGE_SUFFIXES:
+            images.append(path)
+        elif suffix not in but:
+            left_out.strays += 1
+    return images
 
 
 @dataclass(frozen=True)
@@ -48,14 +110,7 @@ def collect_images(arguments: Iterable[str]) -> list[Found]:
 def _below(argument: str) -> list[Found]:
     if not os.path.isdir(argument):
         return [Found(argument, argument, Path(os.path.basename(argument)))]
-    images = []
-    for parent, folders, files in os.walk(argument):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        images += [
-            Path(parent, name)
-            for name in sorted(files)
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
+    images = images_below(Path(argument), LeftOut())
     if not images:
         kinds = ", ".join(sorted(IMAGE_SUFFIXES))
         raise DataError(f"the folder {argument} holds no images ({kinds}).")

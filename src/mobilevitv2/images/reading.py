@@ -53,7 +53,12 @@ def read_image(source: ImageSource, *, input_data_format: DataFormat | None = No
         return _read_file(BytesIO(source), name)
     if isinstance(source, str | os.PathLike):
         if not os.path.isfile(source):
-            raise ImageError(f"{name} {_why_no_file(source)}. Pass the path of one image file.")
+            why = "does not exist"
+            if os.path.exists(source):
+                why = "is a folder" if os.path.isdir(source) else "is not a regular file"
+            elif str(source).startswith(("http://", "https://")):
+                why = "is an address, which is not downloaded here"
+            raise ImageError(f"{name} {why}. Pass the path of one image file.")
         with Path(source).open("rb") as file:
             return _read_file(file, name)
     return _from_array(as_array(source), input_data_format)
@@ -100,18 +105,15 @@ def as_array(source: ImageSource) -> np.ndarray:
     array = isinstance(source, np.ndarray)
     if not array or source.dtype.kind not in "buif":
         kind = f"an array of {source.dtype}" if array else type(source).__name__
-        raise ImageError(
-            f"{kind} isn't an image. Pass a path, a Pillow image, a numeric array or tensor, or "
-            "bytes."
-        )
+        fit = "a path, a Pillow image, a numeric array or tensor, or bytes"
+        raise ImageError(f"{kind} isn't an image. Pass {fit}.")
     return source
 
 
 def white_level(source: ImageSource) -> float:
     """The value of white in the source: 1.0 if it holds floats in [0, 1], else 255.0."""
-    if isinstance(source, FILES | Image.Image):
-        return 255.0
-    return 1.0 if _is_unit_range(as_array(source)) else 255.0
+    file = isinstance(source, FILES | Image.Image)
+    return 1.0 if not file and _is_unit_range(as_array(source)) else 255.0
 
 
 def _is_unit_range(array: np.ndarray) -> bool:
@@ -167,15 +169,14 @@ def _from_array(array: np.ndarray, input_data_format: DataFormat | None) -> Imag
 
 def _channels_first(shape: tuple[int, ...], given: DataFormat | None, name: str) -> bool:
     first, last = shape[0] in CHANNELS, shape[2] in CHANNELS
-    if given not in (None, "channels_first", "channels_last"):
-        raise ImageError(
-            f"input_data_format must be channels_first or channels_last, not {given!r}."
-        )
-    if (given == "channels_first" and first) or (given == "channels_last" and last):
-        return given == "channels_first"
-    if given is not None or not (first or last):
+    fits = {"channels_first": first, "channels_last": last, None: first or last}
+    if given not in fits:
+        raise ImageError(f"input_data_format is {given!r}, not channels_first or channels_last.")
+    if not fits[given]:
         order = f" as {given}" if given else ""
         raise ImageError(f"{name} can't be read{order}: expected 1, 3 or 4 channels.")
+    if given is not None:
+        return given == "channels_first"
     if first and last:
         raise ImageError(
             f"{name} is ambiguous: channels could be the first or the last axis. "
@@ -195,9 +196,7 @@ def _read_file(file: BinaryIO, name: str) -> Image.Image:
         if limit is not None and image.width * image.height > limit:
             raise Image.DecompressionBombError
     if image.format == "EPS":
-        raise ImageError(
-            f"{name} is PostScript, a program that Ghostscript would run. Save it as JPEG or PNG."
-        )
+        raise ImageError(f"{name} is PostScript, a program, and isn't run. Save it as JPEG or PNG.")
     return _decode(image, name)
 
 
@@ -221,20 +220,15 @@ def _damage_reported(name: str) -> Iterator[None]:
         yield
     except (ImageError, MemoryError):
         raise
-    except UnidentifiedImageError:
-        raise ImageError(
-            f"{name} is not an image that Pillow can read. Save it as JPEG or PNG."
-        ) from None
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(
-            f"{name} has more than {Image.MAX_IMAGE_PIXELS:,} pixels, too many to decode safely. "
-            "Scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
-        ) from error
     except Exception as error:  # decoders of damaged files raise almost anything
         reason = str(error) or type(error).__name__
-        raise ImageError(
-            f"{name} is damaged or cut short ({reason}). Copy or export it again."
-        ) from error
+        wrong = f"is damaged or cut short ({reason}). Copy or export it again."
+        if isinstance(error, UnidentifiedImageError):
+            wrong = "is not an image that Pillow can read. Save it as JPEG or PNG."
+        elif isinstance(error, Image.DecompressionBombError | Image.DecompressionBombWarning):
+            wrong = f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels, too many to decode safely. "
+            wrong += "Scale it down, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust the file."
+        raise ImageError(f"{name} {wrong}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -248,16 +242,6 @@ def _upright(image: Image.Image) -> Image.Image:
 def _check_size(width: int, height: int, name: str) -> None:
     if min(width, height) < 2:
         raise ImageError(f"{name} has only {width}x{height} px, and at least 2x2 are needed.")
-
-
-def _why_no_file(source: str | os.PathLike) -> str:
-    if os.path.isdir(source):
-        return "is a folder"
-    if os.path.exists(source):
-        return "is not a regular file"
-    if str(source).startswith(("http://", "https://")):
-        return "is an address, which is not downloaded here"
-    return "does not exist"
 
 
 def name_of(source: ImageSource) -> str:

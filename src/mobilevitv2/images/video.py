@@ -77,10 +77,8 @@ class Reader:
                 raise ImageError(
                     f"camera {name} can't be opened ({error.strerror}). Is it there and not in use?"
                 ) from error
-            raise ImageError(
-                f"{name} is not a readable video, or it is damaged or cut short "
-                f"({error.strerror}). Copy or download it again."
-            ) from error
+            why = f"not a readable video, or it is damaged or cut short ({error.strerror})"
+            raise ImageError(f"{name} is {why}. Copy or download it again.") from error
 
     def __iter__(self) -> Iterator[Image.Image]:
         start = end = None
@@ -159,9 +157,8 @@ class Writer:
         if self.container is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.container = self.av.open(str(self.part), "w")
-            self.stream = self.container.add_stream(
-                "libx264", rate=self.like.rate.limit_denominator(65535)
-            )
+            rate = self.like.rate.limit_denominator(65535)
+            self.stream = self.container.add_stream("libx264", rate=rate)
             self.stream.height, self.stream.width = pixels.shape[:2]
             self.stream.pix_fmt = "yuv420p"  # which every player supports
             self.stream.codec_context.time_base = self.like.time_base
@@ -183,8 +180,7 @@ class Writer:
             raise
 
 
-def _fraction(value: Any) -> Fraction | None:
-    """Of PyAV's own types of numbers."""
+def _fraction(value: Any) -> Fraction | None:  # of PyAV's own types of numbers
     return Fraction(value.numerator, value.denominator) if value else None
 
 

@@ -101,17 +101,19 @@ def _draw_captions(
     """Each caption at the best free place around its box, if there is one."""
     boxes = np.array(places).reshape(-1, 4)
     taken = np.zeros((0, 4), int)
+    height = getattr(font, "size", drawing.SMALLEST_FONT)  # of the letters
+    pad = max(2, round(0.22 * height))  # px beside them; a caption is six times as high
     for box, (caption, percent), color in zip(places, texts, colors, strict=True):
         text = " ".join(f"{caption} {percent}".split())
         if not text:
             continue
-        widest = max(WIDEST * size[0], box[2] - box[0], WIDE * _height(font))
-        widest = min(size[0], widest) - 2 * _pad(font)
+        widest = max(WIDEST * size[0], box[2] - box[0], WIDE * height)
+        widest = min(size[0], widest) - 2 * pad
         if draw.textlength(text, font=font) > widest:
             room = widest - draw.textlength(f" {percent}", font=font)
             text = f"{drawing.shortened(caption, room, draw, font)} {percent}".strip()
-        width = min(size[0], round(draw.textlength(text, font=font)) + 2 * _pad(font))
-        tried = _around(box, (width, 6 * _pad(font)), size)
+        width = min(size[0], round(draw.textlength(text, font=font)) + 2 * pad)
+        tried = _around(box, (width, 6 * pad), size)
         hidden = (_shared(tried, boxes) / (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)).max(axis=1)
         hidden[_shared(tried, taken).any(axis=1)] = np.inf
         best = int(np.argmax(hidden <= LITTLE) if hidden.min() <= LITTLE else hidden.argmin())
@@ -119,7 +121,7 @@ def _draw_captions(
             left, top, right, bottom = tried[best].tolist()
             taken = np.append(taken, tried[[best]], axis=0)
             draw.rectangle((left, top, right - 1, bottom - 1), fill=color)
-            at = (left + _pad(font), (top + bottom) / 2)
+            at = (left + pad, (top + bottom) / 2)
             draw.text(at, text, _contrast(color), font, anchor="lm")
 
 
@@ -143,15 +145,6 @@ def _shared(some: np.ndarray, others: np.ndarray) -> np.ndarray:
     low = np.maximum(some[:, None, :2], others[:, :2])
     high = np.minimum(some[:, None, 2:], others[:, 2:])
     return (high - low).clip(0).prod(axis=-1)
-
-
-def _pad(font: Font) -> int:
-    """px beside the text of a caption; its height is six times that"""
-    return max(2, round(0.22 * _height(font)))
-
-
-def _height(font: Font) -> float:
-    return getattr(font, "size", drawing.SMALLEST_FONT)
 
 
 def _contrast(color: Color) -> Color:

@@ -8,8 +8,8 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.errors import DIVERGED
 from mobilevitv2.results.drawing import percent
+from mobilevitv2.results.probabilities import checked_logits, softmax
 from mobilevitv2.results.result import ImageResult
 
 
@@ -39,11 +39,9 @@ class Classification(ImageResult):
 
         Raises ValueError if logits aren't finite or don't match the names.
         """
-        logits = checked_logits(logits, id2label)
+        probabilities = softmax(checked_logits(logits, id2label))
         if top_k < 1:
             raise ValueError(f"top_k must be at least 1, not {top_k}.")
-        weights = np.exp(logits - logits.max())
-        probabilities = weights / weights.sum()
         best = np.argsort(-probabilities, kind="stable")[:top_k]
         return cls(
             labels=[id2label[int(index)] for index in best],
@@ -86,21 +84,3 @@ class Classification(ImageResult):
 
     def csv_rows(self) -> list[list[Any]]:
         return [[self.source, *(cell for pair in self.pairs() for cell in pair)]]
-
-
-def checked_logits(logits: np.ndarray, id2label: Mapping[int, str]) -> np.ndarray:
-    """One image's logits as float64 [classes].
-
-    Raises ValueError if they aren't finite or don't match the names.
-    """
-    logits = np.asarray(logits, dtype=np.float64)
-    if logits.ndim != 1 or logits.size == 0:
-        raise ValueError(f"One image's logits must have shape [classes], not {logits.shape}.")
-    if set(id2label) != set(range(logits.size)):
-        raise ValueError(
-            f"There are {logits.size} logits, but id2label names {len(id2label)} classes: "
-            f"expected one name for each number from 0 to {logits.size - 1}."
-        )
-    if not np.isfinite(logits).all():
-        raise ValueError(f"The logits {DIVERGED}")
-    return logits

@@ -9,9 +9,8 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.results.bars import Bar
-from mobilevitv2.results.classification import checked_logits
-from mobilevitv2.results.drawing import percent
+from mobilevitv2.results.drawing import Bar, percent
+from mobilevitv2.results.probabilities import checked_logits, sigmoid
 from mobilevitv2.results.result import ImageResult
 
 RUNNERS_UP = 3  # classes below their thresholds that are drawn
@@ -52,12 +51,10 @@ class MultiLabel(ImageResult):
 
         Raises ValueError if logits aren't finite or don't match the names or thresholds.
         """
-        logits = checked_logits(logits, id2label)
-        small = np.exp(-np.abs(logits))  # which can't overflow
-        scores = np.where(logits < 0, small, 1) / (1 + small)
-        each = np.full(len(logits), thresholds) if np.isscalar(thresholds) else thresholds
+        scores = sigmoid(checked_logits(logits, id2label))
+        each = np.full(len(scores), thresholds) if np.isscalar(thresholds) else thresholds
         return cls(
-            classes=[id2label[number] for number in range(len(logits))],
+            classes=[id2label[number] for number in range(len(scores))],
             all_scores=scores.tolist(),
             thresholds=np.asarray(each, np.float64).tolist(),
             source=None if source is None else os.fspath(source),

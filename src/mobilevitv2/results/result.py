@@ -11,7 +11,7 @@ from PIL import Image
 
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.results import drawing
-from mobilevitv2.results.bars import Bar, with_bars
+from mobilevitv2.results.drawing import Bar, with_bars
 
 
 class ImageResult:

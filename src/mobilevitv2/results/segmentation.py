@@ -53,7 +53,7 @@ class Segmentation(ImageResult):
         object.__setattr__(self, "colors", class_colors(self.colors or colours, count))
         if self.certainty is not None and self.certainty.shape != self.mask.shape:
             raise ValueError(
-                f"The certainty has shape {self.certainty.shape}, but the mask {self.mask.shape}."
+                f"Certainty {self.certainty.shape} doesn't match the mask {self.mask.shape}."
             )
 
     @cached_property

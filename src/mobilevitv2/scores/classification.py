@@ -7,29 +7,28 @@ from functools import cached_property
 
 import numpy as np
 
-from mobilevitv2.scores.shares import share
+from mobilevitv2.scores.shares import FoundClasses, Growing
 
 Z = 1.959963984540054  # standard deviations on either side that hold 95 % of a normal distribution
 FIVE = 5
 
 
-class ClassificationScores:
-    """True and predicted classes that grow with `update`; all scores are read off them, in [0, 1].
+class ClassificationScores(FoundClasses):
+    """True and predicted classes that grow with `update`; all scores come from them, in [0, 1].
 
-    Scores of single classes are nan where nothing defines them. Takes 17 bytes an image.
+    Scores of single classes are nan if they aren't defined. Takes 17 bytes an image.
     """
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
-        self.true = np.zeros(0, np.int64)  # [M]
-        self.predicted = np.zeros(0, np.int64)  # [M]
-        self._in_five = np.zeros(0, bool)  # [M]
+        self._true, self._predicted = Growing(np.zeros(0, np.int64)), Growing(np.zeros(0, np.int64))
+        self._in_five = Growing(np.zeros(0, bool))
 
     def update(self, logits: np.ndarray, targets: np.ndarray) -> None:
         """Count logits, or probabilities, [B, N] and class numbers [B].
 
-        Where several are equal, the first class counts as predicted. Raises ValueError, with
-        nothing counted, where logits and targets don't fit each other.
+        Of equal logits the first counts as predicted. Raises ValueError, with nothing counted, if
+        logits and targets don't match.
         """
         logits, targets = np.asarray(logits), np.asarray(targets, np.int64)
         if logits.shape != (*targets.shape, self.classes) or targets.ndim != 1:
@@ -38,20 +37,28 @@ class ClassificationScores:
                 f"not {logits.shape}."
             )
         if strange := set(targets.tolist()) - set(range(self.classes)):
-            raise ValueError(
-                f"class {min(strange)} is out of range: there are {self.classes} classes."
-            )
+            raise ValueError(f"class {min(strange)} is out of range of {self.classes} classes.")
         of_truth = np.take_along_axis(logits, targets[:, None], 1)
         earlier = np.arange(self.classes) < targets[:, None]
         ahead = ~(logits <= of_truth) | ((logits == of_truth) & earlier)  # NaN is ahead of all
-        self.true = np.append(self.true, targets)
-        self.predicted = np.append(self.predicted, logits.argmax(1))
-        self._in_five = np.append(self._in_five, ahead.sum(1) < FIVE)
+        self._true.add(targets)
+        self._predicted.add(logits.argmax(1))
+        self._in_five.add(ahead.sum(1) < FIVE)
         self.__dict__.pop("confusion", None)
 
     @property
+    def true(self) -> np.ndarray:
+        """int64 [M]: the class of each image."""
+        return self._true.whole
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """int64 [M]: the class predicted for each image."""
+        return self._predicted.whole
+
+    @property
     def right(self) -> np.ndarray:
-        """bool [M]: where the largest logit is the target's."""
+        """bool [M]: is the largest logit the target's?"""
         return self.predicted == self.true
 
     @property
@@ -61,7 +68,7 @@ class ClassificationScores:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Where the true accuracy lies with 95 % confidence (Wilson, 1927)."""
+        """The 95 % confidence interval of the accuracy (Wilson, 1927)."""
         count, right = len(self.true), self.accuracy
         middle = (right + Z**2 / (2 * count)) / (1 + Z**2 / count)
         half = math.sqrt(right * (1 - right) / count + (Z / (2 * count)) ** 2) * Z
@@ -73,7 +80,7 @@ class ClassificationScores:
         """The share whose target is among the five best; None for five classes or fewer."""
         if self.classes <= FIVE:
             return None
-        return float(self._in_five.mean()) if len(self.true) else math.nan
+        return float(self._in_five.whole.mean()) if len(self.true) else math.nan
 
     @cached_property
     def confusion(self) -> np.ndarray:
@@ -84,31 +91,11 @@ class ClassificationScores:
 
     @property
     def support(self) -> np.ndarray:
-        """int64 [N]: images of each class."""
         return self.confusion.sum(1)
 
     @property
-    def precision(self) -> np.ndarray:
-        """float64 [N]: the share of the images predicted as a class that are of it."""
-        return share(self.confusion.diagonal(), self.confusion.sum(0))
-
-    @property
-    def recall(self) -> np.ndarray:
-        """float64 [N]: the share of a class's images predicted as it."""
-        return share(self.confusion.diagonal(), self.support)
-
-    @property
-    def f1(self) -> np.ndarray:
-        """float64 [N]: the harmonic mean of both; 0 for what is never found or never there."""
-        return share(2 * self.confusion.diagonal(), self.confusion.sum(0) + self.support)
-
-    @property
-    def macro_f1(self) -> float:
-        """The mean of `f1` over the classes that occur in truth or prediction, as in scikit-learn.
-
-        A class that is predicted, but never true, counts as 0; one that is neither doesn't count.
-        """
-        return float(np.nanmean(self.f1))
+    def _found(self) -> np.ndarray:
+        return np.stack([self.confusion.diagonal(), self.confusion.sum(0)])
 
 
 def sign_test(first: int, second: int) -> float:

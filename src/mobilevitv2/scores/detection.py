@@ -20,7 +20,7 @@ from mobilevitv2.scores.matching import (
     check_boxes,
     match,
 )
-from mobilevitv2.scores.shares import mean_of_known
+from mobilevitv2.scores.shares import Growing, mean_of_known
 from mobilevitv2.scores.truth import Boxes
 
 RECALLS = np.linspace(0, 1, 101)  # where precision is read off, R
@@ -29,10 +29,10 @@ FEW = (1, 10, MOST)  # detections of a class in an image, for recall
 
 
 class DetectionScores:
-    """Detections and truths that grow with `update`; all scores are read off them, in [0, 1].
+    """Detections and truths that grow with `update`; all scores come from them, in [0, 1].
 
     An ignored object can be found any number of times, which is neither right nor wrong. Scores
-    are nan where nothing defines them (pycocotools' -1), and means are over the classes that have
+    are nan if they aren't defined (pycocotools' -1), and means are over the classes that have
     one. Confusion and F1 count detections with a score above `threshold`. Takes 29 bytes per
     detection and 8 per object. Between equal scores the order of updates decides.
     """
@@ -44,15 +44,14 @@ class DetectionScores:
         self.threshold = threshold
         self.images = 0
         self.objects = np.zeros((len(RANGES), len(classes)), np.int64)  # [A, N], not ignored
-        self._found = [np.zeros(0, FOUND)]
-        self._true = [np.zeros(0, TRUE)]
+        self._found, self._true = Growing(np.zeros(0, FOUND)), Growing(np.zeros(0, TRUE))
         self._true_count = 0
         self._curves: dict[str, np.ndarray] = {}
 
     def update(self, found: Detections, truth: Boxes, *, image: Any = None) -> float:
         """Count one image, and return its F1 at an overlap of 0.5 above the threshold.
 
-        That is nan where there is nothing to find and nothing was found. Boxes are in px of the
+        That is nan if there is nothing to find and nothing was found. Boxes are in px of the
         same image, which messages call `image`. Raises ValueError, with nothing counted, for
         values that can't be boxes.
         """
@@ -63,8 +62,8 @@ class DetectionScores:
         records, true, counted, _ = match(found, truth, len(self.classes))
         right, wrong = (int(flags.sum()) for flags in above(records, self.threshold))
         records["nearest"][records["nearest"] >= 0] += self._true_count
-        self._found.append(records)
-        self._true.append(true)
+        self._found.add(records)
+        self._true.add(true)
         self._true_count += len(true)
         self.objects += counted
         self.images += 1
@@ -112,7 +111,7 @@ class DetectionScores:
         threshold = self.threshold if threshold is None else threshold
         background = len(self.classes)
         counts = np.zeros((background + 1, background + 1), np.int64)
-        records, true = self._records(), self._truths()
+        records, true = self._found.whole, self._true.whole
         right, wrong = above(records, threshold)
         np.add.at(counts, (records["label"][right], records["label"][right]), 1)
         missed = ~(true["score"] > threshold)
@@ -135,7 +134,7 @@ class DetectionScores:
         """float64 [T, R, N] for objects of this range of area"""
         if area not in self._curves:
             place = list(RANGES).index(area)
-            records = self._records()
+            records = self._found.whole
             records = records[np.lexsort((-records["score"], records["label"]))]
             ends = np.searchsorted(records["label"], np.arange(len(self.classes) + 1))
             curves = np.full((len(self.classes), len(IOUS), len(RECALLS)), np.nan)
@@ -152,23 +151,13 @@ class DetectionScores:
     def _recalls(self, area: str, most: int) -> np.ndarray:
         """float64 [T, N]: what the best `most` detections of each image find"""
         place = list(RANGES).index(area)
-        records = self._records()
+        records = self._found.whole
         records = records[records["rank"] < most]
         cases = place * len(IOUS) + np.arange(len(IOUS))
         labels = [records["label"][records["right"] >> case & 1 == 1] for case in cases]
         found = [np.bincount(some, minlength=len(self.classes)) for some in labels]
         objects = self.objects[place].astype(np.float64)
         return np.array(found) / np.where(objects > 0, objects, np.nan)
-
-    def _records(self) -> np.ndarray:
-        if len(self._found) > 1:
-            self._found = [np.concatenate(self._found)]
-        return self._found[0]
-
-    def _truths(self) -> np.ndarray:
-        if len(self._true) > 1:
-            self._true = [np.concatenate(self._true)]
-        return self._true[0]
 
 
 def above(records: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:

@@ -51,14 +51,10 @@ TRUE = np.dtype(  # the record of a truth that counts, 8 bytes
 class Matched(NamedTuple):
     """One image."""
 
-    found: np.ndarray
-    """`FOUND` [d], class by class and best first; `nearest` are places in `true`"""
-    true: np.ndarray
-    """`TRUE` [g], without the ignored ones"""
-    counted: np.ndarray
-    """int64 [A, classes], truths in each area range"""
-    places: np.ndarray
-    """int64 [d], the place of each of `found` among the detections"""
+    found: np.ndarray  # `FOUND` [d], class by class and best first; `nearest` are places in `true`
+    true: np.ndarray  # `TRUE` [g], without the ignored ones
+    counted: np.ndarray  # int64 [A, classes], truths in each area range
+    places: np.ndarray  # int64 [d], the place of each of `found` among the detections
 
 
 def match(found: Detections, truth: Boxes, classes: int) -> Matched:
@@ -73,7 +69,7 @@ def match(found: Detections, truth: Boxes, classes: int) -> Matched:
     records = np.zeros(len(order), FOUND)
     records["score"], records["label"], records["rank"] = found.scores[order], labels, ranks
     areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-    records["right"], records["wrong"] = right, _cases(_within(areas)) & ~right & ~spared
+    records["right"], records["wrong"] = right, (OF_RANGE @ _within(areas)) & ~right & ~spared
     records["nearest"] = _nearest(shared[:, ~truth.ignored])
 
     true = np.zeros(len(truth.labels), TRUE)
@@ -86,7 +82,7 @@ def match(found: Detections, truth: Boxes, classes: int) -> Matched:
 def check_boxes(
     what: str, classes: Sequence[str], corners: np.ndarray, labels: np.ndarray, *others: np.ndarray
 ) -> None:
-    """Raise ValueError where corners [n, 4], labels and others [n] can't be boxes of `classes`."""
+    """Raise ValueError if corners [n, 4], labels and others [n] can't be boxes of `classes`."""
     shapes = [values.shape for values in (corners, labels, *others)]
     count = len(labels)
     if shapes != [(count, 4), *[(count,)] * (1 + len(others))]:
@@ -144,11 +140,6 @@ def _within(areas: np.ndarray) -> np.ndarray:
     return (areas >= low) & (areas <= high)
 
 
-def _cases(within: np.ndarray) -> np.ndarray:
-    """bool [A, n] to int64 [n], cases in these ranges"""
-    return OF_RANGE @ within
-
-
 def _choose(
     shared: np.ndarray, within: np.ndarray, ignored: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -165,7 +156,7 @@ def _choose(
     rows, truths = rows[order], truths[order]
     met = (1 << np.searchsorted(IOUS, overlap[order], side="right")) - 1
     reached = (met * IN_EACH_RANGE).tolist()
-    counts = _cases(within).tolist()
+    counts = (OF_RANGE @ within).tolist()  # cases in these ranges
     free = [-1] * len(ignored)  # all bits
     chosen: dict[int, list[tuple[int, int]]] = {}
     for row, truth, cases in zip(rows.tolist(), truths.tolist(), reached, strict=True):

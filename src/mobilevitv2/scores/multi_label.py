@@ -7,20 +7,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mobilevitv2.scores.shares import mean_of_known, share
+from mobilevitv2.scores.shares import FoundClasses, Growing, mean_of_known, share
 
 
-class MultiLabelScores:
+class MultiLabelScores(FoundClasses):
     """True classes and probabilities that grow with `update`; all scores come from them, in [0, 1].
 
     A class is found in an image if its probability is above its threshold. Scores of single
-    classes are nan where they aren't defined; means leave these out.
+    classes are nan if they aren't defined; means leave these out.
     """
 
     def __init__(self, classes: int, thresholds: Sequence[float] | np.ndarray | float = 0.5):
         self.thresholds = np.broadcast_to(np.asarray(thresholds, np.float64), classes)
-        self.scores = np.zeros((0, classes), np.float32)  # [M, N]
-        self.truth = np.zeros((0, classes), bool)  # [M, N]
+        self._scores = Growing(np.zeros((0, classes), np.float32))
+        self._truth = Growing(np.zeros((0, classes), bool))
 
     def update(self, scores: np.ndarray, truth: np.ndarray) -> None:
         """Count probabilities [B, N], and whether each class is there, [B, N] of 0 and 1.
@@ -28,15 +28,29 @@ class MultiLabelScores:
         NaN counts as less than 0. Raises ValueError, with nothing counted, if they don't match.
         """
         scores, truth = _checked(scores, truth)
-        if scores.shape[1:] != self.scores.shape[1:]:
-            raise ValueError(f"Expected {self.scores.shape[1]} classes, got {scores.shape[1]}.")
-        self.scores = np.concatenate([self.scores, scores])
-        self.truth = np.concatenate([self.truth, truth])
+        if scores.shape[1:] != self.thresholds.shape:
+            raise ValueError(f"Expected {len(self.thresholds)} classes, got {scores.shape[1]}.")
+        self._scores.add(scores)
+        self._truth.add(truth)
+
+    @property
+    def scores(self) -> np.ndarray:
+        """[M, N]: the probabilities."""
+        return self._scores.whole
+
+    @property
+    def truth(self) -> np.ndarray:
+        """bool [M, N]: which classes are there."""
+        return self._truth.whole
 
     @property
     def support(self) -> np.ndarray:
-        """int64 [N]: images with each class."""
         return self.truth.sum(0)
+
+    @property
+    def _found(self) -> np.ndarray:
+        found = self.scores > self.thresholds
+        return np.stack([(found & self.truth).sum(0), found.sum(0)])
 
     @property
     def average_precision(self) -> np.ndarray:
@@ -53,32 +67,10 @@ class MultiLabelScores:
         return mean_of_known(self.average_precision)
 
     @property
-    def precision(self) -> np.ndarray:
-        """float64 [N]: of the images in which a class is found, the share that show it."""
-        right, found = self._counts
-        return share(right, found)
-
-    @property
-    def recall(self) -> np.ndarray:
-        """float64 [N]: of the images that show a class, the share in which it is found."""
-        return share(self._counts[0], self.support)
-
-    @property
-    def f1(self) -> np.ndarray:
-        """float64 [N]: the harmonic mean of both; 0 for a class never found or never there."""
-        right, found = self._counts
-        return share(2 * right, found + self.support)
-
-    @property
     def micro_f1(self) -> float:
         """F1 of all classes counted together."""
-        right, found = self._counts.sum(1)
+        right, found = self._found.sum(1)
         return float(share(2 * right, found + self.support.sum()))
-
-    @property
-    def macro_f1(self) -> float:
-        """The mean of `f1` over the classes that are found or there in any image."""
-        return mean_of_known(self.f1)
 
     def precision_at(self, recalls: np.ndarray) -> np.ndarray:
         """float64 [R, N]: the best precision with at least each of the recalls [R].
@@ -87,12 +79,6 @@ class MultiLabelScores:
         """
         columns = zip(self.scores.T, self.truth.T, strict=True)
         return np.stack([_precision_at(recalls, *column) for column in columns], axis=1)
-
-    @property
-    def _counts(self) -> np.ndarray:
-        """int64 [2, N]: images in which a class is rightly found, and in which it is found."""
-        found = self.scores > self.thresholds
-        return np.stack([(found & self.truth).sum(0), found.sum(0)])
 
 
 def best_thresholds(scores: np.ndarray, truth: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ from mobilevitv2.scores.shares import mean_of_known, share
 
 
 class SegmentationScores:
-    """A confusion matrix that grows with `update`; all scores are read off it, in [0, 1].
+    """A confusion matrix that grows with `update`; all scores come from it, in [0, 1].
 
     Pixels whose true class is `ignore_index`, or isn't in 0..classes-1, don't count, as in
-    ml-cvnets. Scores of single classes are nan where nothing defines them, and means are over the
+    ml-cvnets. Scores of single classes are nan if they aren't defined, and means are over the
     classes that have one. Counts are whole numbers, so the order of updates doesn't matter.
     """
 
@@ -28,12 +28,12 @@ class SegmentationScores:
         """Count class numbers [H, W] or [B, H, W], arrays or tensors of whole numbers.
 
         Returns the mIoU of these masks alone. Raises ValueError, with nothing counted, where their
-        shapes differ, or where the prediction for a pixel that counts isn't a class.
+        shapes differ, or if the prediction for a pixel that counts isn't a class.
         """
         predicted, target = _class_numbers(predicted), _class_numbers(target)
         if predicted.shape != target.shape:
             raise ValueError(
-                f"The predicted mask has shape {predicted.shape}, but the true one {target.shape}."
+                f"The masks have different shapes, {predicted.shape} and {target.shape}."
             )
         images = target.reshape(-1, *target.shape[-2:])
         counts = map(self._counts, predicted.reshape(images.shape), images)

@@ -12,12 +12,10 @@ import numpy as np
 class Boxes(NamedTuple):
     """The true boxes of one image."""
 
-    labels: np.ndarray
-    """int64 [n], class numbers from 0; the background isn't a class"""
-    corners: np.ndarray
-    """float64 [n, 4] of x1, y1, x2, y2 in px of the upright image"""
+    labels: np.ndarray  # int64 [n], class numbers from 0; the background isn't a class
+    corners: np.ndarray  # float64 [n, 4] of x1, y1, x2, y2 in px of the upright image
     areas: np.ndarray
-    """float64 [n] in px²: of the object's outline where the data has it (COCO), else of the box"""
+    """float64 [n] in px²: of the object's outline if the data has it (COCO), else of the box"""
     ignored: np.ndarray
     """bool [n]: not trained on, and finding it is neither right nor wrong (COCO's crowds, Pascal
     VOC's difficult objects)"""

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mobilevitv2.data.boxes.opening import DetectionData
-from mobilevitv2.data.boxes.samples import BoxedImages
+from mobilevitv2.data.decoded import BoxedImages
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.results import distinct_colors

@@ -1,55 +1,41 @@
 """`open_detection`: images with boxes, in any of the common formats, to splits of samples."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilevitv2.data.boxes.check import CheckedBoxes, check_boxes
-from mobilevitv2.data.boxes.classes import category_ids, settle_names
-from mobilevitv2.data.boxes.found import FoundBoxes
-from mobilevitv2.data.boxes.layouts import formats_of, read_boxes
-from mobilevitv2.data.boxes.odd import odd_boxes
+from mobilevitv2.data.boxes import voc
+from mobilevitv2.data.boxes.coco import JSON, find_coco, looks_like_coco, read_coco
+from mobilevitv2.data.boxes.found import BoxRemarks, FoundBoxes
+from mobilevitv2.data.boxes.yolo import read_yolo
+from mobilevitv2.data.boxes.yolo_layout import YAML, find_yolo, looks_like_yolo
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.data_set import Data, settled
+from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.findings import Finding
 from mobilevitv2.data.masks.layouts import is_segmentation
-from mobilevitv2.data.split_names import check_share
+from mobilevitv2.data.split_names import check_share, check_train, nothing_found
 from mobilevitv2.errors import DataError
 from mobilevitv2.scores.truth import BoxedSample, Boxes
 
 __all__ = ["BoxedSample", "Boxes", "DetectionData", "is_detection", "open_detection"]
 
+NETWORK = 320  # px, the sides of the square that a detector sees
+TINY = 8  # px on it; half the step of the finest map on which boxes are found
+LONG = 10  # times as long as wide
+
 
 @dataclass
-class DetectionData(Data[BoxedSample]):
+class DetectionData(Data[BoxedSample], BoxRemarks):
     """Images with boxes."""
 
     task = "detection"
 
-    format: str = ""
-    """Pascal VOC, COCO or YOLO."""
-    origin: str = ""
-    """Where the names of the classes come from."""
-    category_ids: list[int] = field(default_factory=list)
-    """COCO's own number of each class; elsewhere they are counted from 1."""
-    image_ids: dict[Path, int] = field(default_factory=dict)
-    """COCO's own number of each image; elsewhere there are none."""
-    unannotated: list[str] = field(default_factory=list)
-    """Images without an annotation, which are left out."""
-    dropped: list[str] = field(default_factory=list)
-    """A sentence for each box that is empty, not finite or wholly outside its image."""
-    clipped: int = 0
-    """Boxes that were cut off at the edge of their image."""
-    mended: dict[Path, str] = field(default_factory=dict)
-    """Images with boxes that were dropped or cut off, and how many."""
     sizes: dict[Path, tuple[int, int]] = field(default_factory=dict)
     """Width and height of each upright image [px]."""
-    notes: list[str] = field(default_factory=list)
-    """What else a person should know, a sentence each."""
 
     def _seen(self, sample: BoxedSample) -> Iterable[int]:
         return np.unique(sample.boxes.labels[~sample.boxes.ignored]).tolist()
@@ -66,14 +52,41 @@ class DetectionData(Data[BoxedSample]):
         }
         return {n: np.bincount(found, minlength=count).tolist() for n, found in labels.items()}
 
-    def annotations(self) -> dict[str, Any]:
-        return {"classes": self.classes}
-
     def target(self, sample: BoxedSample) -> str:
         return sha256(b"".join(part.tobytes() for part in sample.boxes)).hexdigest()[:16]
 
     def odd(self) -> Iterable[Finding]:
-        return odd_boxes(self)
+        """Boxes that were mended, are there twice, or are too long or too tiny."""
+        if self.mended:
+            boxed = f"{len(self.mended):,} images have boxes that were cut off or dropped"
+            yield Finding(boxed, self.mended)
+        counts: dict[str, dict[Path, int]] = {"twice": {}, "very long": {}, "tiny": {}}
+        for samples in self.splits.values():
+            for image, boxes in samples:
+                sides = boxes.corners[:, 2:] - boxes.corners[:, :2]
+                seen = sides * NETWORK / np.array(self.sizes[image])
+                rows = np.column_stack([boxes.labels, boxes.corners.round(2)])
+                odd = {
+                    "twice": len(rows) - len(np.unique(rows, axis=0)),
+                    "very long": int((sides.max(1) > LONG * sides.min(1)).sum()),
+                    "tiny": int((seen.min(1) < TINY).sum()),
+                }
+                for what, count in odd.items():
+                    if count:
+                        counts[what][image] = count
+        total = sum(len(s.boxes.labels) for samples in self.splits.values() for s in samples)
+        sentences = {
+            "twice": "are there twice, of one class and place",
+            "very long": f"are more than {LONG} times as long as wide",
+            "tiny": f"are narrower than {TINY} px at {NETWORK} px, hard to find",
+        }
+        for what, sentence in sentences.items():
+            if images := counts[what]:
+                boxes = sum(images.values())
+                yield Finding(
+                    f"{boxes:,} boxes ({boxes / total:.1%}) in {len(images):,} images {sentence}",
+                    {image: f"{count} {what}" for image, count in images.items()},
+                )
 
     def _table(self) -> list[list[str]]:
         rows = [["class", *(title for name in self.splits for title in (name, "images"))]]
@@ -89,9 +102,9 @@ class DetectionData(Data[BoxedSample]):
         return rows
 
     def _remarks(self) -> list[str]:
+        origin, *notes = super()._remarks()
         clipped = [f"cut off at the edge of the image: {self.clipped:,} boxes"]
-        named = f"{self.format}; names of the classes: {self.origin}"
-        return [named, *(clipped if self.clipped else []), *self.notes]
+        return [f"{self.format}; {origin}", *(clipped if self.clipped else []), *notes]
 
     def _left_out(self) -> dict[str, list[str]]:
         without = [f"{path} has no annotation" for path in self.unannotated]
@@ -99,11 +112,35 @@ class DetectionData(Data[BoxedSample]):
         return super()._left_out() | bad
 
 
+class BoxFormat(NamedTuple):
+    """A format of boxes."""
+
+    name: str
+    looks_like: Callable[[Path], bool]
+    """Is the folder or file of this format? Hardly a file is opened."""
+    find: Callable[[Path], Any]  # the layout of what looks like it
+    read: Callable[[Any, GivenClasses | None], FoundBoxes]
+    """What the annotations of a layout say; the classes are those that a person gave."""
+    suffixes: tuple[str, ...] = ()  # of a file that stands for the whole
+
+
+FORMATS = (
+    BoxFormat("Pascal VOC", voc.looks_like_voc, voc.find_layout, voc.read_voc),
+    BoxFormat("COCO", looks_like_coco, find_coco, read_coco, suffixes=(JSON,)),
+    BoxFormat("YOLO", looks_like_yolo, find_yolo, read_yolo, suffixes=YAML),
+)
+LAYOUT = (
+    "Pascal VOC's format (JPEGImages and Annotations, or a .xml for each image), or COCO's (a "
+    ".json, or annotations/instances_train.json beside train), or YOLO's (a data.yaml, or images "
+    "and labels)"
+)
+
+
 def is_detection(source: str | Path) -> bool:
     """Does the folder, or the file, look like images with boxes, and not with masks?"""
     source = Path(source).expanduser()
     try:
-        return bool(formats_of(source)) and not is_segmentation(source)
+        return bool(_formats_of(source)) and not is_segmentation(source)
     except OSError:
         return False
 
@@ -118,57 +155,58 @@ def open_detection(
     """Images and their boxes in the format of Pascal VOC, COCO or YOLO.
 
     `source` is a folder, or COCO's .json or YOLO's data.yaml in it. If nothing is split yet,
-    `val_share` of the images is drawn for validation by `seed`. `classes` is a list of names, a
-    file with a name per line or a published set's name, and orders the classes; unset, they are
-    what the annotations name. An image with an EXIF rotation is turned upright, and boxes that were
-    drawn on the stored one are turned with it.
+    `val_share` of the images is drawn for validation by `seed`. `classes` are names in order, a
+    file with a name per line or a published set's name; unset, what the annotations name. Boxes
+    that were drawn on an image before its EXIF rotation are turned with it.
 
-    Boxes are cut off at the edges of their images, and what can't be used is left out and counted:
-    images that can't be read or aren't of the size that the annotation says, boxes that are empty,
-    not finite or wholly outside. An image without boxes stays. Raises DataError where this makes no
-    data set.
+    Boxes are cut off at the edges of their images. What can't be used is left out and counted; see
+    `FoundBoxes.fitted`. An image without boxes stays. Raises DataError if this makes no data set.
     """
     check_share(val_share)
     source = Path(source).expanduser()
-    found = read_boxes(source, classes)
-    names, origin, table = settle_names(classes, found)
-    checked = check_boxes(found, table, names)
-    _check_some(source, found, checked)
+    found = _read_boxes(source, classes)
+    found.renumber(classes)
+    itself = ", or give the .json itself to evaluate on it" if found.format == "COCO" else ""
+    check_train(source, found.splits, itself)
+    samples, headers = found.fitted()
+    bad = found.unreadable | dict.fromkeys(found.unannotated, "has no annotation")
+    splits = usable(samples, bad)
+    first = splits["all" if "all" in splits else "train"]
+    if all(sample.boxes.ignored.all() for sample in first):
+        reasons = [*found.dropped, *(f"{path} {reason}" for path, reason in bad.items())]
+        why = f": {reasons[0]}" if reasons else ""
+        raise DataError(
+            f"{source} has no box to train on in {len(first):,} images{why}. Draw some, or correct "
+            "the annotations."
+        )
+    found.category_ids = found.category_ids or list(range(1, len(found.names) + 1))
     return DetectionData(
-        classes=names,
-        format=found.format,
-        origin=origin,
-        category_ids=category_ids(found, table, len(names)),
-        image_ids=found.image_ids,
-        strays=found.strays,
-        hidden=found.hidden,
-        unannotated=found.unannotated,
-        unreadable=checked.unreadable,
-        dropped=checked.dropped,
-        clipped=checked.clipped,
-        mended=checked.mended,
-        sizes={path: header.size for path, header in checked.headers.items()},
-        notes=found.notes,
-        **settled(source, checked.splits, checked.headers, val_share, seed),
+        classes=found.names,
+        sizes={path: header.size for path, header in headers.items()},
+        **{known.name: getattr(found, known.name) for known in fields(BoxRemarks)},
+        **settled(source, splits, headers, val_share, seed),
     )
 
 
-def _check_some(source: Path, found: FoundBoxes, checked: CheckedBoxes) -> None:
-    """Raises DataError where there is nothing to train on, or a split has no image to use."""
-    if "train" not in checked.splits and "all" not in checked.splits:
-        itself = ", or give the .json itself to evaluate on it" if found.format == "COCO" else ""
-        there = " and ".join(checked.splits)
-        raise DataError(f"{source} has {there}, but no train. Add it{itself}.")
-    bad = checked.unreadable | dict.fromkeys(found.unannotated, "has no annotation")
-    why = "".join(f": {path} {reason}" for path, reason in list(bad.items())[:1])
-    for split, samples in checked.splits.items():
-        if not samples:
-            what = "of the folder" if split == "all" else f"of {split}"
-            raise DataError(f"no image {what} can be used{why}. Export the data again.")
-    part = "all" if "all" in checked.splits else "train"
-    if all(sample.boxes.ignored.all() for sample in checked.splits[part]):
-        what = f": {checked.dropped[0]}" if checked.dropped else why
+def _formats_of(source: Path) -> list[BoxFormat]:
+    return [form for form in FORMATS if form.looks_like(source)]
+
+
+def _read_boxes(source: Path, classes: GivenClasses | None) -> FoundBoxes:
+    """What the annotations say of a folder, a .json or a data.yaml.
+
+    `classes` name the numbers of YOLO if nothing else does. Raises DataError if the format
+    can't be told, or something contradicts itself.
+    """
+    found = _formats_of(source) if source.exists() else []
+    if source.is_file():
+        found = [f for f in FORMATS if source.suffix.lower() in f.suffixes] or found
+    if not found:
+        raise nothing_found(source, "images with boxes", LAYOUT)
+    if len(found) > 1:
+        names = " and of ".join(form.name for form in found)
         raise DataError(
-            f"{source} has no box to train on in {len(checked.splits[part]):,} images{what}. Draw "
-            "some, or correct the annotations."
+            f"{source} has boxes in the format of {names}. Give the .json or the data.yaml that "
+            "counts, or move the others away."
         )
+    return found[0].read(found[0].find(source), classes)

@@ -5,15 +5,19 @@
 import os
 from pathlib import Path
 
-from mobilevitv2.data.boxes.classes import check_labels
 from mobilevitv2.data.boxes.found import Annotated, FoundBoxes
-from mobilevitv2.data.boxes.yolo_layout import LABELS, NAME_FILES, holds_boxes, label_folder
-from mobilevitv2.data.boxes.yolo_yaml import YAML, YoloLayout
+from mobilevitv2.data.boxes.yolo_layout import (
+    LABELS,
+    NAME_FILES,
+    YAML,
+    YoloLayout,
+    holds_boxes,
+    label_folder,
+)
 from mobilevitv2.data.class_lists import GivenClasses, checked_names, given_names, names_of
-from mobilevitv2.data.sentences import some_of
 from mobilevitv2.data.split_names import names_in
-from mobilevitv2.data.visible import visible_files
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, some_of
+from mobilevitv2.images.finding import images_below
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 LARGEST = 1 << 31  # no class has a larger number
@@ -23,22 +27,21 @@ SCORED = 6  # numbers in a line of a prediction, the last one its score
 def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundBoxes:
     """All that the label files of the splits say; `classes` names their numbers if nothing else.
 
-    An image without a label file, or with an empty one, has no boxes. Raises DataError where
+    An image without a label file, or with an empty one, has no boxes. Raises DataError if
     labels have no image, or a class number has no name.
     """
     names, origin = _names(layout, classes)
-    found = FoundBoxes("YOLO", names, origin, {}, box="line", fractions=True)
+    found = FoundBoxes(format="YOLO", names=names, origin=origin, box="line", fractions=True)
     without_image: list[Path] = []
     unlabeled = 0
     for split, places in layout.splits.items():
         images = [image for place in places for image in _images(layout, place, found)]
         labels = _label_files(images)
+        unlabeled += labels.count(None)
         if not all(place.is_file() for place in places):
             without_image += _alone(places, labels)
         found.splits[split] = []
         for image, path in zip(images, labels, strict=True):
-            if path is None:
-                unlabeled += 1
             try:
                 lines = [] if path is None else read_lines(path, keypoints=layout.keypoints)
             except DataError as error:
@@ -52,12 +55,9 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
         )
     if unlabeled:
         found.notes.append(f"{unlabeled:,} images have no label file, so no boxes")
-    check_labels(
-        found,
-        lambda label: label < len(names),
-        lambda label: (
-            f"{label}, but {origin} has {len(names)} names, so expected 0 to {len(names) - 1}"
-        ),
+    found.check_labels(
+        range(len(names)),
+        lambda label: f"{label}, but {origin} has {len(names)} names, for 0 to {len(names) - 1}",
         "Add the names, or correct the labels.",
     )
     return found
@@ -86,7 +86,7 @@ def read_lines(path: Path, *, keypoints: bool = False) -> list[tuple[int, int, l
         if not whole or len(values) < 4 or (len(values) % 2 and len(values) + 1 != SCORED):
             shown = line.strip()[:50]
             raise DataError(f"has the line {number} {shown!r}; expected class cx cy width height")
-        if len(values) <= SCORED - 1 or keypoints:
+        if len(values) < SCORED or keypoints:
             x, y, width, height = values[:4]
             corners = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
         else:
@@ -113,32 +113,24 @@ def _images(layout: YoloLayout, place: Path, found: FoundBoxes) -> list[Path]:
     """The images below a folder, or on a list."""
     if place.is_file():
         return _listed(layout, place)
-    images = []
-    for path in visible_files(place, found):
-        suffix = path.suffix.lower()
-        if suffix in IMAGE_SUFFIXES:
-            images.append(path)
-        elif suffix not in (LABELS, *YAML, ".cache"):
-            found.strays += 1
+    images = images_below(place, found, but=(LABELS, *YAML, ".cache"))
     if not images:
         raise DataError(f"{place} holds no images ({', '.join(sorted(IMAGE_SUFFIXES))}).")
     return images
 
 
 def _listed(layout: YoloLayout, path: Path) -> list[Path]:
-    """The lines of a list; relative ones are so to its folder, or to the data set's.
+    """The lines of a list, relative to its folder or to the data set's.
 
-    Where nothing is there, the first folders of a line don't count: CVAT writes
+    If nothing is there, the first folders of a line don't count: CVAT writes
     data/images/train/1.jpg, and other lists name another machine's folders.
     """
     images, absent = [], []
     for line in names_in(path):
         parts = Path(line).parts
-        ways = [
-            layout.root / line,
-            *(path.parent.joinpath(*parts[i:]) for i in range(1, len(parts) - 1)),
-        ]
-        image = next((way for way in (path.parent / line, *ways) if way.is_file()), None)
+        ways = [path.parent / line, layout.root / line]
+        ways += [path.parent.joinpath(*parts[i:]) for i in range(1, len(parts) - 1)]
+        image = next((way for way in ways if way.is_file()), None)
         if image is None:
             absent.append(line)
         else:
@@ -149,22 +141,21 @@ def _listed(layout: YoloLayout, path: Path) -> list[Path]:
 
 
 def _label_files(images: list[Path]) -> list[Path | None]:
-    """Each image's; None where it has none. Raises DataError where two images share one."""
+    """Each image's; None if it has none. Raises DataError if two images share one."""
     folders = {folder: label_folder(folder) for folder in {image.parent for image in images}}
     labels, first = [], {}
     for image in images:
         path = folders[image.parent] / (image.stem + LABELS)
         if first.setdefault(path, image) != image:
             raise DataError(
-                f"{first[path]} and {image} have the same name, so one label file. Rename or "
-                "remove one."
+                f"{first[path]} and {image} have the same name, so one label file. Rename one."
             )
         labels.append(path if path.name not in NAME_FILES and path.is_file() else None)
     return labels
 
 
 def _alone(places: list[Path], labels: list[Path | None]) -> list[Path]:
-    """Label files of no image, in folders for labels; other texts may lie beside images."""
+    """Label files without an image, in folders for labels; beside images, other texts are fine."""
     folders = {label_folder(place): place for place in places if place.is_dir()}
     used = set(labels)
     return [

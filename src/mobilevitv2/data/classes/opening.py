@@ -1,21 +1,32 @@
 """`open_classification`: a folder of class folders, or the digits, to splits of labeled images."""
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from mobilevitv2.data.classes.folders import LAYOUT, ClassFolders, find_classes, find_splits
 from mobilevitv2.data.data_set import Data, settled
-from mobilevitv2.data.headers import Header, read_headers
-from mobilevitv2.data.sentences import first_of
-from mobilevitv2.data.split_names import check_share
-from mobilevitv2.errors import DataError, require
+from mobilevitv2.data.headers import read_headers
+from mobilevitv2.data.split_names import (
+    TEST,
+    TRAIN,
+    VAL_NAMES,
+    by_split,
+    check_share,
+    check_train,
+    drawn,
+    folders_in,
+    nothing_found,
+)
+from mobilevitv2.errors import DataError, first_of, require
+from mobilevitv2.images.finding import LeftOut, images_below, is_hidden
+from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 DIGITS = "digits"
 DIGITS_TEST_SHARE = 0.2
+LAYOUT = "a folder for each class (FOLDER/daisy/1.jpg), or train and val folders of such folders"
 
 Sample = tuple[Path | np.ndarray, int]  # whatever `load_image` takes, and a class number
 
@@ -39,71 +50,107 @@ def open_classification(
 ) -> ClassificationData:
     """The labeled images of a folder, or of the word `digits`.
 
-    The folder has `train` and one of `val`, `valid`, `validation` (or `test`, which stands in for
-    them where it is alone), each with a folder of images for each class; or it has the class
-    folders themselves, and `val_share` of each class is drawn for validation by `seed`. `val` names
-    a folder of class folders elsewhere. Files that aren't images are left out and counted, and so
-    are images whose header can't be read. Raises DataError where this makes no data set.
+    It has class folders, of which `val_share` is drawn for validation by `seed`; or it has `train`
+    and one of `val`, `valid`, `validation` with class folders (or only `test`, which stands in for
+    them). `val` names a folder of class folders elsewhere. Files that aren't images, and images
+    whose header can't be read, are left out and counted. Raises DataError if this makes no data
+    set.
     """
     check_share(val_share)
     if source == DIGITS and not Path(DIGITS).is_dir():
         return _open_digits(seed, val_share)
     source = Path(source).expanduser()
-    folders = find_splits(source)
+    folders = _find_splits(source)
     if val is not None:
         validation = Path(val).expanduser()
-        folders["val"] = find_splits(validation).get("all", validation)
+        folders["val"] = _find_splits(validation).get("all", validation)
         folders.setdefault("train", folders.pop("all", source))
-    found = {name: find_classes(folder) for name, folder in folders.items()}
-    classes = _classes_of(found, source)
-    headers, unreadable = _look_at(found)
-    splits: dict[str, list[Sample]] = {
-        name: [
-            (path, label)
-            for label, of_class in enumerate(classes)
-            for path in split.images[of_class]
-        ]
-        for name, split in found.items()
-    }
+    left_out = LeftOut()
+    found = {split: _find_classes(folder, left_out) for split, folder in folders.items()}
+    classes = _classes_of(found, folders, source)
+    every = [path for split in found.values() for path in chain(*split.values())]
+    headers, unreadable = read_headers(every)
+    splits: dict[str, list[Sample]] = {}
+    for split, images in found.items():
+        splits[split] = []
+        for label, name in enumerate(classes):
+            good = [(path, label) for path in images[name] if path in headers]
+            if not good:
+                path = images[name][0]
+                raise DataError(
+                    f"the class {name!r} has no readable image: {path} {unreadable[str(path)]}. "
+                    "Export the images again."
+                )
+            splits[split] += good
     return ClassificationData(
         classes=classes,
-        strays=sum(split.strays for split in found.values()),
-        hidden=sum(split.hidden for split in found.values()),
         unreadable=unreadable,
-        **settled(source, splits, headers, val_share, seed, _drawn),
+        **vars(left_out),
+        **settled(source, splits, headers, val_share, seed, split_by_class),
     )
 
 
-def _drawn(
-    source: Path, samples: list[Sample], share: float, seed: int
-) -> tuple[list[Sample], list[Sample]]:
-    train, val = split_by_class(samples, share, seed)
-    if not val:
-        raise DataError(
-            f"{source} has one image per class, so none is left to validate on. Add more."
-        )
-    return train, val
-
-
 def split_by_class(
-    samples: Sequence[Sample], share: float, seed: int
+    source: str | Path, samples: Sequence[Sample], share: float, seed: int
 ) -> tuple[list[Sample], list[Sample]]:
     """The samples in two: `share` of each class goes into the second part, drawn by `seed`.
 
-    At least one of each class goes there, but never a class's last one.
+    At least one of each class goes there, but never a class's last one. Raises DataError if the
+    second part has none.
     """
     by_class: dict[int, list[Sample]] = {}
     for sample in samples:
         by_class.setdefault(sample[1], []).append(sample)
     first, second = [], []
     for label, members in by_class.items():
-        order = list(range(len(members)))
-        random.Random(f"{seed}/{label}").shuffle(order)
-        count = min(max(round(len(members) * share), 1), len(members) - 1)
-        drawn = set(order[:count])
-        for i, member in enumerate(members):
-            (second if i in drawn else first).append(member)
+        rest, some = drawn(members, share, f"{seed}/{label}")
+        first += rest
+        second += some
+    if not second:
+        raise DataError(f"{source} has one image per class, so none is left to validate. Add more.")
     return first, second
+
+
+def _find_splits(source: Path) -> dict[str, Path]:
+    """`train`, `val` and `test`, as far as the folder has them; `all` if it isn't split.
+
+    Raises DataError if there is nothing to open, or two folders claim to be one split.
+    """
+    if not source.is_dir() or not any(source.iterdir()):
+        raise nothing_found(source, "", f"{LAYOUT}; or digits")
+    named = folders_in(source)
+    splits = by_split({name: named[name] for name in (TRAIN, *VAL_NAMES, TEST) if name in named})
+    if "train" in splits:
+        return splits
+    if named and len(splits) == len(named):
+        check_train(source, splits, f", with {LAYOUT}")
+    return {"all": source}
+
+
+def _find_classes(folder: Path, left_out: LeftOut) -> dict[str, list[Path]]:
+    """The images below each class folder, however deep. Raises DataError if there are none."""
+    found = {}
+    loose = 0
+    for path in sorted(folder.iterdir()):
+        if is_hidden(path.name):
+            left_out.hidden += 1
+        elif path.is_dir():
+            images = images_below(path, left_out, follow_links=True)
+            found[path.name] = sorted(image for image in images if image.is_file())
+            left_out.strays += len(images) - len(found[path.name])
+        else:
+            left_out.strays += 1
+            loose += path.suffix.lower() in IMAGE_SUFFIXES
+    if not found:
+        held = f"{loose} images, but no folders of classes" if loose else "no folders of classes"
+        raise DataError(f"{folder} holds {held}. Expected {LAYOUT}.")
+    for name, images in found.items():
+        if not images:
+            raise DataError(
+                f"the class {name!r} has no images: {folder / name} holds none that end in "
+                f"{', '.join(sorted(IMAGE_SUFFIXES))}. Fill the folder or remove it."
+            )
+    return found
 
 
 def _open_digits(seed: int, val_share: float) -> ClassificationData:
@@ -111,43 +158,26 @@ def _open_digits(seed: int, val_share: float) -> ClassificationData:
     digits = require("sklearn.datasets", extra="train").load_digits()
     images = np.rint(digits.images * (255 / 16)).astype(np.uint8)  # stored values are 0..16
     samples: list[Sample] = list(zip(images, digits.target.tolist(), strict=True))
-    rest, test = split_by_class(samples, DIGITS_TEST_SHARE, seed)
-    train, val = split_by_class(rest, val_share / (1 - DIGITS_TEST_SHARE), seed)
+    rest, test = split_by_class(DIGITS, samples, DIGITS_TEST_SHARE, seed)
+    train, val = split_by_class(DIGITS, rest, val_share / (1 - DIGITS_TEST_SHARE), seed)
     names = [str(digit) for digit in range(10)]
     return ClassificationData(DIGITS, names, train, val, test, short_side=min(images.shape[1:]))
 
 
-def _classes_of(found: dict[str, ClassFolders], source: Path) -> list[str]:
-    (first_name, first), *others = found.items()
-    classes = sorted(first.images)
-    for name, other in others:
-        if difference := sorted(set(classes) ^ set(other.images)):
-            only = {True: first_name, False: name}
-            lone = first_of(f"{c!r} only in {only[c in first.images]}" for c in difference)
-            raise DataError(
-                f"{first.folder} and {other.folder} have different classes: {lone}. "
-                "Give both the same class folders."
-            )
+def _classes_of(
+    found: dict[str, dict[str, list[Path]]], folders: dict[str, Path], source: Path
+) -> list[str]:
+    first, *others = found
+    classes = sorted(found[first])
+    for other in others:
+        if difference := sorted(set(classes) ^ set(found[other])):
+            only = {True: first, False: other}
+            lone = first_of(f"{c!r} only in {only[c in classes]}" for c in difference)
+            both = f"{folders[first]} and {folders[other]}"
+            raise DataError(f"{both} have different classes: {lone}. Give both the same folders.")
     if len(classes) == 1:
-        below = sorted(p.name for p in (first.folder / classes[0]).iterdir() if p.is_dir())
-        hint = f" Was {first.folder / classes[0]} meant?" if below else ""
-        raise DataError(
-            f"{source} has only one class, {classes[0]!r}; expected two or more.{hint} "
-            f"Give {LAYOUT}."
-        )
+        folder = folders[first] / classes[0]
+        hint = f" Was {folder} meant?" if folders_in(folder) else ""
+        few = f"{source} has only one class, {classes[0]!r}; expected two or more"
+        raise DataError(f"{few}.{hint} Give {LAYOUT}.")
     return classes
-
-
-def _look_at(found: dict[str, ClassFolders]) -> tuple[dict[Path, Header], dict[str, str]]:
-    """Take unreadable files out of `found`; the headers of the others, and the reasons."""
-    everything = [p for split in found.values() for images in split.images.values() for p in images]
-    headers, unreadable = read_headers(everything)
-    for split in found.values():
-        for name, images in split.images.items():
-            split.images[name] = [path for path in images if path in headers]
-            if not split.images[name]:
-                raise DataError(
-                    f"the class {name!r} has no readable image: {images[0]} "
-                    f"{unreadable[str(images[0])]}. Export the images again."
-                )
-    return headers, unreadable

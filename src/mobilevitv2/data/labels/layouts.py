@@ -1,6 +1,7 @@
-"""Where tables of labels lie, and the images that they list."""
+"""Where tables of labels are, and the images that they list."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 
 from mobilevitv2.data.labels.table import LAYOUT, SUFFIXES, Table, looks_like_table
@@ -11,8 +12,8 @@ from mobilevitv2.data.split_names import (
     split_of,
     splits_in,
 )
-from mobilevitv2.data.visible import LeftOut, is_hidden, visible_files
 from mobilevitv2.errors import DataError
+from mobilevitv2.images.finding import LeftOut, has_files, is_hidden, visible_files
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
 IMAGE_FOLDERS = ("images", "image", "imgs", "img", "photos", "data")  # no names of classes
@@ -28,7 +29,7 @@ def is_multi_label(source: str | Path) -> bool:
 
 
 def find_tables(source: Path) -> dict[str, Path]:
-    """The table of each split, or of `all`. Raises DataError where it can't be told."""
+    """The table of each split, or of `all`. Raises DataError if it can't be told."""
     if source.is_file():
         return {"all": source}
     found = _tables(source) if source.is_dir() else []
@@ -43,13 +44,14 @@ def find_tables(source: Path) -> dict[str, Path]:
 class ListedImages:
     """The images below a folder, by the names that a table may give them."""
 
-    def __init__(self, root: Path, left_out: LeftOut) -> None:
+    def __init__(self, root: Path, tables: Collection[Path]) -> None:
         self.root = root
         self.all: list[Path] = []
+        self.left_out = LeftOut()
         self._by_name: dict[str, list[Path]] = defaultdict(list)
-        for path in visible_files(root, left_out, follow_links=True):
+        for path in visible_files(root, self.left_out, follow_links=True):
             if path.suffix.lower() not in IMAGE_SUFFIXES:
-                left_out.strays += 1
+                self.left_out.strays += path not in tables
                 continue
             self.all.append(path)
             parts = path.relative_to(root).parts
@@ -61,7 +63,7 @@ class ListedImages:
     def find(self, name: str, table: Table, split: str) -> Path | None:
         """The image whose path ends like this one, in as many parts as possible; None for none.
 
-        Raises DataError where there are several, unless one alone lies in a folder of the split, or
+        Raises DataError if there are several, unless just one is in a folder of the split, or
         beside the table.
         """
         parts = [p for p in PurePosixPath(name.replace("\\", "/")).parts if p.strip("/.")]
@@ -73,13 +75,13 @@ class ListedImages:
             found = next((some for some in (of_split, beside) if len(some) == 1), found)
         if len(found) > 1:
             raise DataError(
-                f"{table.path} lists {name}, which is {found[0]} or {found[1]}. Write its folder."
+                f"{table.path}: {name} may be {found[0]} or {found[1]}. Write its folder."
             )
         return found[0] if found else None
 
 
 def _tables(source: Path) -> list[tuple[str, Path]]:
-    """The split that each table in a folder is of, or those in its folders of splits."""
+    """The tables in a folder, or else in its folders of splits, each with its split."""
     own = [(split_of(path.stem) or "all", path) for path in _tables_in(source)]
     halves = splits_in(source).items()
     return own or [(split, path) for split, folder in halves for path in _tables_in(folder)]
@@ -95,7 +97,6 @@ def _has_classes(source: Path) -> bool:
     for place in (source, *splits_in(source).values()):
         named = folders_in(place).items()
         folders = [p for n, p in named if n not in IMAGE_FOLDERS and not split_of(n)]
-        files = (visible_files(folder, LeftOut()) for folder in folders)
-        if sum(any(p.suffix.lower() in IMAGE_SUFFIXES for p in below) for below in files) > 1:
+        if sum(has_files(folder, IMAGE_SUFFIXES) for folder in folders) > 1:
             return True
     return False

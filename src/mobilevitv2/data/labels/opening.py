@@ -1,22 +1,18 @@
 """`open_multi_label`: images and a table of their labels to splits of samples."""
 
 import random
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mobilevitv2.data.class_lists import GivenClasses, given_names
-from mobilevitv2.data.data_set import Data, settled
+from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.headers import read_headers
 from mobilevitv2.data.labels.layouts import ListedImages, find_tables
 from mobilevitv2.data.labels.table import LAYOUT, Row, Table, read_table
-from mobilevitv2.data.sentences import some_of
-from mobilevitv2.data.split_names import SPLIT_NAMES, check_share, divide
-from mobilevitv2.data.visible import LeftOut
-from mobilevitv2.errors import DataError
+from mobilevitv2.data.split_names import SPLIT_NAMES, check_share, check_train, divide
+from mobilevitv2.errors import DataError, some_of
 
 LabeledSample = tuple[Path, np.ndarray]  # an image, and bool [classes]: which of them it shows
 
@@ -27,22 +23,14 @@ class MultiLabelData(Data[LabeledSample]):
 
     task = "multi-label classification"
 
-    origin: str = ""
-    """Where the names of the classes come from."""
     tables: list[Path] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
     """Images that are in no table, which are left out."""
-    notes: list[str] = field(default_factory=list)
-    """What else a person should know, a sentence each."""
 
-    def _seen(self, sample: LabeledSample) -> Iterable[int]:
+    def _seen(self, sample: LabeledSample) -> list[int]:
         return np.flatnonzero(sample[1]).tolist()
 
-    def annotations(self) -> dict[str, Any]:
-        return {"classes": self.classes}
-
-    def target(self, sample: LabeledSample) -> list[int]:
-        return [*self._seen(sample)]
+    target = _seen
 
     def caption(self, sample: LabeledSample) -> str:
         return ", ".join(self.classes[label] for label in self._seen(sample)) or "no label"
@@ -54,9 +42,6 @@ class MultiLabelData(Data[LabeledSample]):
         empty = [sum(not labels.any() for _, labels in split) for split in self.splits.values()]
         *rows, last = super()._table()
         return [*rows, ["without a label", *(f"{count:,}" for count in empty)], last]
-
-    def _remarks(self) -> list[str]:
-        return [f"names of the classes: {self.origin}", *self.notes]
 
     def _left_out(self) -> dict[str, list[str]]:
         unlisted = [f"{path} is in no table" for path in self.unlisted]
@@ -74,40 +59,29 @@ def open_multi_label(
 
     A table is CSV (also with tabs or semicolons), JSON or JSON lines; see `labels.table` for its
     columns. It is split by its name (train.csv), its folder or a column `split`; if nothing is
-    split yet, about `val_share` of each class is drawn for validation by `seed`. `classes` is a
-    list of names, a file with a name per line or a published set's name; unset, they are the
-    table's columns, or the labels in it, sorted.
-
-    An image without labels stays; images that can't be read, or that no table lists, are left out
-    and counted. Raises DataError where this makes no data set.
+    split yet, about `val_share` of each class is drawn for validation by `seed`. `classes` are
+    names, a file with a name per line or a published set's name; unset, the table's columns, or the
+    labels in it, sorted. An image without labels stays; images that can't be read, or that no table
+    lists, are left out and counted. Raises DataError if this makes no data set.
     """
     check_share(val_share)
     source = Path(source).expanduser()
     tables = {split: read_table(path) for split, path in find_tables(source).items()}
-    left_out = LeftOut(strays=-len(tables))  # which are no images either
-    images = ListedImages(source if source.is_dir() else source.parent, left_out)
+    root = source if source.is_dir() else source.parent
+    images = ListedImages(root, [table.path for table in tables.values()])
     notes = []
     if "test" in tables and tables["test"].classes == []:
         notes.append(f"{tables.pop('test').path} gives no labels, so it isn't used")
     rows = _rows(tables, images, notes)
+    check_train(root, rows)
     names, origin = _names(classes, list(tables.values()))
     listed = dict.fromkeys(path for of_split in rows.values() for path in of_split)
     headers, unreadable = read_headers(list(listed))
-    numbers = {name: i for i, name in enumerate(names)}
     splits: dict[str, list[LabeledSample]] = {}
     for split, of_split in rows.items():
-        splits[split] = []
-        for path, row in of_split.items():
-            if path in headers:
-                labels = np.zeros(len(names), bool)
-                labels[[numbers[label] for label in row.labels]] = True
-                splits[split].append((path, labels))
-        if not splits[split]:
-            path, where = next(iter(of_split)), "the folder" if split == "all" else split
-            raise DataError(
-                f"no image of {where} can be used: {path} {unreadable[str(path)]}. Export the "
-                "images again."
-            )
+        rows_of = ((path, [name in row.labels for name in names]) for path, row in of_split.items())
+        splits[split] = [(path, np.array(shown, bool)) for path, shown in rows_of]
+    splits = usable(splits, unreadable)
     first = splits["all" if "all" in splits else "train"]
     if not any(labels.any() for _, labels in first):
         raise DataError(f"{source} has no label on {len(first):,} images. Write some in the table.")
@@ -120,7 +94,7 @@ def open_multi_label(
         unlisted=[str(path) for path in images.all if path not in listed],
         notes=notes,
         unreadable=unreadable,
-        **vars(left_out),
+        **vars(images.left_out),
         **settled(source, splits, headers, val_share, seed, stratified),
     )
 
@@ -158,8 +132,7 @@ def _rows(
             half = next((s for s, words in SPLIT_NAMES.items() if row.split in words), None)
             if row.split and half is None:
                 raise DataError(
-                    f"{table.path}, {row.where}: split is {row.split!r}; expected train, val or "
-                    "test."
+                    f"{table.path}, {row.where}: split is {row.split!r}, not train, val or test."
                 )
             path = images.find(row.file, table, half or split)
             if path is None:
@@ -181,11 +154,7 @@ def _rows(
             notes.append(f"{table.path} repeats {repeated:,} rows, which count once")
     if "all" in rows and len(rows) > 1:
         row = next(iter(rows["all"].values()))
-        raise DataError(
-            f"{tables['all'].path}, {row.where} has no split, but other rows do. Add it."
-        )
-    if "train" not in rows and "all" not in rows:
-        raise DataError(f"{images.root} has {' and '.join(rows)}, but no train. Add it.")
+        raise DataError(f"{tables['all'].path}, {row.where} has no split, but others do. Add it.")
     return rows
 
 

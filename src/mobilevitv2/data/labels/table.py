@@ -9,8 +9,8 @@ from itertools import compress, zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mobilevitv2.data.sentences import first_of
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, first_of
+from mobilevitv2.files.source import beginning
 
 JSON = (".json", ".jsonl")
 SUFFIXES = (".csv", ".tsv", *JSON)
@@ -20,6 +20,8 @@ SPLIT = ("split", "subset")
 LABELS = re.compile(r"(label|tag|class)(s|es)?_?\d*")
 YES, NO, MINUS = {"1", "1.0", "true", "yes"}, {"0", "0.0", "false", "no"}, {"-1", "-1.0"}
 BINARY = YES | NO | MINUS | {""}
+ENTRY = r'\s*"(?:\\.|[^"\\])+"\s*:\s*\[\s*'  # of a JSON object: a file, and a list that begins
+LISTS = re.compile(rf'\s*\{{(?:{ENTRY}\]\s*,)*{ENTRY}"')  # {"1.jpg": [], "2.jpg": ["cat"
 LAYOUT = (
     "a column `file` beside a column `labels` (cat dog), columns `label1`, `label2`, ..., or a "
     'column of 0 and 1 for each class; or JSON: {"1.jpg": ["cat", "dog"]}'
@@ -36,7 +38,7 @@ class Row(NamedTuple):
 
 
 class Table(NamedTuple):
-    """A table; its `classes` are None where the rows name them, instead of columns."""
+    """A table; its `classes` are None if the rows name them, instead of columns."""
 
     path: Path
     rows: list[Row]
@@ -45,18 +47,13 @@ class Table(NamedTuple):
 
 def looks_like_table(path: Path) -> bool:
     """Does the beginning of the file have a column for files, or JSON files and labels?"""
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            text = file.read(1 << 14)
-    except OSError:
-        return False
+    text = beginning(path, errors="replace")
     if path.suffix.lower() not in JSON:
         names = [name.strip('"') for name in re.split("[,;\t]", text.partition("\n")[0])]
         return _named(names, FILE) is not None
-    if re.match(r'\s*\{\s*"(\\.|[^"\\])+"\s*:\s*\[\s*"', text):  # {"1.jpg": ["cat"
-        return True
     keys = re.findall(r'"(\w+)"\s*:', text) if re.match(r"\s*(\[\s*)?\{", text) else []
-    return _named(keys, FILE) is not None and any(map(_names_labels, keys))
+    records = _named(keys, FILE) is not None and any(map(_names_labels, keys))
+    return records or LISTS.match(text) is not None
 
 
 def read_table(path: Path) -> Table:
@@ -110,7 +107,7 @@ def _of_cells(path: Path, reader: csv.DictReader) -> Table:
         raise DataError(f"{path} has no column `file`. Expected {LAYOUT}.")
     if not all(header):
         raise DataError(
-            f"{path} has a column without a name. Name it, or remove it (pandas: index=False)."
+            f"{path} has a column without a name. Name or drop it (pandas: index=False)."
         )
     if twice := [name for i, name in enumerate(header) if name in header[:i]]:
         raise DataError(f"{path} has two columns called {twice[0]!r}. Rename or remove one.")

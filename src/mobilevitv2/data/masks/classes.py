@@ -1,27 +1,66 @@
-"""Which classes the values of the masks are: as listed, as published, or as they are found."""
+"""Which classes the values of masks are: as listed, as published, or as they are found."""
 
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mobilevitv2.class_names import Color, palette
-from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.masks.colored_lists import (
-    ClassList,
-    class_file_in,
-    given_classes,
-    read_class_list,
-)
-from mobilevitv2.data.masks.known_classes import KNOWN
+from mobilevitv2.class_names import ADE20K, CAMVID, VOC, Color, palette
+from mobilevitv2.data.class_lists import GivenClasses, checked_names, listed
 from mobilevitv2.data.masks.reading import IGNORED, MOST_CLASSES, MaskLook, class_table
 from mobilevitv2.data.paired import PairLayout
-from mobilevitv2.data.sentences import first_of
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, first_of
 
+FILES = ("classes.txt", "classes.csv", "classes.json")
+HEADER = ["name", "r", "g", "b"]  # of a CSV file
 FROM_VALUES = "what the masks hold"  # the origin of names that are mere numbers
 LEAST_SHARE = 0.25  # of the numbers up to the largest, which masks of class numbers hold
+
+
+@dataclass(frozen=True)
+class KnownSet:
+    """A published data set: its classes, and how to tell it from others of the same layout."""
+
+    kind: str  # of the layout
+    mark: str  # part of the folder's name, as a regular expression
+    classes: Sequence[str]
+    colors: Sequence[Color]
+    void: int | None = None  # a value beside 255 that doesn't count
+    reduce_labels: bool = False
+
+    def fits(self, kind: str, folder: str, largest: int, *, reduce_labels: bool) -> bool:
+        """Do masks whose largest class is this belong to this set?
+
+        Only in a folder with the set's name: others use the same layouts.
+        """
+        if kind != self.kind or reduce_labels != self.reduce_labels:
+            return False
+        named = re.search(rf"(?<![a-z])({self.mark})(?![a-z])", folder.lower()) is not None
+        return named and (largest < len(self.classes) or largest == self.void)
+
+
+ADE20K_COLORS = palette(1 + len(ADE20K))[1:]  # the color of 0 is that of void
+KNOWN = {
+    "voc": KnownSet("voc", "voc", VOC, palette(len(VOC))),
+    "camvid": KnownSet("camvid", "camvid", list(CAMVID), list(CAMVID.values()), void=11),
+    "ade20k": KnownSet(
+        "folders", "ade20k|adechallengedata", ADE20K, ADE20K_COLORS, reduce_labels=True
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes in the order of their numbers; `origin` is what a message calls the list."""
+
+    names: list[str]
+    colors: list[Color | None]
+    origin: str
+    void: int | None = None
 
 
 @dataclass(frozen=True)
@@ -31,10 +70,8 @@ class MaskClasses:
     names: list[str]
     colors: list[Color]
     ignored: tuple[int, ...]
-    table: np.ndarray
-    """uint8 [256]: the class of each value, or IGNORED."""
-    origin: str
-    """What a message calls the list."""
+    table: np.ndarray  # uint8 [256]: the class of each value, or IGNORED
+    origin: str  # what a message calls the list
 
 
 def settle_classes(
@@ -48,35 +85,31 @@ def settle_classes(
 ) -> MaskClasses:
     """The classes that are given, listed in the folder, known, or found; in this order."""
     table = class_table(ignored, reduce_labels=reduce_labels)
-    present = sorted(_classes_in(masks, table))
-    if classes is not None:
-        listed = given_classes(classes)
-    elif file := class_file_in([source, layout.root]):
-        listed = read_class_list(file)
-    else:
-        largest = present[-1] if present else 0
-        known = _known(layout, largest, reduce_labels=reduce_labels)
-        listed = given_classes(known) if known else _found(source, masks, present, ignored)
-    if listed.void is not None:
-        ignored = tuple(sorted({*ignored, listed.void}))
-        table = class_table(ignored, reduce_labels=reduce_labels)
-    colors = _fill(listed.colors, _own_palette(masks, table, len(listed.names)))
-    return MaskClasses(listed.names, colors, ignored, table, listed.origin)
-
-
-def _classes_in(masks: dict[Path, MaskLook], table: np.ndarray) -> set[int]:
     counts = sum((look.counts for look in masks.values()), np.zeros(256, dtype=np.int64))
-    return set(table[counts > 0].tolist()) - {IGNORED}
-
-
-def _known(layout: PairLayout, largest: int, *, reduce_labels: bool) -> str | None:
-    folder = layout.root.resolve().name
-    fitting = (
-        name
-        for name, known in KNOWN.items()
-        if known.fits(layout.kind, folder, largest, reduce_labels=reduce_labels)
-    )
-    return next(fitting, None)
+    present = sorted({*table[counts > 0].tolist()} - {IGNORED})
+    if classes is not None:
+        chosen = given_classes(classes)
+    elif file := class_file_in([source, layout.root]):
+        chosen = read_class_list(file)
+    else:
+        folder, largest = layout.root.resolve().name, present[-1] if present else 0
+        fitting = (
+            name
+            for name, known in KNOWN.items()
+            if known.fits(layout.kind, folder, largest, reduce_labels=reduce_labels)
+        )
+        known = next(fitting, None)
+        chosen = given_classes(known) if known else _found(source, masks, present, ignored)
+    if chosen.void is not None:
+        ignored = tuple(sorted({*ignored, chosen.void}))
+        table = class_table(ignored, reduce_labels=reduce_labels)
+    own = _own_palette(masks, table, len(chosen.names))
+    free = (color for color in palette(256) if color not in chosen.colors)
+    colors = [
+        color if color is not None else own[i] if own else next(free)
+        for i, color in enumerate(chosen.colors)
+    ]
+    return MaskClasses(chosen.names, colors, ignored, table, chosen.origin)
 
 
 def _found(
@@ -107,7 +140,7 @@ def _found(
 
 
 def _own_palette(masks: dict[Path, MaskLook], table: np.ndarray, count: int) -> list[Color]:
-    """The colors that a palette mask gives the classes; [] where they can't be told apart."""
+    """The colors that a palette mask gives the classes; [] if they can't be told apart."""
     stored = next((look.palette for look in masks.values() if look.palette), b"")
     by_class: dict[int, Color] = {}
     for value, (r, g, b) in enumerate(zip(stored[::3], stored[1::3], stored[2::3], strict=False)):
@@ -118,11 +151,79 @@ def _own_palette(masks: dict[Path, MaskLook], table: np.ndarray, count: int) -> 
     return colors if len(set(colors)) == count and not gray else []
 
 
-def _fill(colors: Sequence[Color | None], own: list[Color]) -> list[Color]:
-    """The given colors; for what is missing, the masks' own, else Pascal VOC's that are free."""
-    taken = {color for color in colors if color is not None}
-    free = (color for color in palette(256) if color not in taken)
-    return [
-        color if color is not None else own[i] if own else next(free)
-        for i, color in enumerate(colors)
-    ]
+def given_classes(classes: GivenClasses) -> ClassList:
+    """The list of a file, of a published set's name (voc, camvid, ade20k), or of names."""
+    if isinstance(classes, str | Path) and str(classes) in KNOWN and not Path(classes).is_file():
+        known = KNOWN[str(classes)]
+        return ClassList(list(known.classes), [*known.colors], str(classes), known.void)
+    if isinstance(classes, str | Path):
+        return read_class_list(Path(classes).expanduser())
+    colors: list[Color | None] = [None] * len(classes)
+    if isinstance(classes, Mapping):
+        colors = [(r, g, b) for r, g, b in classes.values()]
+    return _checked(list(classes), colors, "the list of classes")
+
+
+def class_file_in(folders: Sequence[Path]) -> Path | None:
+    """The class list in one of the folders, if any. Raises DataError if there are several."""
+    found = [f / name for f in dict.fromkeys(folders) for name in FILES if (f / name).is_file()]
+    if len(found) > 1:
+        names = " and ".join(map(str, found))
+        raise DataError(f"there are {names}; which one counts? Give one, or remove the others.")
+    return found[0] if found else None
+
+
+def read_class_list(path: Path) -> ClassList:
+    """A class per line (`name`, `name r g b` or `name,r,g,b`), or JSON: names, or with a color."""
+    json = path.suffix.lower() == ".json"
+    expected = "a line of `name`, `name r g b` or `name,r,g,b`"
+    if json:
+        expected = 'a name, or {"name": "road", "color": [128, 64, 128]}'
+    names, colors = [], []
+    for where, entry, name, numbers in (_of_json if json else _of_lines)(listed(path, KNOWN)):
+        named = isinstance(name, str) and name.strip() and isinstance(numbers, list)
+        color = [int(n) if str(n).isdecimal() else -1 for n in numbers] if named else []
+        if not named or len(color) not in (0, 3) or not all(0 <= n <= 255 for n in color):
+            raise DataError(
+                f"{path}: {where} is {entry!r}; expected {expected}, numbers from 0 to 255."
+            )
+        names.append(name.strip())
+        colors.append(tuple(color) or None)
+    return _checked(names, colors, str(path))
+
+
+def _of_lines(lines: list[str]) -> Iterator[tuple[str, str, str, list[str]]]:
+    """Where an entry is, the entry, its name and the numbers behind."""
+    for number, line in enumerate(lines, start=1):
+        fields = [field.strip() for field in line.split(",")]
+        if not line.strip() or line.startswith("#") or [f.lower() for f in fields] == HEADER:
+            continue
+        if len(fields) == 1:
+            words = line.split()
+            numbers = len(list(itertools.takewhile(_is_number, reversed(words))))
+            # one number may belong to the name, as in "lane 2"
+            fields = [" ".join(words[:-3]), *words[-3:]] if numbers >= 3 else [" ".join(words)]
+            if numbers == 2:
+                fields = words
+        yield f"line {number}", line.strip(), fields[0], fields[1:]
+
+
+def _is_number(word: str) -> bool:
+    return word.lstrip("+-").replace(".", "", 1).isdecimal()
+
+
+def _of_json(items: list[Any]) -> Iterator[tuple[str, Any, Any, Any]]:
+    for number, entry in enumerate(items):
+        name, color = entry, []
+        if isinstance(entry, dict):
+            name, color = entry.get("name"), entry.get("color") or []
+        yield f"entry {number}", entry, name, color
+
+
+def _checked(names: list[str], colors: list[Color | None], origin: str) -> ClassList:
+    count = f"{origin} has {len(names)} classes"
+    if len(names) < 2:
+        raise DataError(f"{count}; expected two or more. Background is a class too: add it.")
+    if len(names) > MOST_CLASSES:
+        raise DataError(f"{count}; masks of 8 bits tell {MOST_CLASSES} apart.")
+    return ClassList(checked_names(names, origin)[0], colors, origin)

@@ -10,21 +10,22 @@ import numpy as np
 
 from mobilevitv2.class_names import Color
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.data_set import Data, settled
-from mobilevitv2.data.masks.check import (
+from mobilevitv2.data.data_set import Data, settled, usable
+from mobilevitv2.data.headers import Header
+from mobilevitv2.data.masks.classes import settle_classes
+from mobilevitv2.data.masks.layouts import MASK_SUFFIXES, find_layout, is_segmentation
+from mobilevitv2.data.masks.reading import (
+    IGNORED,
     MaskedSample,
-    PairCheck,
     check_values,
+    class_table,
     look_at_pairs,
+    read_classes,
 )
-from mobilevitv2.data.masks.classes import MaskClasses, settle_classes
-from mobilevitv2.data.masks.folders import MASK_SUFFIXES
-from mobilevitv2.data.masks.layouts import find_layout, is_segmentation
-from mobilevitv2.data.masks.reading import IGNORED, MaskLook, class_table, read_classes
 from mobilevitv2.data.paired import pair_up
 from mobilevitv2.data.split_names import check_share
-from mobilevitv2.data.visible import LeftOut
 from mobilevitv2.errors import DataError
+from mobilevitv2.images.finding import LeftOut
 
 __all__ = ["IGNORED", "MaskedSample", "SegmentationData", "is_segmentation", "open_segmentation"]
 
@@ -35,22 +36,16 @@ class SegmentationData(Data[MaskedSample]):
 
     task = "segmentation"
 
-    colors: list[Color]
-    """RGB of each class, for drawing."""
-    origin: str = ""
-    """Where the names of the classes come from."""
-    ignored: tuple[int, ...] = (IGNORED,)
-    """Values in the mask files that don't count."""
-    reduce_labels: bool = False
-    """Is a class its value in the files less one?"""
+    colors: list[Color]  # RGB of each class, for drawing
+    ignored: tuple[int, ...] = (IGNORED,)  # values in the mask files that don't count
+    reduce_labels: bool = False  # a class is its value in the files less one
     pixels: dict[str, list[int]] = field(default_factory=dict)
     """For each split, the pixels of each class."""
     void: dict[str, int] = field(default_factory=dict)
     """For each split, the pixels that don't count."""
     images: dict[str, list[int]] = field(default_factory=dict)
     """For each split, the images in which each class is seen."""
-    unlabeled: list[str] = field(default_factory=list)
-    """Masks without a pixel that counts."""
+    unlabeled: list[str] = field(default_factory=list)  # masks without a pixel that counts
 
     def counts(self) -> dict[str, list[int]]:
         return self.images
@@ -70,7 +65,7 @@ class SegmentationData(Data[MaskedSample]):
         return self.relative(sample[1])
 
     def read_mask(self, path: Path) -> np.ndarray:
-        """uint8 [H, W]: class numbers, and IGNORED where a pixel doesn't count.
+        """uint8 [H, W]: class numbers, and IGNORED if a pixel doesn't count.
 
         Raises ImageError for a file that can't be read, DataError for other values than at opening.
         """
@@ -89,9 +84,6 @@ class SegmentationData(Data[MaskedSample]):
                 row += [share, number]
         return rows
 
-    def _remarks(self) -> list[str]:
-        return [f"names of the classes: {self.origin}"]
-
     def _left_out(self) -> dict[str, list[str]]:
         void = [f"{path} is void throughout" for path in self.unlabeled]
         return {"without a label": void, **super()._left_out()}
@@ -109,14 +101,13 @@ def open_segmentation(
     """The images and masks of a folder: image and mask folders, Pascal VOC's, or CamVid's layout.
 
     If nothing is split yet, `val_share` of the pairs is drawn for validation by `seed`.
-    `classes` is a list of names (or names with their RGB), a file of them (see `class_lists`) or a
-    published set's name; unset, a classes.txt or classes.json in the folder counts, then a
-    published set after which the folder is named, then the values that the masks hold. Value 255
-    never counts, nor do those of `ignore`; `reduce_labels` leaves out 0 and takes one off the
-    others, as ADE20K needs it.
+    `classes` are names, also with their RGB, a file of them (see `read_class_list`) or a published
+    set's name; unset, they are a classes.txt or classes.json in the folder, a published set after
+    which the folder is named, or the values in the masks. Value 255 never counts, nor do those of
+    `ignore`; `reduce_labels` leaves out 0 and takes one off the others, as for ADE20K.
 
-    Every mask is read once. Pairs with an unreadable file or a mask that is void throughout are
-    left out and counted. Raises DataError where this makes no data set.
+    Pairs with an unreadable file or a mask that is void throughout are left out and counted. Raises
+    DataError if this makes no data set.
     """
     check_share(val_share)
     ignored = _ignored(ignore)
@@ -127,24 +118,30 @@ def open_segmentation(
         split: [(image, mask) for image, mask in of_split if mask]
         for split, of_split in pair_up(layout, MASK_SUFFIXES, "mask", left_out).items()
     }
-    check = look_at_pairs([pair for of_split in pairs.values() for pair in of_split])
+    every = [pair for of_split in pairs.values() for pair in of_split]
+    headers, masks, unreadable = look_at_pairs(every)
     chosen = settle_classes(
-        classes, source, layout, check.masks, ignored=ignored, reduce_labels=reduce_labels
+        classes, source, layout, masks, ignored=ignored, reduce_labels=reduce_labels
     )
-    check_values(check.masks, chosen.table, len(chosen.names), chosen.origin)
-    unlabeled = [p for p, look in check.masks.items() if not _pixels(look, chosen).any()]
-    splits = {name: _usable(name, some, check, set(unlabeled)) for name, some in pairs.items()}
-    fields = settled(source, splits, check.headers, val_share, seed)
+    check_values(masks, chosen.table, len(chosen.names), chosen.origin)
+    pixels = {}  # int64 [classes] of each mask
+    for mask, look in masks.items():
+        counts = np.bincount(chosen.table, look.counts, minlength=256)
+        pixels[mask] = counts[: len(chosen.names)].astype(np.int64)
+    void = "is void throughout: every pixel has a value that is ignored"
+    unlabeled = {str(path): void for path, counted in pixels.items() if not counted.any()}
+    splits = usable(pairs, unreadable | unlabeled)
+    fields = settled(source, splits, headers, val_share, seed)
     return SegmentationData(
         classes=chosen.names,
         colors=chosen.colors,
         origin=chosen.origin,
         ignored=chosen.ignored,
         reduce_labels=reduce_labels,
-        unlabeled=[str(path) for path in unlabeled],
-        unreadable=check.unreadable,
+        unlabeled=list(unlabeled),
+        unreadable=unreadable,
         **vars(left_out),
-        **_tally(splits, check, chosen),
+        **_tally(splits, headers, pixels),
         **fields,
     )
 
@@ -156,45 +153,20 @@ def _ignored(ignore: int | Sequence[int] | None) -> tuple[int, ...]:
     return tuple(sorted({*values, IGNORED}))
 
 
-def _usable(
-    split: str, pairs: list[MaskedSample], check: PairCheck, unlabeled: set[Path]
-) -> list[MaskedSample]:
-    """The pairs that can be read and have labels. Raises DataError where there are none."""
-    usable = [
-        (image, mask)
-        for image, mask in pairs
-        if image in check.headers and mask in check.masks and mask not in unlabeled
-    ]
-    if not usable:
-        image, mask = pairs[0]
-        why = "is void throughout: every pixel has a value that is ignored"
-        bad = next((path for path in (image, mask) if str(path) in check.unreadable), mask)
-        raise DataError(
-            f"no pair of {'the folder' if split == 'all' else split} can be used: {bad} "
-            f"{check.unreadable.get(str(bad), why)}. Export the images and masks again."
-        )
-    return usable
-
-
 def _tally(
-    splits: dict[str, list[MaskedSample]], check: PairCheck, chosen: MaskClasses
+    splits: dict[str, list[MaskedSample]],
+    headers: dict[Path, Header],
+    pixels: dict[Path, np.ndarray],
 ) -> dict[str, dict]:
     """`pixels`, `void` and `images` of the data, split by split."""
     tally: dict[str, dict] = {"pixels": {}, "void": {}, "images": {}}
     for name, pairs in splits.items():
-        counted = np.stack([_pixels(check.masks[mask], chosen) for _, mask in pairs])
-        area = sum(math.prod(check.headers[image].size) for image, _ in pairs)
+        counted = np.stack([pixels[mask] for _, mask in pairs])
+        area = sum(math.prod(headers[image].size) for image, _ in pairs)
         tally["pixels"][name] = counted.sum(0).tolist()
         tally["void"][name] = area - int(counted.sum())
         tally["images"][name] = (counted > 0).sum(0).tolist()
     return tally
-
-
-def _pixels(look: MaskLook, chosen: MaskClasses) -> np.ndarray:
-    """int64 [classes]: the pixels of each class in a mask."""
-    counted = np.zeros(256, dtype=np.int64)
-    np.add.at(counted, chosen.table, look.counts)
-    return counted[: len(chosen.names)]
 
 
 def _percent(part: int, whole: int) -> str:

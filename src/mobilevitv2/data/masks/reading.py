@@ -1,4 +1,4 @@
-"""A mask file to class numbers: one per pixel, and IGNORED where a pixel doesn't count."""
+"""Mask files to class numbers, IGNORED for a pixel that doesn't count; a look at all beforehand."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -8,26 +8,24 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.data.headers import THREADS
-from mobilevitv2.errors import DataError, ImageError
+from mobilevitv2.data.headers import THREADS, Header, read_headers
+from mobilevitv2.errors import DataError, ImageError, first_of
 from mobilevitv2.images.reading import read_image
 
 IGNORED = 255
 MOST_CLASSES = 255  # a mask has 8 bits, and one value means void
+
+MaskedSample = tuple[Path, Path]  # an image and its mask
 
 
 @dataclass(frozen=True)
 class MaskLook:
     """What one mask file holds."""
 
-    size: tuple[int, int]
-    """Width and height [px]."""
-    counts: np.ndarray
-    """int64 [256]: the pixels of each value."""
-    beyond: tuple[int, ...]
-    """Values outside 0..255."""
-    palette: bytes
-    """RGB of each value in a palette image, else empty."""
+    size: tuple[int, int]  # width and height [px]
+    counts: np.ndarray  # int64 [256]: the pixels of each value
+    beyond: tuple[int, ...]  # values outside 0..255
+    palette: bytes  # RGB of each value in a palette image, else empty
 
 
 def class_table(ignored: Iterable[int], *, reduce_labels: bool) -> np.ndarray:
@@ -55,13 +53,54 @@ def read_classes(path: Path, table: np.ndarray, classes: int) -> np.ndarray:
     raise DataError(f"{path} holds other values than when the data was opened. Open it again.")
 
 
-def look_at_masks(paths: Sequence[Path]) -> list[MaskLook | str]:
-    """What each mask holds, or the reason why it can't be read.
+def look_at_pairs(
+    pairs: Sequence[MaskedSample],
+) -> tuple[dict[Path, Header], dict[Path, MaskLook], dict[str, str]]:
+    """What can be read of images and masks, and the reasons why others can't, by path.
 
-    Raises DataError for the first one that can be read, but holds no class numbers.
+    Images are not decoded, so one that is cut short may pass; masks are. Raises DataError for masks
+    that hold no class numbers or don't fit their image.
     """
+    headers, unreadable = read_headers([image for image, _ in pairs])
+    masks: dict[Path, MaskLook] = {}
+    paths = [mask for _, mask in pairs]
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(_look_at, paths))
+        for path, look in zip(paths, pool.map(_look_at, paths), strict=True):
+            if isinstance(look, str):
+                unreadable[str(path)] = look
+            else:
+                masks[path] = look
+    seen = [(i, m) for i, m in pairs if i in headers and m in masks]
+    if wrong := [(i, m) for i, m in seen if headers[i].size != masks[m].size]:
+        image, mask = wrong[0]
+        header, size = headers[image], masks[mask].size
+        others = f" ({len(wrong) - 1:,} other pairs differ too)" if len(wrong) > 1 else ""
+        why, todo = "", "Make each mask the size of its image."
+        if header.on_its_side and size == header.stored:
+            why = " once it is turned upright, as its EXIF rotation says"
+            todo = "Turn the mask too, or save the image without that rotation."
+        of_mask, of_image = (f"{width}x{height} px" for width, height in (size, header.size))
+        raise DataError(f"{mask} is {of_mask}, but {image} is {of_image}{why}{others}. {todo}")
+    return headers, masks, unreadable
+
+
+def check_values(masks: dict[Path, MaskLook], table: np.ndarray, classes: int, origin: str) -> None:
+    """Raises DataError if masks hold values that are neither a class nor ignored."""
+    stray = (table >= classes) & (table != IGNORED)
+    wrong = {
+        path: [*np.flatnonzero(stray & (look.counts > 0)).tolist(), *look.beyond]
+        for path, look in masks.items()
+        if look.beyond or look.counts[stray].any()
+    }
+    if not wrong:
+        return
+    path, values = next(iter(wrong.items()))
+    good = np.flatnonzero(table < classes)
+    others = f" (as {len(wrong) - 1:,} other masks do)" if len(wrong) > 1 else ""
+    raise DataError(
+        f"{path} holds {first_of(values)}{others}, but {origin} has {classes} classes; "
+        f"expected {good.min()} to {good.max()}. Name the missing classes, or ignore void values."
+    )
 
 
 def _look_at(path: Path) -> MaskLook | str:
