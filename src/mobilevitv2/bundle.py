@@ -159,8 +159,9 @@ def stored_processor(
             raise ConfigError(f"{source}, {FILE_NAME}: {error}") from error
     if is_loose(source):
         return None
+    fetched = config is not None  # with the config, if there is one
     try:
-        return MobileViTImageProcessor.from_pretrained(source)
+        return MobileViTImageProcessor.from_pretrained(source, local_files_only=fetched)
     except FileNotFoundError:
         return None
 

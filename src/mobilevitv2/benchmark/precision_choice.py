@@ -60,13 +60,12 @@ def choose_precision(
     """
     predictor = Predictor(source, runtime="native", threads=threads, precision="fp32")
     assert isinstance(predictor.backend, EngineBackend)
-    assert predictor.source is not None
     if isinstance(images, str | Path):
         images = [found.source for found in collect_images([str(images)])]
     sources = list(images)
     tried = task_named(predictor.task).engine_precisions
     networks = {"fp32": predictor.backend} | {
-        name: open_engine(predictor.source, threads=threads, precision=name)
+        name: open_engine(predictor.backend.bundle, threads=threads, precision=name)
         for name in tried
         if name != "fp32" and instructions_for(name)
     }
@@ -103,7 +102,7 @@ def _compare(
         answer = network(pixels)
         times[name].append(1e3 * (time.perf_counter() - start))
         expected = answer if expected is None else expected
-        same[name].append(part.same(expected, answer))
+        same[name].append(part.same(expected, answer, network.thresholds))
 
 
 def _figures(network: EngineBackend, times: Sequence[float], same: np.ndarray) -> PrecisionFigures:

@@ -120,8 +120,14 @@ def write_weights(
 def safetensors_bytes(
     state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """The content of a safetensors file that transformers accepts, too."""
-    return safetensors.torch.save(_packed(state), {"format": "pt", **(metadata or {})})
+    """The content of a safetensors file that transformers accepts, too; always the same bytes."""
+    content = safetensors.torch.save(_packed(state), {"format": "pt", **(metadata or {})})
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # in random order so far
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def check_finite(state: Mapping[str, Tensor], origin: str) -> None:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mobilevitv2.deploy.agreement import Agreement, as_good, logits_agreement, softmax
 from mobilevitv2.deploy.request import Request
-from mobilevitv2.predict.answers import Logits, TopK
+from mobilevitv2.predict.answers import Logits, Thresholds, TopK
 from mobilevitv2.predict.classification import same
 
 __all__ = ["agreement", "allowed", "same", "stage"]
@@ -35,7 +35,9 @@ def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
     return outputs
 
 
-def agreement(expected: Logits, found: Logits | TopK, close: float) -> Agreement:
+def agreement(
+    expected: Logits, found: Logits | TopK, close: float, _: Thresholds = None
+) -> Agreement:
     """How far a file's answer is from its model's."""
     if isinstance(found, Logits):
         return logits_agreement(expected.logits, found.logits, close)

@@ -78,7 +78,8 @@ def compare(
     same = task_named(fp32.task).part("deploy").same
     figures = {}
     for name, size in zip(both, sizes, strict=True):
-        alike = np.concatenate(list(map(same, answers["fp32"], answers[name])))
+        pairs = zip(answers["fp32"], answers[name], strict=True)
+        alike = np.concatenate([same(*pair, fp32.thresholds) for pair in pairs])
         agreement = float(alike.mean()) if len(alike) else 1.0
         accuracy = None
         if labels is not None:

@@ -19,7 +19,7 @@ from mobilevitv2.errors import require
 from mobilevitv2.model.anchors import make_anchors
 from mobilevitv2.model.boxes import decode, to_corners
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
-from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes
+from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes, Thresholds
 from mobilevitv2.predict.detection import detections
 from mobilevitv2.results import suppression
 from mobilevitv2.results.suppression import (
@@ -151,7 +151,10 @@ def translations() -> dict[Any, Any]:
 
 
 def agreement(
-    expected: RawBoxes, found: RawBoxes | ScoredBoxes | FinalBoxes, close: float
+    expected: RawBoxes,
+    found: RawBoxes | ScoredBoxes | FinalBoxes,
+    close: float,
+    _: Thresholds = None,
 ) -> Agreement:
     """How far a file's answer is from its model's.
 
@@ -170,7 +173,7 @@ def agreement(
 def _detections_agreement(expected: RawBoxes, found: FinalBoxes) -> Agreement:
     apart = [_differences(*pair) for pair in _pairs(expected, found)]
     scores, boxes = map(max, zip(*apart, strict=True))
-    return Agreement(scores, 1.0, same(expected, found, BEST), boxes)
+    return Agreement(scores, 1.0, same(expected, found, best=BEST), boxes)
 
 
 def scored(answer: RawBoxes) -> ScoredBoxes:
@@ -183,8 +186,8 @@ def allowed(precision: str, detections: int) -> float:
     return max(2 / max(detections, 2), FULL if precision == "fp32" else HALF)
 
 
-def same(first: Answer, second: Answer, best: int = 0) -> np.ndarray:
-    """bool [n], of both's detections that are shown, and the `best`: whether the other has it."""
+def same(first: Answer, second: Answer, _: Thresholds = None, *, best: int = 0) -> np.ndarray:
+    """bool [n] for the shown and the `best` detections of both: whether the other has them."""
     pairs = _pairs(first, second)
     return np.concatenate([has_partner(*p, best) for a, b in pairs for p in ((a, b), (b, a))])
 

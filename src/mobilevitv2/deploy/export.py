@@ -291,20 +291,19 @@ def _verify(
     request: Request,
     images: Sequence[ImageSource],
 ) -> list[Verification]:
-    """At each size (two for any), in fp32 and in what the runtime would choose."""
+    """In fp32 and in what the runtime would choose, at each size (two for any)."""
+    opened = [ExportedBackend(path, precision=precision) for precision in ("fp32", "auto")]
+    if opened[1].runtime.precision == "fp32":
+        del opened[1]
+    theirs = opened[0].open_processor()
     checks = []
-    for precision in ("fp32", "auto"):
-        exported = ExportedBackend(path, precision=precision)
-        if precision == "auto" and exported.runtime.precision == "fp32":
-            continue
-        for size in sizes_to_verify(request.sizes, processor):
-            pixels, own = (
-                prepared(images, for_size(p, size, request.task), request.task)
-                for p in (processor, exported.open_processor())
-            )
-            if not pixels:
-                raise DataError("there are no readable images to verify with.")
-            checks.append(verify(exported, model, pixels, own))
+    for size in sizes_to_verify(request.sizes, processor):
+        pixels = given = prepared(images, for_size(processor, size, request.task), request.task)
+        if not pixels:
+            raise DataError("there are no readable images to verify with.")
+        if theirs != processor:
+            given = prepared(images, for_size(theirs, size, request.task), request.task)
+        checks += [verify(exported, model, pixels, given) for exported in opened]
     return checks
 
 

@@ -32,8 +32,6 @@ class Verification:
     agreement: float
     """Share of images, or a segmenter's pixels, with the same first class, in [0, 1]; of a
     detector's detections, those that both have."""
-    masks: bool = False
-    """Whether it is a segmenter's."""
     box_difference: float | None = None
     """A detector's largest difference of a box's number, in parts of the image."""
     detections: int | None = None
@@ -64,7 +62,8 @@ class Verification:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self) | {"passed": self.passed}
+        masks = task_named(self.task).part("deploy").COUNTED == "pixels"
+        return asdict(self) | {"masks": masks, "passed": self.passed}
 
 
 def verify(
@@ -84,7 +83,7 @@ def verify(
     found: list[Agreement] = []
     for start in range(0, len(pixels), BATCH):
         batch, same = (np.stack(p[start : start + BATCH]) for p in (pixels, given or pixels))
-        found.append(part.agreement(live(batch), exported(same), close))
+        found.append(part.agreement(live(batch), exported(same), close, exported.thresholds))
     together = np.concatenate([agreement.same for agreement in found])
     boxes = [a.box_difference for a in found if a.box_difference is not None]
     quantized = exported.record.precision == "int8"
@@ -95,7 +94,6 @@ def verify(
         difference=max(agreement.difference for agreement in found),
         scale=max(agreement.scale for agreement in found),
         agreement=float(together.mean()) if len(together) else 1.0,
-        masks=part.COUNTED == "pixels",
         box_difference=max(boxes, default=None),
         detections=len(together) if part.COUNTED == "detections" else None,
         task=exported.task,

@@ -13,6 +13,8 @@ from typing import Any, Self
 
 import numpy as np
 
+Thresholds = Sequence[float] | None
+"""A multi-label model's, [C]; None means 0.5 for each."""
 NEVER = 1e-30  # in place of a probability of 0, which has no logarithm
 
 

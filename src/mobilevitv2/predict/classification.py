@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.images.reading import ImageSource, load_image
-from mobilevitv2.predict.answers import Answer, Logits, TopK
+from mobilevitv2.predict.answers import Answer, Logits, Thresholds, TopK
 from mobilevitv2.results import Classification
 
 if TYPE_CHECKING:
@@ -37,8 +37,8 @@ def answers(predictor: "Predictor", pixels: list[np.ndarray]) -> list[Answer]:
     return [together[i] for i in range(len(pixels))]
 
 
-def same(first: Logits | TopK, second: Logits | TopK) -> np.ndarray:
-    """Whether the images have the same first class in both answers, bool [B]."""
+def same(first: Answer, second: Answer, _: Thresholds = None) -> np.ndarray:
+    """Whether the images, or pixels, have the same first class in both answers, bool [n]."""
     return first.first_classes() == second.first_classes()
 
 

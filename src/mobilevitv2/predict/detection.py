@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilevitv2.images.reading import ImageSource, load_image
-from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes
+from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes, Thresholds
 from mobilevitv2.predict.classification import answers
 from mobilevitv2.results import Detection
 from mobilevitv2.results.suppression import Detections, detect, detect_scored, in_pixels
@@ -24,7 +24,7 @@ def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, t
     return predictor.processor(picture).pixel_values[0], (picture.height, picture.width)
 
 
-def same(first: RawBoxes, second: RawBoxes) -> np.ndarray:
+def same(first: RawBoxes, second: RawBoxes, _: Thresholds = None) -> np.ndarray:
     """Whether the anchors where either answer sees something have the same class, bool [n]."""
     one, other = first.first_classes(), second.first_classes()
     return (one == other)[(one > 0) | (other > 0)]

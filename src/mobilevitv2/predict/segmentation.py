@@ -6,11 +6,14 @@ import numpy as np
 
 from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.predict.answers import Answer, PixelClasses, PixelLogits
+from mobilevitv2.predict.classification import same
 from mobilevitv2.results import Segmentation
 from mobilevitv2.results.label_maps import label_map, nearest
 
 if TYPE_CHECKING:
     from mobilevitv2.predict.predictor import Predictor, Prepared
+
+__all__ = ["DEFAULTS", "answers", "pixels_of", "result", "same"]
 
 DEFAULTS: dict[str, Any] = {}
 
@@ -34,11 +37,6 @@ def answers(predictor: "Predictor", pixels: list[np.ndarray]) -> list[Answer]:
         return answer.logits
 
     return [PixelLogits(views(scores, array)) for array in pixels]
-
-
-def same(first: PixelLogits | PixelClasses, second: PixelLogits | PixelClasses) -> np.ndarray:
-    """Whether the pixels have the same class in both answers, bool [n]."""
-    return first.first_classes() == second.first_classes()
 
 
 def result(predictor: "Predictor", answer: Answer, item: "Prepared") -> Segmentation:

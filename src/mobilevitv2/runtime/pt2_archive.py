@@ -125,7 +125,7 @@ def _program(data: bytes, _: str) -> bytes:
                 _check_containers(json.loads(part[name]))
     for formula in formulas - {None}:
         _check_formula(formula)
-    if program.get("guards_code"):  # Python, and not needed: see `pt2._unguarded`
+    if program.get("guards_code"):  # Python, and not needed: the record checks inputs
         return json.dumps({**program, "guards_code": []}).encode()
     return data
 

@@ -20,7 +20,7 @@ class Record:
     """Everything needed to use a file, except its graph."""
 
     task: str
-    """classification, segmentation or detection"""
+    """classification, multi-label classification, segmentation or detection"""
     labels: list[str]
     """The classes in the order of the logits."""
     processor: dict[str, Any]

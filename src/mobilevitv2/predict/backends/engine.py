@@ -24,7 +24,7 @@ class EngineBackend(Backend):
     ) -> None:
         if precision == "fp16":
             raise UnsupportedError(f"the engine computes in {', '.join(PRECISIONS)}, not fp16.")
-        self.config = bundle.config
+        self.bundle, self.config = bundle, bundle.config
         self.runtime = NativeRuntime(
             bundle.folder, threads=threads, precision="fp32" if precision == "auto" else precision
         )
@@ -93,15 +93,17 @@ def open(request: Request) -> Opened:
 
 
 def open_engine(
-    source: str | Path, *, threads: int | None = None, precision: Precision = "auto"
+    source: str | Path | Bundle, *, threads: int | None = None, precision: Precision = "auto"
 ) -> EngineBackend:
-    """A bundle's folder, or a hub id, in the engine.
+    """A bundle's folder, a hub id, or a bundle that was found already, in the engine.
 
     Raises UnsupportedError for every other checkpoint and for what the engine can't compute,
     ImportError where there is no engine, CheckpointError, ConfigError or FileNotFoundError.
     """
-    request = Request(source, runtime="native")
-    if (reason := refuses(request)) is not None:
-        raise reason
-    assert request.bundle is not None  # or it was refused
-    return EngineBackend(request.bundle, threads=threads, precision=precision)
+    if not isinstance(source, Bundle):
+        request = Request(source, runtime="native")
+        if (reason := refuses(request)) is not None:
+            raise reason
+        assert request.bundle is not None  # or it was refused
+        source = request.bundle
+    return EngineBackend(source, threads=threads, precision=precision)
