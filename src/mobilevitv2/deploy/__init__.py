@@ -7,8 +7,7 @@ A task's own module here has
 - `allowed(precision, count)`: the share of what that counts (`COUNTED`) that may differ; `SAME`:
   what a report calls the rest;
 - `same(first, second)`: which of that is the same in the answers of two files;
-- `CLASSIFIES`: whether an image has one class, which its folder may name;
-- `TRACED`: height and width in px to trace models for several sizes at, where it matters.
+- `CLASSIFIES`: whether an image has one class, which its folder may name.
 """
 
 from mobilevitv2.deploy.export import Export, export

@@ -14,7 +14,6 @@ from mobilevitv2.predict.classification import same
 __all__ = ["agreement", "allowed", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "top_k": ["scores", "classes"]}
-TRACED = None
 CLASSIFIES = True
 COUNTED = "images"
 SAME = "same first class"

@@ -45,17 +45,13 @@ def convert(
             f"{' and '.join(task.layouts)}."
         )
     processor = open_processor(source, model)
-    if is_folder:
-        if getattr(model, "segmentation_head", None) and model.config.segmentation_head == "pspnet":
-            raise CheckpointError(
-                f"{source} has PSPNet's head, which transformers lacks: it would put a random one "
-                "in its place. ml-cvnets has it."
-            )
-        with place.replaced(overwrite=overwrite, names=names, inputs=inputs) as stage:
-            model.save_as(stage, layout=layout)
-            processor.save_pretrained(stage)
-        return out
-    if processor.channel_order == "bgr":
+    head = getattr(model, "segmentation_head", None) and model.config.segmentation_head
+    if is_folder and head == "pspnet":
+        raise CheckpointError(
+            f"{source} has PSPNet's head, which transformers lacks: it would put a random one in "
+            "its place. ml-cvnets has it."
+        )
+    if not is_folder and processor.channel_order == "bgr":
         logger.warning(
             "%s takes BGR images, and a %s file can't say so: %s itself feeds RGB.",
             source,
@@ -63,7 +59,9 @@ def convert(
             layout,
         )
     with place.replaced(overwrite=overwrite, names=names, inputs=inputs) as stage:
-        model.save_as(stage / out.name, layout=layout)
+        model.save_as(stage if is_folder else stage / out.name, layout=layout)
+        if is_folder:
+            processor.save_pretrained(stage)
     return out
 
 

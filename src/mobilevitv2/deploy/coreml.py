@@ -17,10 +17,10 @@ PREVIEW = "com.apple.coreml.model.preview"  # where Xcode looks up how to show a
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
-    """Make the package: an image goes in, class names and probabilities come out.
+    """Make the package, which takes an image, and scales and orders its channels itself.
 
-    Only a classifier's outputs are so; the others' are those of the request, a mask with what Xcode
-    needs to draw it. The model scales the image and takes its own channel order.
+    A classifier gives class names and probabilities, the others what the request says, a mask with
+    what Xcode needs to draw it.
     """
     ct = require("coremltools", extra="coreml")
     processor = record.open_processor()
@@ -51,14 +51,10 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     model.user_defined_metadata[NAME] = record.to_json()
     if request.output == "mask":
         model.user_defined_metadata[f"{PREVIEW}.type"] = "imageSegmenter"
-        model.user_defined_metadata[f"{PREVIEW}.params"] = json.dumps(_drawn(record))
+        colors = record.colors or distinct_colors(len(record.labels))
+        shown = {"labels": record.labels, "colors": [f"#{bytes(rgb).hex()}" for rgb in colors]}
+        model.user_defined_metadata[f"{PREVIEW}.params"] = json.dumps(shown)
     model.save(str(path))
-
-
-def _drawn(record: Record) -> dict[str, list[str]]:
-    """The classes' names and colors, as Xcode's preview reads them."""
-    colors = record.colors or distinct_colors(len(record.labels))
-    return {"labels": record.labels, "colors": [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors]}
 
 
 class InCoreMl(torch.nn.Module):

@@ -1,12 +1,12 @@
 """Exported detectors: what a file gives, and when it agrees with its model.
 
-A file gives logits and boxes of all anchors, scores and corners, or detections. Anchors are
-constants where the image size is fixed, and made in the graph elsewhere. Suppression is one
-operator here, which ONNX says with its NonMaxSuppression.
+Anchors are constants where the image size is fixed, else made in the graph. Suppression is one
+operator here, which becomes ONNX's NonMaxSuppression.
 """
 
 # B batch, a anchors, N classes without the background, n m detections
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,9 +36,6 @@ OUTPUT_NAMES = {
     "boxes": ["scores", "corners"],
     "detections": ["scores", "labels", "corners"],
 }
-# Where only the last map is a single cell, as it is at every size: an exporter takes a side that is
-# 1 once for one that always is.
-TRACED = (320, 384)
 CLASSIFIES = False
 COUNTED = "detections"
 SAME = "same detections ({detections} in both)"
@@ -52,12 +49,9 @@ BEST = 10  # that count in any case where a file gives nothing but detections
 
 
 class DetectorStage:
-    """Pixels to the outputs of a detector's file.
+    """Pixels [B, 3, H, W] to the outputs of a detector's file; see `Record.output`.
 
-    logits: [B, a, 1 + N], and boxes [B, a, 4] of center x, center y, width, height. boxes: scores
-    [B, a, N] and corners [B, a, 4] of x1, y1, x2, y2. detections: scores [B, n], best first,
-    int64 labels [B, n] and corners [B, n, 4]; n is 200, filled up with scores of 0. All in parts of
-    the image, not clipped at its edges.
+    Boxes are not clipped at the image's edges.
     """
 
     def __init__(self, model: MobileViTV2ForObjectDetection, request: Request) -> None:
@@ -71,7 +65,6 @@ class DetectorStage:
             self.anchors = make_anchors(sizes)
 
     def __call__(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Prepared pixels [B, 3, H, W] to the outputs."""
         answers, sizes = answers_of(self.model, pixels)
         offsets, logits = answers[..., :BOX], answers[..., BOX:]
         anchors = make_anchors(sizes) if self.anchors is None else self.anchors
@@ -115,8 +108,8 @@ def best(scores: Tensor, corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def suppressed(scores: Tensor, corners: Tensor) -> Tensor:
     """Scores [B, N, a] with 0 for all that `detect` drops.
 
-    ONNX keeps at most 200 of a class but looks at all its candidates, where `detect` looks at the
-    best 400: beyond these ONNX may keep more.
+    ONNX keeps at most 200 of a class, of all its candidates; `detect` looks at the best 400, so
+    beyond these ONNX may keep more.
     """
     kept = torch.zeros_like(scores)
     for image, places, out in zip(scores.numpy(), corners.numpy(), kept, strict=True):
@@ -158,10 +151,12 @@ def agreement(
 ) -> Agreement:
     """How far a file's answer is from its model's.
 
-    Where the file gives detections these are compared, those that are the same, else all anchors.
+    All anchors are compared, or, of a file that gives detections, those that are the same.
     """
     if isinstance(found, FinalBoxes):
-        return _detections_agreement(expected, found)
+        differences = [_differences(*pair) for pair in _pairs(expected, found)]
+        scores, boxes = map(max, zip(*differences, strict=True))
+        return Agreement(scores, 1.0, same(expected, found, best=BEST), boxes)
     own = scored(expected) if isinstance(found, ScoredBoxes) else expected
     partners = same(own, found)
     (scores, boxes), (others, other_boxes) = own.arrays, found.arrays
@@ -170,19 +165,13 @@ def agreement(
     return Agreement(float(np.abs(scores - others).max()), scale, partners, float(apart.max()))
 
 
-def _detections_agreement(expected: RawBoxes, found: FinalBoxes) -> Agreement:
-    apart = [_differences(*pair) for pair in _pairs(expected, found)]
-    scores, boxes = map(max, zip(*apart, strict=True))
-    return Agreement(scores, 1.0, same(expected, found, best=BEST), boxes)
-
-
 def scored(answer: RawBoxes) -> ScoredBoxes:
     """Probabilities and corners of all anchors."""
     return ScoredBoxes(softmax(answer.logits, -1)[..., 1:], suppression.to_corners(answer.boxes))
 
 
 def allowed(precision: str, detections: int) -> float:
-    """Share of detections that may differ: always one with its counterpart."""
+    """Share of detections that may differ: at least one with its counterpart."""
     return max(2 / max(detections, 2), FULL if precision == "fp32" else HALF)
 
 
@@ -193,16 +182,13 @@ def same(first: Answer, second: Answer, _: Thresholds = None, *, best: int = 0) 
 
 
 def _pairs(first: Answer, second: Answer) -> list[tuple[Detections, Detections]]:
-    """Both answers' detections in each image, all that `detect` gives unless told otherwise."""
-    both = (
-        [detections(a[i], (1, 1), threshold=suppression.LEAST_SCORE) for i in range(len(a))]
-        for a in (first, second)
-    )
-    return list(zip(*both, strict=True))
+    """Both answers' detections in each image, down to the least score."""
+    found = partial(detections, size=(1, 1), threshold=LEAST_SCORE)
+    return [(found(first[i]), found(second[i])) for i in range(len(first))]
 
 
 def has_partner(first: Detections, second: Detections, best: int = 0) -> np.ndarray:
-    """Of the first's detections that are shown, and the `best`, whether the second has the same."""
+    """Whether the second has each of the first's shown and `best` detections, bool [n]."""
     shown = (first.scores >= SHOWN) | (np.arange(len(first.scores)) < best)
     return np.logical_or.reduce(_same(first, second)[shown], axis=1)
 
@@ -216,7 +202,7 @@ def _same(first: Detections, second: Detections) -> np.ndarray:
 
 
 def _differences(first: Detections, second: Detections) -> tuple[float, float]:
-    """Of scores and of corners, between those that are the same and nearest to each other."""
+    """The largest of scores and corners, between the same detections nearest to each other."""
     scores = np.abs(first.scores[:, None] - second.scores)
     boxes = np.abs(first.boxes[:, None] - second.boxes).max(-1)
     apart = np.where(_same(first, second), scores + boxes, np.inf)

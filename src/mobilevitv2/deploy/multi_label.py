@@ -15,7 +15,6 @@ from mobilevitv2.predict.multi_label import limits, same
 __all__ = ["agreement", "allowed", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "scores": ["scores"]}
-TRACED = None
 CLASSIFIES = False
 COUNTED = "images"
 SAME = "same labels"

@@ -11,6 +11,10 @@ from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.runtime.targets import Target
 from mobilevitv2.tasks import task_named
 
+# Height and width in px to trace models for several sizes at. Of a detector's maps only the last is
+# a single cell there, as at every size: an exporter takes a side that is 1 for one that always is.
+TRACED = (320, 384)
+
 Sizes = Literal["any"] | int | Sequence[int] | Sequence[Sequence[int]]
 
 
@@ -28,8 +32,7 @@ class Request:
     output: str = "logits"
     top_k: int | None = None
     """How many classes output top_k gives; None: 5."""
-    opset: int | None = None
-    """None: 20."""
+    opset: int | None = None  # None: 20
     calibration: list[Any] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -72,8 +75,7 @@ class Request:
         """A size to trace the model with."""
         if self.sizes and len(self.sizes) == 1:
             return self.sizes[0]
-        usual = task_named(self.task).part("deploy").TRACED
-        return usual or (self.sizes[0] if self.sizes else (256, 256))
+        return TRACED
 
 
 def parse_sizes(sizes: Any) -> list[tuple[int, int]] | None:

@@ -20,7 +20,6 @@ from mobilevitv2.predict.classification import same
 __all__ = ["agreement", "allowed", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "mask": ["mask"]}
-TRACED = None
 CLASSIFIES = False
 COUNTED = "pixels"
 SAME = "same class of pixels"

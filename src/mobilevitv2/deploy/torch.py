@@ -7,9 +7,8 @@ import torch
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.onnx import free_axes
 from mobilevitv2.deploy.request import Request
+from mobilevitv2.predict.backends.torch import DTYPES
 from mobilevitv2.runtime.record import NAME, Record
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:

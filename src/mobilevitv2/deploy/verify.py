@@ -30,8 +30,7 @@ class Verification:
     scale: float
     """The largest logit, or 1."""
     agreement: float
-    """Share of images, or a segmenter's pixels, with the same first class, in [0, 1]; of a
-    detector's detections, those that both have."""
+    """Share of images, pixels or detections that are the same in both, in [0, 1]."""
     box_difference: float | None = None
     """A detector's largest difference of a box's number, in parts of the image."""
     detections: int | None = None
@@ -70,27 +69,26 @@ def verify(
     exported: ExportedBackend,
     model: TaskModel,
     pixels: Sequence[np.ndarray],
-    given: Sequence[np.ndarray] | None = None,
+    given: Sequence[np.ndarray],
 ) -> Verification:
-    """Compare on prepared images, float32 [3, H, W] of one size.
+    """Compare on images of one size, float32 [3, H, W], prepared for the model and for the file.
 
-    `given` are the same images prepared for the file, if it differs. Classes that the model rates
-    equal to within the allowed difference don't count as different. Detectors agree where both show
-    the same class in the same place.
+    Classes that the model rates equal to within the allowed difference don't count as different.
+    Detectors agree where both show the same class in the same place.
     """
     live, part = TorchBackend(model), task_named(exported.task).part("deploy")
     close = CLOSE if exported.runtime.precision == "fp32" else 0.0
     found: list[Agreement] = []
     for start in range(0, len(pixels), BATCH):
-        batch, same = (np.stack(p[start : start + BATCH]) for p in (pixels, given or pixels))
+        batch, same = (np.stack(p[start : start + BATCH]) for p in (pixels, given))
         found.append(part.agreement(live(batch), exported(same), close, exported.thresholds))
     together = np.concatenate([agreement.same for agreement in found])
     boxes = [a.box_difference for a in found if a.box_difference is not None]
-    quantized = exported.record.precision == "int8"
+    made, computed = exported.record.precision, exported.runtime.precision
     return Verification(
         images=len(pixels),
         size=(pixels[0].shape[1], pixels[0].shape[2]),
-        precision="int8" if quantized else _precision(exported),
+        precision=computed if made == "fp32" else made,
         difference=max(agreement.difference for agreement in found),
         scale=max(agreement.scale for agreement in found),
         agreement=float(together.mean()) if len(together) else 1.0,
@@ -98,8 +96,3 @@ def verify(
         detections=len(together) if part.COUNTED == "detections" else None,
         task=exported.task,
     )
-
-
-def _precision(exported: ExportedBackend) -> str:
-    of_file, of_runtime = exported.record.precision, exported.runtime.precision
-    return of_file if of_file != "fp32" else of_runtime

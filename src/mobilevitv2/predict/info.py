@@ -11,6 +11,7 @@ from mobilevitv2.files.source import INDEX_SUFFIX, read_json
 from mobilevitv2.predict.backends.engine import open_engine
 from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.runtime.opening import exported_file
+from mobilevitv2.runtime.targets import bytes_of
 
 if TYPE_CHECKING:
     from mobilevitv2.model.opening import TaskModel
@@ -111,14 +112,13 @@ def _describe_export(source: str | Path, file: Path) -> ExportInfo:
     network = ExportedBackend(source)
     record, processor = network.record, network.open_processor()
     same = ("task", "sizes", "batch", "input", "output", "top_k", "precision", "target", "weights")
-    weights = file.with_suffix(".bin")  # beside OpenVINO's .xml
     return ExportInfo(
         source=str(source),
         classes=len(record.labels),
         image_size=processor.square_size,
         channel_order=processor.channel_order,
         file=str(file),
-        file_bytes=file.stat().st_size + (weights.stat().st_size if file.suffix == ".xml" else 0),
+        file_bytes=bytes_of(file),
         runs_in=network.runs_in,
         versions=record.versions,
         labels=record.labels,

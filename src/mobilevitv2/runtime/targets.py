@@ -89,3 +89,11 @@ ROWS = (
 )  # fmt: skip
 TARGETS = {row.key: row for row in ROWS}
 FORMATS = {row.suffix: row for row in ROWS if row.suffix and row.runs_here}
+
+
+def bytes_of(path: Path) -> int:
+    """The size of an exported file, with what belongs beside it, or of a folder."""
+    target = FORMATS.get(path.suffix.lower())
+    beside = target.beside if target else ()
+    files = path.rglob("*") if path.is_dir() else [path, *map(path.with_suffix, beside)]
+    return sum(file.stat().st_size for file in files if file.is_file())
