@@ -297,7 +297,7 @@ def test_a_camera_is_not_waited_for(tmp_path, monkeypatch):
 
 def test_where_it_is_not_written(tmp_path):
     path = film(tmp_path / "clip.mp4")
-    with pytest.raises(ConfigError, match=r"drawn\.avi needs a name that ends in \.mp4"):
+    with pytest.raises(ConfigError, match=r"drawn\.avi must end in \.mp4"):
         predict_video(color_predictor(), path, tmp_path / "drawn.avi")
     with pytest.raises(ConfigError, match="is the video itself"):
         predict_video(color_predictor(), path, path)

@@ -1,4 +1,4 @@
-"""Classes of whole images."""
+"""One class for each image."""
 
 from typing import TYPE_CHECKING
 
@@ -12,17 +12,17 @@ from mobilevitv2.results import Classification
 if TYPE_CHECKING:
     from mobilevitv2.predict.predictor import Predictor, Prepared
 
-DEFAULTS = {"top_k": 5}  # classes to name
+DEFAULTS = {"top_k": 5}
 
 
 def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
-    """A crop, made by the engine where that makes the same; its own height and width."""
+    """A crop, prepared by the engine if that gives the same, and its height and width."""
     backend, processor = predictor.backend, predictor.processor
     if backend.prepares_as(processor):
         picture = load_image(image)
         width, height = processor.target_size(*picture.size)
         limit = Image.MAX_IMAGE_PIXELS
-        if limit is None or width * height <= limit:  # else the processor says what is wrong
+        if limit is None or width * height <= limit:  # else the processor raises
             pixels = backend.prepare(picture)
             return pixels, pixels.shape[1:]
     pixels = processor(image).pixel_values[0]
@@ -30,8 +30,8 @@ def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, t
 
 
 def answers(predictor: "Predictor", pixels: list[np.ndarray]) -> list[Answer]:
-    """One for each image, computed together where all have one size."""
-    if len({array.shape for array in pixels}) > 1:  # the processor does not crop
+    """One for each image, computed as a batch if all have one size."""
+    if len({array.shape for array in pixels}) > 1:  # the processor doesn't crop
         return [predictor.answer(array[None])[0] for array in pixels]
     together = predictor.answer(np.stack(pixels))
     return [together[i] for i in range(len(pixels))]

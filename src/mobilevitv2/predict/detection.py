@@ -1,4 +1,4 @@
-"""Boxes, and what is in each."""
+"""Objects in images: boxes with their classes."""
 
 from typing import TYPE_CHECKING
 
@@ -19,13 +19,13 @@ DEFAULTS = {"threshold": 0.3}  # the least score worth showing, as in ml-cvnets'
 
 
 def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
-    """The image, stretched; its own height and width."""
+    """The stretched image, and the original's height and width."""
     picture = load_image(image)
     return predictor.processor(picture).pixel_values[0], (picture.height, picture.width)
 
 
 def same(first: RawBoxes, second: RawBoxes, _: Thresholds = None) -> np.ndarray:
-    """Whether the anchors where either answer sees something have the same class, bool [n]."""
+    """Whether the anchors that either answer gives a class have the same one, bool [n]."""
     one, other = first.first_classes(), second.first_classes()
     return (one == other)[(one > 0) | (other > 0)]
 
@@ -45,7 +45,7 @@ def result(
 
 
 def detections(answer: Answer, size: tuple[int, int], *, threshold: float) -> Detections:
-    """What is in one image of `size` (height, width), with scores above `threshold`."""
+    """The objects in one image of `size` (height, width) with scores above `threshold`."""
     if isinstance(answer, FinalBoxes):
         kept = answer.scores > threshold
         corners = in_pixels(answer.corners[kept], size)

@@ -17,13 +17,6 @@ DEFAULTS: dict[str, Any] = {}
 HALF = 0.5  # the threshold of a model without its own
 
 
-def thresholds_of(predictor: "Predictor", threshold: float | None = None) -> list[float]:
-    """Each class's: the given one, or the model's own."""
-    if threshold is None and predictor.backend.thresholds is not None:
-        return list(predictor.backend.thresholds)
-    return [HALF if threshold is None else threshold] * len(predictor.classes)
-
-
 def same(
     first: Logits | Scores, second: Logits | Scores, thresholds: Thresholds = None
 ) -> np.ndarray:
@@ -44,8 +37,10 @@ def limits(answer: Logits | Scores, thresholds: Thresholds) -> np.ndarray:
 def result(
     predictor: "Predictor", answer: Answer, item: "Prepared", *, threshold: float | None = None
 ) -> MultiLabel:
-    """The labels of one image whose probabilities exceed their thresholds."""
-    thresholds = thresholds_of(predictor, threshold)
+    """The labels of one image whose probabilities exceed `threshold`, or the model's own."""
+    thresholds = predictor.backend.thresholds
+    if thresholds is None or threshold is not None:
+        thresholds = [HALF if threshold is None else threshold] * len(predictor.classes)
     if isinstance(answer, Scores):
         scores = answer.scores.tolist()
         return MultiLabel(predictor.classes, scores, thresholds, item.source, item.image)

@@ -1,4 +1,4 @@
-"""The class of every pixel."""
+"""A class for each pixel."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,28 +19,27 @@ DEFAULTS: dict[str, Any] = {}
 
 
 def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
-    """The whole image; its height and width."""
+    """The whole image, and its height and width."""
     picture = load_image(image)
     pixels = predictor.processor.fitted(picture.size)(picture).pixel_values[0]
     return pixels, (picture.height, picture.width)
 
 
 def answers(predictor: "Predictor", pixels: list[np.ndarray]) -> list[Answer]:
-    """One for each image, which have shapes of their own, averaged over the ways to look at it."""
-    views = predictor.views
-    if not views.average:
+    """One for each image, averaged over its views."""
+    if not predictor.views.average:
         return [predictor.answer(array[None])[0] for array in pixels]
 
     def scores(batch: np.ndarray) -> np.ndarray:
         answer = predictor.answer(batch)
-        assert isinstance(answer, PixelLogits)  # else there is no view but the whole image
+        assert isinstance(answer, PixelLogits)  # `Predictor` refuses views of other answers
         return answer.logits
 
-    return [PixelLogits(views(scores, array)) for array in pixels]
+    return [PixelLogits(predictor.views(scores, array)) for array in pixels]
 
 
 def result(predictor: "Predictor", answer: Answer, item: "Prepared") -> Segmentation:
-    """A mask at the image's own size."""
+    """A mask of the image's own size."""
     if isinstance(answer, PixelClasses):
         mask, certainty = nearest(answer.classes, item.size), None
     else:
