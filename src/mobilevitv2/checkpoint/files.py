@@ -43,8 +43,7 @@ class Weights(NamedTuple):
 
     state: dict[str, Tensor]
     labels: list[str] | None = None
-    config: dict[str, Any] | None = None
-    """From the metadata of our own state dicts and files."""
+    config: dict[str, Any] | None = None  # from the metadata of our own state dicts and files
 
 
 def find_weights(source: str | Path, **hub: Any) -> Path:

@@ -40,9 +40,7 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    source: str | Path | nn.Module | Checkpoint,
-    config: Mapping[str, Any] | None = None,
-    **hub: Any,
+    source: str | Path | nn.Module | Checkpoint, config: Mapping[str, Any] | None = None, **hub: Any
 ) -> Checkpoint:
     """Open a folder, file, hub id (`hub` are `resolve_file`'s options) or live module, if need be.
 

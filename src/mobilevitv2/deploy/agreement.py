@@ -11,12 +11,9 @@ import numpy as np
 class Agreement:
     """A model's answer and a file's to the same images."""
 
-    difference: float
-    """Largest difference of logits; of probabilities, where the file gives those."""
-    scale: float
-    """The largest logit, or 1."""
-    same: np.ndarray
-    """bool [n], of the images, pixels or detections: whether both say the same."""
+    difference: float  # largest difference of logits; of probabilities, where the file gives those
+    scale: float  # the largest logit, or 1
+    same: np.ndarray  # bool [n], of the images, pixels or detections: whether both say the same
     box_difference: float | None = None
     """A detector's largest difference of a box's number, in parts of the image."""
 

@@ -26,8 +26,7 @@ class Figures:
     """One file."""
 
     bytes: int
-    ms: float
-    """Median for one image, in its runtime on this machine."""
+    ms: float  # median for one image, in its runtime on this machine
     agreement: float
     """Share of images, pixels or detections that are the same in the fp32 file, in [0, 1]."""
     accuracy: float | None

@@ -47,12 +47,9 @@ class Export:
     target: str
     bytes: int
     record: Record = field(repr=False)
-    checks: list[Verification]
-    """Empty if the target's runtime isn't on this machine."""
-    checked_on: str
-    """The images, in words."""
-    comparison: Comparison | None = None
-    """An int8 file beside the same in fp32."""
+    checks: list[Verification]  # empty if the target's runtime isn't on this machine
+    checked_on: str  # the images, in words
+    comparison: Comparison | None = None  # an int8 file beside the same in fp32
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

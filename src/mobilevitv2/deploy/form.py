@@ -21,10 +21,7 @@ class ExportForm(nn.Module):
     """
 
     def __init__(
-        self,
-        model: TaskModel,
-        processor: MobileViTImageProcessor,
-        request: Request,
+        self, model: TaskModel, processor: MobileViTImageProcessor, request: Request
     ) -> None:
         super().__init__()
         fixed = request.sizes[0] if request.sizes and len(request.sizes) == 1 else None

@@ -30,8 +30,7 @@ class Request:
     precision: str = "fp32"
     input: str = "float"
     output: str = "logits"
-    top_k: int | None = None
-    """How many classes output top_k gives; None: 5."""
+    top_k: int | None = None  # how many classes output top_k gives; None: 5
     opset: int | None = None  # None: 20
     calibration: list[Any] = field(default_factory=list, repr=False)
 

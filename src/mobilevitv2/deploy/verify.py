@@ -21,16 +21,11 @@ class Verification:
     """A file compared with its model."""
 
     images: int
-    size: tuple[int, int]
-    """Height and width in px."""
-    precision: str
-    """What the runtime computed in; int8 for a quantized file."""
-    difference: float
-    """Largest difference of a logit, or of a probability if the file gives those."""
-    scale: float
-    """The largest logit, or 1."""
-    agreement: float
-    """Share of images, pixels or detections that are the same in both, in [0, 1]."""
+    size: tuple[int, int]  # height and width in px
+    precision: str  # what the runtime computed in; int8 for a quantized file
+    difference: float  # largest difference of a logit, or of a probability if the file gives those
+    scale: float  # the largest logit, or 1
+    agreement: float  # share of images, pixels or detections that are the same in both, in [0, 1]
     box_difference: float | None = None
     """A detector's largest difference of a box's number, in parts of the image."""
     detections: int | None = None

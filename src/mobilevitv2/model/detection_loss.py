@@ -16,8 +16,7 @@ from mobilevitv2.model.boxes import encode, match
 
 NEGATIVES = 3  # for each positive
 
-Label = Mapping[str, Tensor]
-"""The objects in an image: `class_labels` int64 [n], `boxes` [n, 4]."""
+Label = Mapping[str, Tensor]  # the objects in an image: `class_labels` int64 [n], `boxes` [n, 4]
 
 
 def detection_losses(

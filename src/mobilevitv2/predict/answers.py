@@ -11,8 +11,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-Thresholds = Sequence[float] | None
-"""A multi-label model's, [C]; None means 0.5 for each."""
+Thresholds = Sequence[float] | None  # a multi-label model's, [C]; None means 0.5 for each
 NEVER = 1e-30  # in place of a probability of 0, which has no logarithm
 
 
@@ -20,8 +19,7 @@ NEVER = 1e-30  # in place of a probability of 0, which has no logarithm
 class Answer:
     """Arrays about a batch, indexed by image; the first has a number [B, C, ...] for each class."""
 
-    rank: ClassVar[int] = 2
-    """Axes of the first array."""
+    rank: ClassVar[int] = 2  # axes of the first array
 
     def __getitem__(self, images: Any) -> Self:
         return type(self)(*(array[images] for array in self.arrays))
@@ -57,18 +55,15 @@ class Answer:
 class Logits(Answer):
     """Scores of whole images."""
 
-    logits: np.ndarray
-    """float32 [B, C]"""
+    logits: np.ndarray  # float32 [B, C]
 
 
 @dataclass(frozen=True, eq=False)
 class TopK(Answer):
     """The best classes of whole images."""
 
-    scores: np.ndarray
-    """Probabilities, float32 [B, k], best first."""
-    classes: np.ndarray
-    """int64 [B, k]"""
+    scores: np.ndarray  # probabilities, float32 [B, k], best first
+    classes: np.ndarray  # int64 [B, k]
 
     def fits(self, classes: int) -> bool:
         return self.scores.ndim == 2 and self.classes.max(initial=0) < classes
@@ -88,8 +83,7 @@ class TopK(Answer):
 class Scores(Answer):
     """The probability of each label of whole images."""
 
-    scores: np.ndarray
-    """float32 [B, C] in [0, 1]"""
+    scores: np.ndarray  # float32 [B, C] in [0, 1]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,16 +91,14 @@ class PixelLogits(Answer):
     """Scores on a grid coarser than the image."""
 
     rank: ClassVar[int] = 4
-    logits: np.ndarray
-    """float32 [B, C, h, w]"""
+    logits: np.ndarray  # float32 [B, C, h, w]
 
 
 @dataclass(frozen=True, eq=False)
 class PixelClasses(Answer):
     """The class of each pixel of the input."""
 
-    classes: np.ndarray
-    """[B, H, W]"""
+    classes: np.ndarray  # [B, H, W]
 
     def fits(self, classes: int) -> bool:
         return self.classes.ndim == 3
@@ -119,8 +111,7 @@ class PixelClasses(Answer):
 class RawBoxes(Answer):
     """A box for each anchor, before softmax and suppression."""
 
-    logits: np.ndarray
-    """float32 [B, A, 1 + C], the background first."""
+    logits: np.ndarray  # float32 [B, A, 1 + C], the background first
     boxes: np.ndarray
     """float32 [B, A, 4]: center x, center y, width, height as fractions of the image."""
 
@@ -140,10 +131,8 @@ class RawBoxes(Answer):
 class ScoredBoxes(Answer):
     """A box for each anchor, before suppression."""
 
-    scores: np.ndarray
-    """Probabilities, float32 [B, A, C]."""
-    corners: np.ndarray
-    """float32 [B, A, 4]: x1, y1, x2, y2 as fractions of the image."""
+    scores: np.ndarray  # probabilities, float32 [B, A, C]
+    corners: np.ndarray  # float32 [B, A, 4]: x1, y1, x2, y2 as fractions of the image
 
     def fits(self, classes: int) -> bool:
         return self.scores.shape[-1] == classes
@@ -153,12 +142,9 @@ class ScoredBoxes(Answer):
 class FinalBoxes(Answer):
     """The boxes after suppression, best first, filled up with scores of 0."""
 
-    scores: np.ndarray
-    """float32 [B, D]"""
-    labels: np.ndarray
-    """int64 [B, D]"""
-    corners: np.ndarray
-    """float32 [B, D, 4]: x1, y1, x2, y2 as fractions of the image."""
+    scores: np.ndarray  # float32 [B, D]
+    labels: np.ndarray  # int64 [B, D]
+    corners: np.ndarray  # float32 [B, D, 4]: x1, y1, x2, y2 as fractions of the image
 
     def fits(self, classes: int) -> bool:
         return self.scores.ndim == 2 and self.labels.max(initial=0) < classes

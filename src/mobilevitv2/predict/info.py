@@ -24,8 +24,7 @@ class Info:
     source: str
     task: str
     classes: int
-    image_size: tuple[int, int]
-    """Height and width [px] that the processor makes of a square image."""
+    image_size: tuple[int, int]  # height and width [px] that the processor makes of a square image
     channel_order: str
     file: str
     file_bytes: int
@@ -46,8 +45,7 @@ class ModelInfo(Info):
     layout: str
     width: float
     parameters: int
-    macs: int
-    """Multiply-accumulate operations of convolutions and matrix products, for one image."""
+    macs: int  # multiply-accumulate operations of convolutions and matrix products, for one image
 
 
 @dataclass(frozen=True, kw_only=True)

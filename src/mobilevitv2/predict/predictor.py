@@ -47,12 +47,9 @@ class Prepared:
     """One image as the model takes it."""
 
     source: str | None
-    pixels: np.ndarray
-    """float32 [3, H, W]"""
-    size: tuple[int, int]
-    """Height and width of the picture [px]."""
-    image: ImageSource | None
-    """The image as given; None where its source can be opened again."""
+    pixels: np.ndarray  # float32 [3, H, W]
+    size: tuple[int, int]  # height and width of the picture [px]
+    image: ImageSource | None  # the image as given; None where its source can be opened again
 
     @property
     def picture(self) -> Image.Image | None:

@@ -16,10 +16,8 @@ from mobilevitv2.tasks import check_options, task_named
 class Sink:
     """One kind of output, in a folder or a file, for the `found` images."""
 
-    method: ClassVar[str] = "save"
-    """The result's method that writes it."""
-    suffixes: ClassVar[dict[str, Any]] = {}
-    """Arguments of `output_paths`."""
+    method: ClassVar[str] = "save"  # the result's method that writes it
+    suffixes: ClassVar[dict[str, Any]] = {}  # arguments of `output_paths`
 
     def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
         self.found = found

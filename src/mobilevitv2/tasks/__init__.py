@@ -18,28 +18,18 @@ from mobilevitv2.errors import CheckpointError, ConfigError
 class Task:
     """What is said of a task in one word or number."""
 
-    name: str
-    """In checkpoints, in records of exported files, and in messages."""
-    verb: str
-    """On the command line: `train --task`."""
-    module: str
-    """The name of its modules."""
-    model: str
-    """Its model class, a public name of the package."""
-    result: str
-    """The class of its results, too."""
-    data: str
-    """What it is trained and measured on, for a message."""
-    rename: str
-    """How to make the class names of such data match a model's, for a message."""
+    name: str  # in checkpoints, in records of exported files, and in messages
+    verb: str  # on the command line: `train --task`
+    module: str  # the name of its modules
+    model: str  # its model class, a public name of the package
+    result: str  # the class of its results, too
+    data: str  # what it is trained and measured on, for a message
+    rename: str  # how to make the class names of such data match a model's, for a message
     fit: Literal["crop", "whole", "stretch"]
     """How an image is brought to the size that the model takes."""
-    batch_size: int = 16
-    """Images at a time in prediction."""
-    outputs: tuple[str, ...]
-    """What an exported file can give, the default first."""
-    layouts: tuple[str, ...]
-    """Whose libraries have such a model."""
+    batch_size: int = 16  # images at a time in prediction
+    outputs: tuple[str, ...]  # what an exported file can give, the default first
+    layouts: tuple[str, ...]  # whose libraries have such a model
     engine_precisions: tuple[Literal["fp32", "bf16", "int8"], ...] = ("fp32", "bf16", "int8")
     """Those of the engine whose answers are good enough to be chosen."""
     figures: Mapping[str, str]
@@ -47,8 +37,7 @@ class Task:
     the best."""
     options: frozenset[str] = frozenset()
     """Options of prediction and evaluation that only some tasks have."""
-    recipe: str = "default"
-    """The recipe to train with unless another is named."""
+    recipe: str = "default"  # the recipe to train with unless another is named
 
     @property
     def metric(self) -> str:

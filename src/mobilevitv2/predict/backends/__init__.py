@@ -16,12 +16,9 @@ class Backend(ABC):
 
     output = "logits"
     """What it gives: logits, or what an exported file was made for; see `Record.output`."""
-    task: str
-    """The name of its task."""
-    classes: list[str]
-    """The class names, in the order of the logits."""
-    colors: list[tuple[int, int, int]]
-    """RGB of each class; empty unless somebody chose them."""
+    task: str  # the name of its task
+    classes: list[str]  # the class names, in the order of the logits
+    colors: list[tuple[int, int, int]]  # RGB of each class; empty unless somebody chose them
     thresholds: list[float] | None
     """A multi-label model's own: the probability that each label must exceed."""
 

@@ -115,7 +115,5 @@ def _warn_of_export_beside(request: Request) -> None:
     folders = [Path(place).expanduser() for place in (request.model, request.source)]  # pyright: ignore
     if beside := [folder for folder in folders if (folder / WEB_MODEL).is_file()]:
         logger.warning(
-            "%s also holds %s, which isn't used; name that file to run it",
-            beside[-1],
-            WEB_MODEL,
+            "%s also holds %s, which isn't used; name that file to run it", beside[-1], WEB_MODEL
         )
