@@ -71,7 +71,6 @@ class MobileViTImageProcessor(ProcessorSettings):
 
     @property
     def channel_order(self) -> Literal["rgb", "bgr"]:
-        """The channel order that a model gets."""
         return "bgr" if self.do_flip_channel_order else "rgb"
 
     @classmethod

@@ -52,7 +52,6 @@ class ProcessorSettings:
         return copied | {"image_processor_type": "MobileViTImageProcessor"}
 
     def to_json_string(self) -> str:
-        """The text that `save_pretrained` writes."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     @classmethod
@@ -119,7 +118,6 @@ class ProcessorSettings:
         create_pr: bool = False,
         token: str | None = None,
     ) -> str:
-        """Save to a hub repository, made if needed, and return the commit's address."""
         hub = require("huggingface_hub", extra="torch").HfApi(token=token)
         repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
         commit = hub.upload_file(

@@ -52,7 +52,6 @@ class Export:
     comparison: Comparison | None = None  # an int8 file beside the same in fp32
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
         return {
             "path": str(self.path),
             "target": self.target,

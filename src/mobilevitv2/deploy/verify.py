@@ -55,7 +55,6 @@ class Verification:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
         masks = task_named(self.task).part("deploy").COUNTED == "pixels"
         return asdict(self) | {"masks": masks, "passed": self.passed}
 

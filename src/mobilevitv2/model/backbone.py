@@ -198,7 +198,6 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         self.train(self.training)
 
     def unfreeze(self) -> None:
-        """Train every part again."""
         for part in self._frozen:
             part.requires_grad_(True)
         self._frozen = ()

@@ -123,7 +123,6 @@ class SSDLite(nn.Module):
         return torch.cat(answers, dim=1), [(x.shape[2], x.shape[3]) for x in maps]
 
     def reset(self, num_labels: int) -> None:
-        """New scores for `num_labels` classes."""
         for predictor in self.predictors:
             assert isinstance(predictor, Predictor)
             predictor.reset(BOX + 1 + num_labels)

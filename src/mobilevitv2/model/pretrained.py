@@ -235,12 +235,10 @@ class MobileViTV2PreTrainedModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The parameters' type."""
         return next(self.parameters()).dtype
 
     def num_parameters(self, only_trainable: bool = False) -> int:
@@ -256,7 +254,6 @@ class MobileViTV2PreTrainedModel(nn.Module):
         self._set_gradient_checkpointing(True)
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep everything for backward."""
         self._set_gradient_checkpointing(False)
 
     def _set_gradient_checkpointing(self, on: bool) -> None:
@@ -283,7 +280,6 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
         self.mobilevitv2.freeze(stages)
 
     def unfreeze(self) -> None:
-        """Train every part again."""
         self.mobilevitv2.unfreeze()
 
     def _take_classes(

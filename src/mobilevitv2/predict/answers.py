@@ -29,7 +29,6 @@ class Answer:
 
     @property
     def arrays(self) -> list[np.ndarray]:
-        """All of them."""
         return [getattr(self, field.name) for field in fields(self)]
 
     @classmethod

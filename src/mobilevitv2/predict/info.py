@@ -34,7 +34,6 @@ class Info:
     labels: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in plain types."""
         return asdict(self)
 
 

@@ -146,27 +146,22 @@ class Predictor:
 
     @property
     def task(self) -> str:
-        """The name of its task, such as classification."""
         return self._task.name
 
     @property
     def runs_in(self) -> str:
-        """The runtime, the device or instructions, and the precision, for people."""
         return self.backend.runs_in
 
     @property
     def classes(self) -> list[str]:
-        """The names of the classes, in the order of the logits."""
         return self.backend.classes
 
     @cached_property
     def id2label(self) -> dict[int, str]:
-        """The names of the classes by their numbers."""
         return dict(enumerate(self.classes))
 
     @cached_property
     def colors(self) -> list[tuple[int, int, int]]:
-        """RGB of each class."""
         return self.backend.colors or distinct_colors(len(self.classes))
 
     @property

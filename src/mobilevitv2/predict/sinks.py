@@ -109,17 +109,14 @@ class Outputs:
             place.check(names, overwrite=True)
 
     def open(self) -> None:
-        """Write what comes first."""
         for sink in self.sinks:
             sink.open()
 
     def add(self, index: int, result: Any) -> None:
-        """Write the result for the image of this number."""
         for sink in self.sinks:
             sink.add(index, result)
 
     def close(self) -> None:
-        """Write what comes last."""
         for sink in self.sinks:
             sink.close()
 

@@ -47,7 +47,6 @@ class Record:
     form: int = FORM
 
     def to_json(self) -> str:
-        """One line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod

@@ -55,12 +55,10 @@ class Request:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the model is in memory already."""
         return not isinstance(self.model, str | Path)
 
     @cached_property
     def exported(self) -> bool:
-        """Whether it is an exported file."""
         return not self.in_memory and is_exported(self.source)
 
     @cached_property

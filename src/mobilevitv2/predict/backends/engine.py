@@ -34,7 +34,6 @@ class EngineBackend(Backend):
 
     @property
     def runs_in(self) -> str:
-        """The engine, its instruction set and its precision."""
         return f"engine, {self.runtime.instructions}, {self.runtime.precision}"
 
     def open_processor(self, source: str | Path) -> MobileViTImageProcessor:

@@ -40,7 +40,6 @@ class ExportedBackend(Backend):
 
     @property
     def runs_in(self) -> str:
-        """The runtime and its precision."""
         file = exported_file(self.source)
         assert file is not None  # it is open
         return f"{FORMATS[file.suffix.lower()].name}, {self.runtime.precision}"

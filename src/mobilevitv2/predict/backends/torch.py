@@ -25,7 +25,6 @@ class TorchBackend(Backend):
 
     @property
     def runs_in(self) -> str:
-        """PyTorch, the device and the precision."""
         dtype = str(self.model.dtype).removeprefix("torch.")
         return f"PyTorch, {self.model.device}, {SHORT.get(dtype, dtype)}"
 
