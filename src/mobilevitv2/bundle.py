@@ -5,6 +5,7 @@ Nothing here needs torch, so a bundle that runs in the engine doesn't either.
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +47,7 @@ class Bundle:
         """
         if not all((self.folder / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME)):
             return False
-        if "architecture" in self.fields and "model_type" not in self.fields:  # timm's own
+        if is_timm(self.fields):
             return False
         with (self.folder / WEIGHTS_NAME).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -55,6 +56,11 @@ class Bundle:
             except ValueError:
                 return True
         return not isinstance(keys, dict) or any(key.startswith(BACKBONE) for key in keys)
+
+
+def is_timm(fields: Mapping[str, Any]) -> bool:
+    """Whether these are the fields of timm's config.json."""
+    return "architecture" in fields and "model_type" not in fields
 
 
 def find_bundle(source: str | Path) -> Bundle | None:

@@ -19,8 +19,8 @@ from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.class_names import COCO
 from mobilevitv2.deploy import fuse
 from mobilevitv2.errors import CheckpointError, ConfigError
-from mobilevitv2.model import anchors, detection_loss
-from mobilevitv2.model.anchors import anchor_shapes, make_anchors
+from mobilevitv2.model import boxes, detection_loss
+from mobilevitv2.model.boxes import anchor_shapes, make_anchors
 from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
 from mobilevitv2.model.detection_loss import detection_losses
 
@@ -194,7 +194,7 @@ def test_anchors_in_another_order_would_be_noticed(monkeypatch):
         shapes = anchor_shapes(index)
         return [*shapes[:2], *[(height, width) for width, height in shapes[2:]]]
 
-    monkeypatch.setattr(anchors, "anchor_shapes", turned)
+    monkeypatch.setattr(boxes, "anchor_shapes", turned)
     assert largest_error_of_anchors() > 0.05
 
 

@@ -164,13 +164,11 @@ def _read_safetensors(path: Path) -> Weights:
 def _weight_map(index: Path) -> dict[str, str]:
     """Each tensor's file that an index lists; all of them in its own folder."""
     found = read_json(index).get("weight_map")
-    if not isinstance(found, dict) or not all(_is_plain_name(name) for name in found.values()):
+    names = list(found.values()) if isinstance(found, dict) else [None]
+    plain = (isinstance(n, str) and Path(n).name == n and n.endswith(".safetensors") for n in names)
+    if not all(plain):
         raise CheckpointError(f"{index} has no weight_map from tensors to files beside it.")
     return found
-
-
-def _is_plain_name(name: Any) -> bool:
-    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
 
 
 def _read_parts(index: Path) -> Weights:
@@ -220,16 +218,14 @@ def _state_in(content: Any, path: Path) -> Weights:
             break
         logger.info("%s: using the weights under %r", path, chosen[0])
         inside = inside[chosen[0]]
-    tensors = (
-        {key: t for key, t in inside.items() if isinstance(key, str) and isinstance(t, Tensor)}
-        if isinstance(inside, dict)
-        else {}
-    )
+    items = inside.items() if isinstance(inside, dict) else ()
+    tensors = {key: t for key, t in items if isinstance(key, str) and isinstance(t, Tensor)}
     if not tensors:
-        seen = (
-            f"the keys {list(content)[:8]}" if isinstance(content, dict) else type(content).__name__
+        keys = f"the keys {list(content)[:8]}" if isinstance(content, dict) else None
+        raise CheckpointError(
+            f"{path} has {keys or type(content).__name__}, not a state dict. Save "
+            "model.state_dict()."
         )
-        raise CheckpointError(f"{path} has {seen}, not a state dict. Save model.state_dict().")
     if others := [str(key) for key in inside if key not in tensors]:
         logger.info("%s: not used, beside the weights: %s", path, ", ".join(others))
     notes = getattr(inside, "_metadata", None)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mobilevitv2.bundle import settings_beside
+from mobilevitv2.bundle import is_timm, settings_beside
 from mobilevitv2.checkpoint.files import check_finite, find_weights, read_weights
 from mobilevitv2.checkpoint.layouts import recognize, rename, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
@@ -42,11 +42,11 @@ class Checkpoint:
 def open_checkpoint(
     source: str | Path | nn.Module | Checkpoint, config: Mapping[str, Any] | None = None, **hub: Any
 ) -> Checkpoint:
-    """Open a folder, file, hub id (`hub` are `resolve_file`'s options) or live module, if need be.
+    """Open a folder, file, hub id (`hub` are `resolve_file`'s options) or live module.
 
-    The config is the one given; else the source's config.json, which counts for a single file too
-    if that has a bundle's file name; else what the tensors' shapes say. Raises CheckpointError,
-    ConfigError or FileNotFoundError.
+    The config is the one given; else the source's config.json, also for a single file with a
+    bundle's file name; else what the tensors' shapes say. Raises CheckpointError, ConfigError or
+    FileNotFoundError.
     """
     if isinstance(source, Checkpoint):
         return source
@@ -55,7 +55,8 @@ def open_checkpoint(
         name = f"a live {type(source).__name__}"
         state = dict(source.state_dict())
         check_finite(state, name)
-        fields, images = config or _fields_of(source), {}
+        to_dict = getattr(getattr(source, "config", None), "to_dict", lambda: None)
+        fields, images = config or to_dict(), {}
     else:
         name = str(source)
         path = find_weights(source, **hub)
@@ -63,22 +64,16 @@ def open_checkpoint(
         state, labels, noted = read_weights(path)
     layout = recognize(state)
     renamed, unknown = rename(state, layout)
-    if fields is None and noted and _is_of(noted, renamed):
-        fields = noted | _names(name, noted, labels)
-    if fields is None or ("architecture" in fields and "model_type" not in fields):  # timm's own
-        theirs = (
-            (fields or {}).get("pretrained_cfg") or getattr(source, "pretrained_cfg", None) or {}
-        )
+    if fields is None and noted:
+        classes = infer_config(renamed).get("num_labels")
+        if classes in (None, len(noted.get("id2label") or ())):  # the head is still the same
+            fields = noted | _names(name, noted, labels)
+    if fields is None or is_timm(fields):
+        theirs = (fields or {}).get("pretrained_cfg") or getattr(source, "pretrained_cfg", {}) or {}
         names = theirs.get("label_names")
         labels = labels or (names if isinstance(names, list) else None)
         fields = _inferred(name, renamed, labels) | _stride_of(source) | _timm_size(theirs)
     return Checkpoint(name, layout, task_of(state), renamed, unknown, {**fields, **images})
-
-
-def _is_of(config: Mapping[str, Any], state: dict[str, Tensor]) -> bool:
-    """Whether the weights still have the head that the config is of."""
-    classes = infer_config(state).get("num_labels")
-    return classes is None or classes == len(config.get("id2label") or ())
 
 
 def _inferred(name: str, state: dict[str, Tensor], labels: list[str] | None) -> dict[str, Any]:
@@ -133,12 +128,6 @@ def _config_beside(source: str | Path, **hub: Any) -> dict[str, Any] | None:
     except FileNotFoundError:
         logger.warning("%s has no config.json; inferring the config from the weights", source)
         return None
-
-
-def _fields_of(module: nn.Module) -> dict[str, Any] | None:
-    """The config of a live model of transformers, or of ours."""
-    to_dict = getattr(getattr(module, "config", None), "to_dict", None)
-    return None if to_dict is None else to_dict()
 
 
 def _stride_of(source: Any) -> dict[str, Any]:

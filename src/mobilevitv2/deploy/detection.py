@@ -16,8 +16,7 @@ from torch import Tensor
 from mobilevitv2.deploy.agreement import Agreement, scale_of, softmax
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import require
-from mobilevitv2.model.anchors import make_anchors
-from mobilevitv2.model.boxes import decode, to_corners
+from mobilevitv2.model.boxes import decode, make_anchors, to_corners
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
 from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes, Thresholds
 from mobilevitv2.predict.detection import detections

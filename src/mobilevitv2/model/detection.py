@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.errors import ConfigError
-from mobilevitv2.model.anchors import ANCHORS_OF_A_CELL, make_anchors
 from mobilevitv2.model.backbone import MobileViTV2Model
-from mobilevitv2.model.boxes import decode
+from mobilevitv2.model.boxes import ANCHORS_OF_A_CELL, decode, make_anchors
 from mobilevitv2.model.detection_loss import Label, detection_losses
 from mobilevitv2.model.layers import ConvLayer
 from mobilevitv2.model.outputs import ObjectDetectionOutput

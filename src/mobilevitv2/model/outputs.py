@@ -13,8 +13,7 @@ class ModelOutput:
     """Named tensors; those that are None are absent from keys, length and tuple."""
 
     def keys(self) -> tuple[str, ...]:
-        names = (f.name for f in fields(self))
-        return tuple(name for name in names if getattr(self, name) is not None)
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
 
     def values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.keys())
