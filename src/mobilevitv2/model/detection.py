@@ -84,7 +84,7 @@ class Predictor(nn.Module):
         return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.answers)
 
     def reset(self, answers: int) -> None:
-        """New scores, for as many answers for each anchor; what predicts boxes stays."""
+        """New scores, so that each anchor has so many answers; what predicts boxes stays."""
         old = self.conv_1x1.convolution
         new = ConvLayer(old.in_channels, self.anchors * answers, 1, norm=False, bias=True)
         start(new)
@@ -120,11 +120,6 @@ class SSDLite(nn.Module):
             maps.append(layer(maps[-1]))
         answers = [predict(x) for predict, x in zip(self.predictors, maps, strict=True)]
         return torch.cat(answers, dim=1), [(x.shape[2], x.shape[3]) for x in maps]
-
-    def reset(self, num_labels: int) -> None:
-        for predictor in self.predictors:
-            assert isinstance(predictor, Predictor)
-            predictor.reset(BOX + 1 + num_labels)
 
 
 class MobileViTV2ForObjectDetection(MobileViTV2TaskModel):
@@ -174,10 +169,13 @@ class MobileViTV2ForObjectDetection(MobileViTV2TaskModel):
     def reset_classifier(
         self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
     ) -> None:
-        """New scores for `num_labels` classes; what predicts boxes stays as learned."""
         check_config(MobileViTV2Config(num_labels=num_labels))
-        self._take_classes(num_labels, id2label)
-        self.detection_head.reset(num_labels)
+        super().reset_classifier(num_labels, id2label)
+
+    def _reset_scores(self) -> None:
+        for predictor in self.detection_head.predictors:
+            assert isinstance(predictor, Predictor)
+            predictor.reset(BOX + 1 + (self.config.num_labels or 0))
 
 
 def check_config(config: MobileViTV2Config) -> None:

@@ -12,7 +12,6 @@ and in timm; not in transformers, so the same published weights give other score
 # B batch, C channels, H W height and width of a feature map, N classes
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -165,11 +164,7 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
         )
         return output if self._returns_dict(return_dict) else output.to_tuple()
 
-    def reset_classifier(
-        self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
-    ) -> None:
-        """New last convolutions for `num_labels` classes; the rest of the heads stays."""
-        self._take_classes(num_labels, id2label)
+    def _reset_scores(self) -> None:
         for head in (self.auxiliary_head, self.segmentation_head):
             if head is not None:
                 channels = head.classifier.convolution.in_channels
