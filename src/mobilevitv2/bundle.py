@@ -41,10 +41,7 @@ class Bundle:
         return MobileViTV2Config.from_dict(self.fields)
 
     def is_ours(self) -> bool:
-        """Whether both files are there, in transformers' layout, even if the weights are damaged.
-
-        Raises ConfigError where config.json is damaged.
-        """
+        """Whether both files are there, in transformers' layout, even with damaged weights."""
         if not all((self.folder / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME)):
             return False
         if is_timm(self.fields):
@@ -154,10 +151,7 @@ def processor_of(
 def stored_processor(
     source: str | Path, config: MobileViTV2Config | None
 ) -> MobileViTImageProcessor | None:
-    """The processor that a model's config holds; without it, that of the file beside the weights.
-
-    Raises ConfigError where it is damaged.
-    """
+    """The processor in a model's config or beside its weights. Raises ConfigError if damaged."""
     if config is not None and config.preprocessor_config is not None:
         try:
             return MobileViTImageProcessor.from_dict(config.preprocessor_config)

@@ -114,11 +114,9 @@ class MobileViTImageProcessor(ProcessorSettings):
         return self._uncropped({"height": height, "width": width})
 
     def fitted(self, size: tuple[int, int]) -> Self:
-        """The same for one image of this (width, height) [px], with nothing cut off.
-
-        Sides become multiples of 32, which all exported files take; the reference rounds them too.
-        """
+        """The same for one image of (width, height) [px], uncropped, sides rounded to 32 px."""
         sides = self.target_size(*size)
+        # which all exported files take, and as the reference rounds them
         width, height = (max(round(side / MULTIPLE), 1) * MULTIPLE for side in sides)
         return self.stretched(height, width)
 

@@ -99,10 +99,7 @@ def read_weights(path: str | Path) -> Weights:
 def write_weights(
     state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors to a .safetensors, .pt or .pth file; on an error the old file stays.
-
-    `metadata` goes into a safetensors file's header, or into a state dict's own metadata.
-    """
+    """Write a .safetensors, .pt or .pth file with `metadata`; on an error the old file stays."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".safetensors":

@@ -237,10 +237,7 @@ def check(
     layout: str,
     unknown: Sequence[str] = (),
 ) -> None:
-    """Raise CheckpointError with every difference between a renamed state dict and a model's.
-
-    `unknown` are the file's keys that have no name here. The message uses the file's own names.
-    """
+    """Raise CheckpointError with all differences, in the file's names; `unknown` have none here."""
     depths = count_attention_layers(expected)
     names = {our: their for their, our in key_table(layout, depths).items()}
     differences = {

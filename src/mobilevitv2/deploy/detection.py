@@ -48,10 +48,7 @@ BEST = 10  # that count in any case where a file gives nothing but detections
 
 
 class DetectorStage:
-    """Pixels [B, 3, H, W] to the outputs of a detector's file; see `Record.output`.
-
-    Boxes are not clipped at the image's edges.
-    """
+    """Pixels [B, 3, H, W] to the outputs, see `Record.output`; boxes aren't clipped."""
 
     def __init__(self, model: MobileViTV2ForObjectDetection, request: Request) -> None:
         self.model = model
@@ -148,10 +145,7 @@ def agreement(
     close: float,
     _: Thresholds = None,
 ) -> Agreement:
-    """How far a file's answer is from its model's.
-
-    All anchors are compared, or, of a file that gives detections, those that are the same.
-    """
+    """Between all anchors, or, if the file gives detections, those that are the same in both."""
     if isinstance(found, FinalBoxes):
         differences = [_differences(*pair) for pair in _pairs(expected, found)]
         scores, boxes = map(max, zip(*differences, strict=True))

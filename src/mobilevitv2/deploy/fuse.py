@@ -183,10 +183,7 @@ class FusedTransformer(nn.Module):
 
 
 class FusedAttention(nn.Module):
-    """`SeparableSelfAttention` with a layer for each of query, key and value.
-
-    The key is a linear layer, as it meets no map: only the P sums of one.
-    """
+    """`SeparableSelfAttention` with three layers; the key's is linear, as it meets only P sums."""
 
     def __init__(self, attention: SeparableSelfAttention) -> None:
         super().__init__()

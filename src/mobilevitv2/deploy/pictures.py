@@ -96,10 +96,7 @@ def calibration(
 
 
 def chosen(folder: str | Path | None) -> tuple[list[ImageSource], str]:
-    """Images to verify on, and a description.
-
-    Without a folder, parts of the two photos that come with scikit-learn; without that, noise.
-    """
+    """Images to verify on, and a description: those of the folder, parts of photos, or noise."""
     if folder is not None:
         return images_below(folder, VERIFIED_WITH), f"images of {folder}"
     generator = np.random.default_rng(0)

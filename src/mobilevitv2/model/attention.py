@@ -125,10 +125,7 @@ class FeedForward(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Attention, then feed-forward, each on a normalized map and added to it: [B, C, H, W].
-
-    The norm is over C, H and W together, with a scale and shift for each channel.
-    """
+    """Attention, then feed-forward, each on a map normalized as a whole and added: [B, C, H, W]."""
 
     def __init__(
         self,

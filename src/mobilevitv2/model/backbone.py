@@ -140,10 +140,7 @@ class Encoder(nn.Module):
 
 
 class MobileViTV2Model(MobileViTV2PreTrainedModel):
-    """The backbone: images to a feature map, its mean, and on request all five stages' maps.
-
-    `expand_output=False` leaves out the mean, as in transformers.
-    """
+    """Images to a feature map, with `expand_output` its mean, and on request all stages'."""
 
     def __init__(self, config: MobileViTV2Config, expand_output: bool = True) -> None:
         super().__init__(config)
@@ -175,10 +172,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
     def stages(
         self, pixel_values: Tensor | None, indices: Sequence[int] = range(5)
     ) -> tuple[Tensor, ...]:
-        """Feature maps [B, C, H, W] of the stages `indices` (0 to 4, ascending).
-
-        Stages past the last of them don't run, and the other maps aren't kept.
-        """
+        """Maps [B, C, H, W] of the stages `indices`, ascending from 0 to 4; no others are kept."""
         x = self.conv_stem(self._checked(pixel_values))
         maps = []
         for i, stage in enumerate(self.encoder.layer[: indices[-1] + 1]):

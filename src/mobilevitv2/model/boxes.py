@@ -25,11 +25,7 @@ EPS = 1e-5  # fraction of the image: keeps overlaps of the smallest boxes low, a
 
 
 def anchor_shapes(index: int) -> list[tuple[float, float]]:
-    """Width and height of the A anchors at each cell of map `index`.
-
-    Two squares, then a wide and a tall box for each aspect ratio; sides are at most 1. Source:
-    ml-cvnets, for its published weights.
-    """
+    """Width and height, at most 1, of map `index`'s A anchors: two squares, then wide and tall."""
     step = (LARGEST - SMALLEST) / len(ASPECT_RATIOS)
     small, next_small = SMALLEST + index * step, SMALLEST + (index + 1) * step
     large = math.sqrt(small * next_small)
@@ -46,10 +42,7 @@ def make_anchors(
     dtype: torch.dtype = torch.float32,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """All anchors [anchors, 4] of maps of these (height, width), finest first.
-
-    Ordered by map, row, cell of the row, shape.
-    """
+    """All anchors [anchors, 4] of maps of these (height, width), by map, row, cell and shape."""
     kind = {"dtype": dtype, "device": device}
     anchors = []
     for index, (height, width) in enumerate(map_sizes):

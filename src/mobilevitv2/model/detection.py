@@ -96,10 +96,7 @@ class Predictor(nn.Module):
 
 
 class SSDLite(nn.Module):
-    """The backbone's last two maps to answers [B, a, 4 + 1 + N], with the sizes of all maps.
-
-    An answer is how the box differs from its anchor, then the scores.
-    """
+    """The last two maps to answers [B, a, 4 + 1 + N], box offsets first, and all maps' sizes."""
 
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()

@@ -45,10 +45,7 @@ def detection_losses(
 
 
 def hard_negatives(logits: Tensor, positive: Tensor) -> Tensor:
-    """Each image's anchors without a box that are furthest from background, bool [B, a].
-
-    `NEGATIVES` times as many as there are positives, or as for one positive without any.
-    """
+    """The hardest anchors without a box, `NEGATIVES` for each positive or for one, bool [B, a]."""
     hardness = -logits.log_softmax(-1)[..., 0]
     hardness = hardness.masked_fill(positive, -torch.inf)
     order = hardness.argsort(stable=True, dim=-1, descending=True)

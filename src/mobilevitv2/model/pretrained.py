@@ -28,10 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 class MobileViTV2PreTrainedModel(nn.Module):
-    """A model with a config, loaded from checkpoints and saved to them.
-
-    Its state dict has the keys of transformers.
-    """
+    """A model with a config, opened from checkpoints and saved to them."""
 
     config_class = MobileViTV2Config
     base_model_prefix = "mobilevitv2"

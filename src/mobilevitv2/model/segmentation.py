@@ -65,10 +65,7 @@ class ASPP(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """PSPNet's pyramid (Zhao et al., 2017): [B, C, H, W] to [B, D, H, W].
-
-    The map and its means over grids of 1x1, 2x2, 3x3 and 6x6 cells, mixed by a 3x3 convolution.
-    """
+    """PSPNet's pyramid (Zhao et al., 2017): the map and its means over grids; to [B, D, H, W]."""
 
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()

@@ -1,7 +1,4 @@
-"""What a backend answers to a batch of images: the type says what the numbers are.
-
-Probabilities stay probabilities, and boxes that a file has suppressed are not suppressed again.
-"""
+"""What a backend answers to a batch of images; the type says what the numbers are."""
 
 # B batch, C classes, k best classes, A anchors, D detections, H W image, h w coarser scores
 

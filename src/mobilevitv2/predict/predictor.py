@@ -266,10 +266,7 @@ class Predictor:
         return Prepared(name if named else None, pixels, size, None if on_disk else image)
 
     def answer(self, pixels: np.ndarray) -> Answer:
-        """The backend's answer to float32 [B, 3, H, W].
-
-        Raises CheckpointError if it holds NaN or infinity.
-        """
+        """The answer to float32 [B, 3, H, W]. Raises CheckpointError for NaN or infinity."""
         answer = self.backend(pixels)
         if not answer.is_finite():
             raise CheckpointError(f"The answers of {self._name} {DIVERGED}")

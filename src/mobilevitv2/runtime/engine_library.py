@@ -95,10 +95,7 @@ def _load(path: str) -> Any:
 
 
 def call(function: Any, *arguments: Any, error: type[Exception]) -> None:
-    """Call a function that takes room for a message last; `error` is what MV2_ERROR_INPUT raises.
-
-    The other numbers raise CheckpointError, UnsupportedError, MemoryError or RuntimeError.
-    """
+    """Call a function that takes room for a message last; MV2_ERROR_INPUT raises `error`."""
     message = ctypes.create_string_buffer(2048)
     code = function(*arguments, message, len(message))
     if not code:

@@ -74,10 +74,7 @@ class NativeRuntime:
         return _reopen, self._opened
 
     def outputs(self, height: int, width: int) -> list[Output]:
-        """The outputs for an image of height x width px: the head's, then stage_0 to stage_4.
-
-        Raises ImageError for a size that the model can't take.
-        """
+        """The outputs for height x width px: the head's, then the stages'. Raises ImageError."""
         _check_sides(height, width)
         found = (COutput * 16)()
         count = c_int()
@@ -105,10 +102,7 @@ class NativeRuntime:
         return arrays
 
     def prepare(self, photo: np.ndarray) -> np.ndarray:
-        """A photo, uint8 RGB [H, W, 3], to float32 [3, h, w] as preprocessor_config.json says.
-
-        Matches `MobileViTImageProcessor` with these settings bit for bit. Raises ImageError.
-        """
+        """uint8 RGB [H, W, 3] to float32 [3, h, w]: the bundle's processor, bit for bit."""
         photo = _rows(photo)
         height, width = self._prepared_size(photo)
         pixels = np.empty((3, height, width), np.float32)

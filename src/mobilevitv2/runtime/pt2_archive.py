@@ -50,10 +50,7 @@ CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
 
 def without_code(path: Path) -> io.BytesIO:
-    """The archive again, in memory. Raises CheckpointError for what isn't known to be plain data.
-
-    A damaged file raises whatever zipfile, json or torch raise.
-    """
+    """A copy in memory. CheckpointError for what isn't plain data, or whatever torch raises."""
     try:
         return _copied(path)
     except _Unsafe as error:

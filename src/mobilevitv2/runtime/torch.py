@@ -12,10 +12,7 @@ from mobilevitv2.runtime.record import NAME, Record
 
 
 class File:
-    """The graph in PyTorch, on the CPU; `threads` is that of the whole process.
-
-    No code in the file runs: anything but tensors and ATen operators is a CheckpointError.
-    """
+    """The graph on the CPU; no code in the file runs. `threads` is that of the whole process."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
         self.precision = only_fp32(precision, "torch.export")

@@ -84,11 +84,7 @@ class Request:
 
 
 def open_backend(request: Request) -> Opened:
-    """The first backend that doesn't refuse.
-
-    Raises the reason of the only one that the request allows, or else PyTorch's, which is asked
-    last.
-    """
+    """The first backend that doesn't refuse; raises the reason of the last one that could do it."""
     _warn_of_export_beside(request)
     last = "exported" if request.exported else "engine" if request.wants_engine else "torch"
     for name in BACKENDS:
