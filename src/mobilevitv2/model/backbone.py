@@ -105,8 +105,8 @@ class Encoder(nn.Module):
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()
         channels = (config.stem_channels, *config.stage_channels)
-        act = config.hidden_act
-        inverted = partial(InvertedResidual, expand_ratio=config.expand_ratio, activation=act)
+        options = {"expand_ratio": config.expand_ratio, "activation": config.hidden_act}
+        inverted = partial(InvertedResidual, **options)
         blocks = 6 + sum(config.n_attn_blocks)  # stochastic depth grows from block to block
         drop = iter([config.drop_path_rate * i / (blocks - 1) for i in range(blocks)])
         first = inverted(*channels[:2], stride=1, drop_path=next(drop))
@@ -121,16 +121,7 @@ class Encoder(nn.Module):
             into, out = channels[i + 2], channels[i + 3]
             downsampling = inverted(into, out, stride=stride, dilation=before, drop_path=next(drop))
             layers = [
-                TransformerLayer(
-                    dim,
-                    config.ffn_dim(dim),
-                    patch_size=config.patch,
-                    activation=act,
-                    eps=config.layer_norm_eps,
-                    attn_dropout=config.attn_dropout,
-                    ffn_dropout=config.ffn_dropout,
-                    drop_path=next(drop),
-                )
+                TransformerLayer(dim, config, drop_path=next(drop))
                 for _ in range(config.n_attn_blocks[i])
             ]
             stages.append(
