@@ -66,19 +66,16 @@ def convert(
 
 
 def _check(out: Path, layout: Layout, *, overwrite: bool) -> None:
-    if layout == "transformers":
-        if out.is_file():
-            raise FileExistsError(f"{out} is a file; the transformers layout is a folder.")
-        taken = out.is_dir() and any(out.iterdir())
-    else:
-        if out.is_dir():
-            raise FileExistsError(
-                f"{out} is a folder; the {layout} layout is one file, such as "
-                f"{out / 'model'}{SUFFIXES[layout][0]}."
-            )
-        if out.suffix not in SUFFIXES[layout]:
-            suffixes = " or ".join(SUFFIXES[layout])
-            raise CheckpointError(f"{out} must end in {suffixes} for {layout}.")
-        taken = out.exists()
+    suffixes = SUFFIXES.get(layout)
+    if suffixes is None and out.is_file():
+        raise FileExistsError(f"{out} is a file; the transformers layout is a folder.")
+    if suffixes and out.is_dir():
+        raise FileExistsError(
+            f"{out} is a folder; the {layout} layout is one file, such as "
+            f"{out / 'model'}{suffixes[0]}."
+        )
+    if suffixes and out.suffix not in suffixes:
+        raise CheckpointError(f"{out} must end in {' or '.join(suffixes)} for {layout}.")
+    taken = any(out.iterdir()) if out.is_dir() else out.exists()
     if taken and not overwrite:
         raise FileExistsError(f"{out} exists already. Choose another place, or overwrite it.")

@@ -24,18 +24,16 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     """
     ct = require("coremltools", extra="coreml")
     processor = record.open_processor()
-    batch = request.batch or 1
     image = ct.ImageType(
         name="image",
-        shape=(batch, 3, *request.example_size),
+        shape=(request.batch, 3, *request.example_size),
         scale=processor.rescale_factor if processor.do_rescale else 1 / 255,
         color_layout=ct.colorlayout.BGR if processor.do_flip_channel_order else ct.colorlayout.RGB,
     )
     precision = ct.precision.FLOAT16 if request.precision == "fp16" else ct.precision.FLOAT32
-    example = (form.example(request.example_size, batch),)
     classifies = task_named(record.task).part("deploy").CLASSIFIES
     graph = InCoreMl(form, classifies).eval()
-    program = torch.export.export(graph, example).run_decompositions({})
+    program = torch.export.export(graph, (form.example(),)).run_decompositions({})
     model: Any = ct.convert(
         program,
         convert_to="mlprogram",
@@ -69,4 +67,4 @@ class InCoreMl(torch.nn.Module):
         found = self.form(pixels)
         if self.classifies:
             return found.softmax(-1)
-        return found.to(torch.int32) if self.form.output == "mask" else found
+        return found.to(torch.int32) if self.form.request.output == "mask" else found

@@ -54,9 +54,9 @@ class DetectorStage:
         self.model = model
         self.output = request.output
         self.anchors: Tensor | None = None  # no buffer: in half precision it would be rounded
-        if request.sizes and len(request.sizes) == 1:
+        if request.fixed_size:
             with torch.no_grad():
-                pixels = torch.zeros(1, model.config.num_channels, *request.sizes[0])
+                pixels = torch.zeros(1, model.config.num_channels, *request.fixed_size)
                 _, sizes = answers_of(model, pixels)
             self.anchors = make_anchors(sizes)
 

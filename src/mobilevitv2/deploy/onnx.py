@@ -41,7 +41,7 @@ def to_onnx(form: ExportForm, request: Request) -> Any:
     """The model in memory, fp32, opset 20, its constants folded."""
     program = torch.onnx.export(
         form,
-        (form.example(request.example_size, request.batch or 2),),
+        (form.example(),),
         dynamo=True,
         opset_version=TRACED_OPSET,
         input_names=["pixels"],
@@ -57,7 +57,7 @@ def to_onnx(form: ExportForm, request: Request) -> Any:
 def free_axes(request: Request) -> dict[int, Any]:
     """Which axes of the input are free."""
     free: dict[int, Any] = {} if request.batch else {0: Dim("batch", min=1)}
-    if request.sizes is None or len(request.sizes) > 1:
+    if request.fixed_size is None:
         height, width = (1, 2) if request.input == "uint8" else (2, 3)
         most = LARGEST // MULTIPLE
         free[height] = MULTIPLE * Dim("rows", min=2, max=most)

@@ -70,11 +70,14 @@ class Request:
         return 5 if self.top_k is None else self.top_k
 
     @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The only size; None for several."""
+        return self.sizes[0] if self.sizes and len(self.sizes) == 1 else None
+
+    @property
     def example_size(self) -> tuple[int, int]:
         """A size to trace the model with."""
-        if self.sizes and len(self.sizes) == 1:
-            return self.sizes[0]
-        return TRACED
+        return self.fixed_size or TRACED
 
 
 def parse_sizes(sizes: Any) -> list[tuple[int, int]] | None:

@@ -18,7 +18,7 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     without this package, `program.module(check_guards=False)` opens it for these as well.
     """
     module = InPrecision(form, DTYPES[request.precision]).eval()
-    example = (form.example(request.example_size, request.batch or 2),)
+    example = (form.example(),)
     program = torch.export.export(module, example, dynamic_shapes=(free_axes(request),))
     torch.export.save(program, path, extra_files={f"{NAME}.json": record.to_json()})
 

@@ -61,12 +61,6 @@ def to_corners(boxes: Tensor) -> Tensor:
     return torch.cat([center - half, center + half], -1)
 
 
-def to_centers(corners: Tensor) -> Tensor:
-    """Corners [..., 4] to center and size [..., 4]."""
-    low, high = corners[..., :2], corners[..., 2:]
-    return torch.cat([(low + high) / 2, high - low], -1)
-
-
 def encode(boxes: Tensor, anchors: Tensor) -> Tensor:
     """The network's targets for boxes [..., 4] at their anchors [..., 4]; all center form."""
     center = (boxes[..., :2] - anchors[..., :2]) / anchors[..., 2:] / CENTER_VARIANCE

@@ -18,11 +18,10 @@ class ModelOutput:
     def values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.keys())
 
-    def items(self) -> tuple[tuple[str, Any], ...]:
-        return tuple((name, getattr(self, name)) for name in self.keys())
+    to_tuple = values
 
-    def to_tuple(self) -> tuple[Any, ...]:
-        return self.values()
+    def items(self) -> tuple[tuple[str, Any], ...]:
+        return tuple(zip(self.keys(), self.values(), strict=True))
 
     def get(self, key: str, default: Any = None) -> Any:
         return dict(self.items()).get(key, default)

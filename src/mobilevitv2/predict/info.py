@@ -97,9 +97,7 @@ def describe(source: str | Path) -> ModelInfo | ExportInfo:
 def _describe_export(source: str | Path, file: Path) -> ExportInfo:
     backend = ExportedBackend(source)
     record, processor = backend.record, backend.open_processor()
-    recorded = {field.name for field in fields(record)} & {
-        field.name for field in fields(ExportInfo)
-    }
+    known = {field.name for field in fields(ExportInfo)}
     return ExportInfo(
         source=str(source),
         classes=len(record.labels),
@@ -108,7 +106,7 @@ def _describe_export(source: str | Path, file: Path) -> ExportInfo:
         file=str(file),
         file_bytes=bytes_of(file),
         runs_in=backend.runs_in,
-        **{name: getattr(record, name) for name in recorded},
+        **{name: value for name, value in vars(record).items() if name in known},
     )
 
 

@@ -70,7 +70,10 @@ class CocoFile(Sink):
     def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
         super().__init__(found, place, classes)
         self.category_ids = coco_ids(classes)
-        self.image_ids = _image_ids(found)
+        names = [one.name.stem for one in found]
+        numbers = [int(name) for name in names if name.isdecimal()]
+        by_name = len(set(numbers)) == len(names)  # all files are named by numbers, as COCO's are
+        self.image_ids = numbers if by_name else list(range(1, len(names) + 1))
         self.rows: list[dict[str, Any]] = []
 
     def _files(self) -> list[Path]:
@@ -141,10 +144,3 @@ def replaced(output: Path | None, maker: str, *, overwrite: bool) -> Iterator[Pa
     files = () if output.is_dir() else (name,)
     with place.replaced(overwrite=overwrite, names=files) as stage:
         yield stage / name
-
-
-def _image_ids(found: Sequence[Found]) -> list[int]:
-    """The numbers that are all the files' names, as in COCO; else counted from 1."""
-    names = [one.name.stem for one in found]
-    numbers = [int(name) for name in names if name.isdecimal()]
-    return numbers if len(set(numbers)) == len(names) else list(range(1, len(names) + 1))

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Collection
 from ctypes import byref, c_int, c_size_t, c_void_p
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -54,7 +55,9 @@ class NativeRuntime:
         self._library = library()
         if not instructions_for(precision):
             raise UnsupportedError(f"the engine has no {precision} kernels for this processor.")
-        self._opened = (str(folder), threads, precision, instructions)
+        self._opened = partial(
+            type(self), folder, threads=threads, precision=precision, instructions=instructions
+        )
         chosen = None if instructions is None else instructions.encode()
         options = byref(COptions(threads or 0, PRECISIONS.index(precision), chosen))
         self._handle = handle = c_void_p()
@@ -71,7 +74,7 @@ class NativeRuntime:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickled by its folder, which is opened again."""
-        return _reopen, self._opened
+        return self._opened, ()
 
     def outputs(self, height: int, width: int) -> list[Output]:
         """The outputs for height x width px: the head's, then the stages'. Raises ImageError."""
@@ -173,10 +176,6 @@ def missing() -> str | None:
 def instructions_for(precision: NativePrecision) -> list[str]:
     """The instruction sets that the engine can use here in this precision, best first."""
     return library().mv2_instructions(PRECISIONS.index(precision)).decode().split()
-
-
-def _reopen(folder: str, threads: int | None, precision: Any, name: str | None) -> Any:
-    return NativeRuntime(folder, threads=threads, precision=precision, instructions=name)
 
 
 def _check_sides(height: int, width: int) -> None:
