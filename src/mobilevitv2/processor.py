@@ -149,7 +149,7 @@ class MobileViTImageProcessor(ProcessorSettings):
         pixel_values, sizes = [], []
         for index, source in enumerate(sources):
             with _numbered("Image", index, len(sources)):
-                image, white = settings._read(source, input_data_format)
+                image, white = settings._read(source, input_data_format), white_level(source)
                 sizes.append(image.size)
                 image = settings._resize_and_crop(image, settings.resample, name_of(source))
             pixel_values.append(settings._to_array(image, white))
@@ -161,18 +161,14 @@ class MobileViTImageProcessor(ProcessorSettings):
 
     __call__ = preprocess
 
-    def _read(
-        self, source: ImageSource, input_data_format: DataFormat | None
-    ) -> tuple[Image.Image, float]:
-        """The RGB image, and the value of white in its source."""
+    def _read(self, source: ImageSource, input_data_format: DataFormat | None) -> Image.Image:
         if not self.do_convert_rgb:
             mode = read_image(source, input_data_format=input_data_format).mode
             if mode != "RGB":
                 raise ImageError(
                     f"{name_of(source)} is {mode}, not RGB, and do_convert_rgb is False."
                 )
-        image = load_image(source, input_data_format=input_data_format)
-        return image, white_level(source)
+        return load_image(source, input_data_format=input_data_format)
 
     def _resize_and_crop(self, image: Image.Image, resample: int, name: str) -> Image.Image:
         if self.do_resize:

@@ -5,7 +5,7 @@ left out.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,12 @@ def _predicted(
     predictor: "Predictor", reader: Reader, save: Path | None, progress: Progress | None
 ) -> Generator[Any]:
     writer = None if save is None else Writer(save, reader)
+    if reader.live:  # waiting for a whole batch would delay the results
+        results = (result for frame in reader for result in predictor.stream([frame]))
+    else:
+        results = predictor.stream(iter(reader))
     try:
-        for done, result in enumerate(_results(predictor, reader), 1):
+        for done, result in enumerate(results, 1):
             time = reader.times.popleft()
             if writer is not None and hasattr(result, "draw"):
                 writer.write(result.draw(), time)
@@ -74,11 +78,3 @@ def _predicted(
             writer.close()
     if reader.complaint:
         raise ImageError(reader.complaint)
-
-
-def _results(predictor: "Predictor", reader: Reader) -> Iterator[Any]:
-    if not reader.live:
-        yield from predictor.stream(iter(reader))
-        return
-    for picture in reader:  # waiting for a whole batch would delay its results
-        yield from predictor.stream([picture])
