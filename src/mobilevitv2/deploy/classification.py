@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mobilevitv2.deploy.agreement import Agreement, as_good, logits_agreement, softmax
 from mobilevitv2.deploy.request import Request
+from mobilevitv2.deploy.verify import Agreement, as_good, logits_agreement, softmax
 from mobilevitv2.predict.answers import Logits, Thresholds, TopK
 from mobilevitv2.predict.classification import same
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mobilevitv2.deploy.agreement import Agreement, scale_of, softmax
 from mobilevitv2.deploy.request import Request
+from mobilevitv2.deploy.verify import Agreement, scale_of, softmax
 from mobilevitv2.errors import require
 from mobilevitv2.model.boxes import decode, make_anchors, to_corners
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mobilevitv2.deploy.agreement import Agreement, scale_of
 from mobilevitv2.deploy.classification import allowed
 from mobilevitv2.deploy.request import Request
+from mobilevitv2.deploy.verify import Agreement, scale_of
 from mobilevitv2.predict.answers import Logits, Scores, Thresholds
 from mobilevitv2.predict.multi_label import limits, same
 

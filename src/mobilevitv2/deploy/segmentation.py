@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mobilevitv2.deploy.agreement import Agreement, as_good, logits_agreement, scale_of
 from mobilevitv2.deploy.request import Request
+from mobilevitv2.deploy.verify import Agreement, as_good, logits_agreement, scale_of
 from mobilevitv2.predict.answers import PixelClasses, PixelLogits, Thresholds
 from mobilevitv2.predict.classification import same
 
