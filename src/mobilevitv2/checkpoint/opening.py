@@ -72,7 +72,7 @@ def open_checkpoint(
         theirs = (fields or {}).get("pretrained_cfg") or getattr(source, "pretrained_cfg", {}) or {}
         names = theirs.get("label_names")
         labels = labels or (names if isinstance(names, list) else None)
-        fields = _inferred(name, renamed, labels) | _stride_of(source) | _timm_size(theirs)
+        fields = _inferred(name, renamed, labels) | _of_timm(source, theirs)
     return Checkpoint(name, layout, task_of(state), renamed, unknown, {**fields, **images})
 
 
@@ -130,18 +130,14 @@ def _config_beside(source: str | Path, **hub: Any) -> dict[str, Any] | None:
         return None
 
 
-def _stride_of(source: Any) -> dict[str, Any]:
-    """A live timm model's output stride, which its weights don't show."""
-    info = getattr(source, "feature_info", None)
-    if not info:
-        return {}
-    strides = info.reduction() if hasattr(info, "reduction") else [f["reduction"] for f in info]
-    return {"output_stride": max(strides)} if len(strides) == 5 else {}
-
-
-def _timm_size(pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The image size of timm's weights, by which images are resized and cropped."""
+def _of_timm(source: Any, pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """A live timm model's output stride and the weights' image size, which tensors don't show."""
+    fields = {}
+    if info := getattr(source, "feature_info", None):
+        strides = info.reduction() if hasattr(info, "reduction") else [f["reduction"] for f in info]
+        if len(strides) == 5:
+            fields["output_stride"] = max(strides)
     found = pretrained_cfg.get("input_size")
     if isinstance(found, list | tuple) and len(found) == 3 and found[1] == found[2]:
-        return {"image_size": found[2]}
-    return {}
+        fields["image_size"] = found[2]
+    return fields

@@ -27,10 +27,8 @@ class Figures:
 
     bytes: int
     ms: float  # median for one image, in its runtime on this machine
-    agreement: float
-    """Share of images, pixels or detections that are the same in the fp32 file, in [0, 1]."""
-    accuracy: float | None
-    """Share of images that are right, if their folders are named after classes."""
+    agreement: float  # share of images, pixels or detections as in the fp32 file, in [0, 1]
+    accuracy: float | None  # share of right images, if their folders are named after classes
 
 
 @dataclass(frozen=True)

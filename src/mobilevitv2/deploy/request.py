@@ -23,8 +23,7 @@ class Request:
     """What an export asks for. Wrong values raise ConfigError, which names the target."""
 
     target: Target
-    sizes: list[tuple[int, int]] | None
-    """Height and width in px of each input size; None: any multiples of 32."""
+    sizes: list[tuple[int, int]] | None  # each height and width in px; None: any multiples of 32
     batch: int | None = None
     task: str = "classification"
     precision: str = "fp32"

@@ -24,8 +24,7 @@ class Agreement:
     difference: float  # largest difference of logits; of probabilities, where the file gives those
     scale: float  # the largest logit, or 1
     same: np.ndarray  # bool [n], of the images, pixels or detections: whether both say the same
-    box_difference: float | None = None
-    """A detector's largest difference of a box's number, in parts of the image."""
+    box_difference: float | None = None  # a detector's largest, as a fraction of the image
 
 
 def logits_agreement(expected: np.ndarray, found: np.ndarray, close: float) -> Agreement:
@@ -37,7 +36,7 @@ def logits_agreement(expected: np.ndarray, found: np.ndarray, close: float) -> A
 
 
 def scale_of(logits: np.ndarray) -> float:
-    """The largest, by its size."""
+    """The largest absolute logit."""
     return max(float(np.abs(logits).max()), 1e-12)
 
 
@@ -63,15 +62,13 @@ class Verification:
     difference: float  # largest difference of a logit, or of a probability if the file gives those
     scale: float  # the largest logit, or 1
     agreement: float  # share of images, pixels or detections that are the same in both, in [0, 1]
-    box_difference: float | None = None
-    """A detector's largest difference of a box's number, in parts of the image."""
-    detections: int | None = None
-    """How many of a detector's, in both answers, were looked for in the other."""
+    box_difference: float | None = None  # a detector's largest, as a fraction of the image
+    detections: int | None = None  # of a detector, how many in both answers were compared
     task: str = "classification"
 
     @property
     def passed(self) -> bool:
-        """Whether this is the same model; an int8 file is judged by its accuracy instead."""
+        """Whether this is the same model; int8 files are judged by their accuracy instead."""
         apart = max(self.difference / self.scale, self.box_difference or 0.0)
         close = self.precision != "fp32" or apart <= CLOSE
         if self.precision == "int8":

@@ -42,8 +42,6 @@ class MobileViTV2PreTrainedModel(nn.Module):
         super().__init__()
         self.config = config
 
-    # Loading
-
     @classmethod
     def from_pretrained(
         cls,
@@ -137,8 +135,6 @@ class MobileViTV2PreTrainedModel(nn.Module):
             raise CheckpointError(f"{checkpoint.name}: {error}{hint}") from None
         self.load_state_dict({key.removeprefix(inside): tensor for key, tensor in state.items()})
 
-    # Saving
-
     def save_pretrained(
         self,
         folder: str | Path,
@@ -224,8 +220,6 @@ class MobileViTV2PreTrainedModel(nn.Module):
                 create_pr=create_pr,
             )
         return commit.commit_url
-
-    # Properties
 
     @property
     def device(self) -> torch.device:

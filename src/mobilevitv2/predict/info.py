@@ -28,9 +28,7 @@ class Info:
     channel_order: str
     file: str
     file_bytes: int
-    runs_in: str
-    """Where `Predictor` runs it on this machine by default; where a bundle can't run in the engine,
-    also why."""
+    runs_in: str  # where `Predictor` runs it here by default, and why if not in the engine
     labels: list[str]
 
     def to_dict(self) -> dict[str, Any]:

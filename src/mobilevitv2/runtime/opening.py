@@ -19,8 +19,7 @@ class Runtime(Protocol):
     """An exported file, ready to run. Safe to call from several threads at once."""
 
     record: Record | None  # None if the file doesn't come from `export`
-    input_shape: tuple[int | None, ...]
-    """The shape of the graph's input; None where any length goes."""
+    input_shape: tuple[int | None, ...]  # the graph's; None where any length goes
     precision: str  # what it computes in
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:

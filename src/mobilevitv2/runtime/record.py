@@ -37,8 +37,7 @@ class Record:
     non-maximum suppression, scores [B, 200], best first and 0 where there are fewer, int64 labels
     [B, 200] and corners [B, 200, 4]."""
     top_k: int | None = None  # how many classes an output of top_k gives
-    thresholds: list[float] | None = None
-    """Of a multi-label model: what a class's probability has to exceed, for each class."""
+    thresholds: list[float] | None = None  # a multi-label model's, for each class
     colors: list[list[int]] | None = None  # RGB of each class, if somebody chose them
     precision: str = "fp32"
     target: str = ""

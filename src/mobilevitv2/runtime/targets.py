@@ -27,8 +27,7 @@ class Target:
     fixed: bool = False  # whether it takes one image size and a fixed number of images
     elementary_norms: bool = False  # whether a norm over a whole map has to be spelled out for it
     runs_here: bool = True
-    alone: bool = False
-    """Whether it needs an environment of its own, as its package pins another torch."""
+    alone: bool = False  # whether it needs its own environment, as its package pins another torch
     lacks: tuple[str, ...] = ("detections",)  # outputs that it can't express
     inputs: tuple[str, ...] = ("float", "uint8")
     opsets: bool = False  # whether the opset of ONNX can be chosen

@@ -14,13 +14,11 @@ from mobilevitv2.processor import MobileViTImageProcessor
 class Backend(ABC):
     """A model that is ready to run on arrays."""
 
-    output = "logits"
-    """What it gives: logits, or what an exported file was made for; see `Record.output`."""
+    output = "logits"  # or what an exported file was made for; see `Record.output`
     task: str  # the name of its task
     classes: list[str]  # the class names, in the order of the logits
     colors: list[tuple[int, int, int]]  # RGB of each class; empty unless somebody chose them
-    thresholds: list[float] | None
-    """A multi-label model's own: the probability that each label must exceed."""
+    thresholds: list[float] | None  # a multi-label model's own, for each class
 
     def take_names(self, config: MobileViTV2Config) -> None:
         """Set what the config says of the classes. Raises CheckpointError; see `check_names`."""
