@@ -38,8 +38,7 @@ class ProcessorSettings:
     do_flip_channel_order: bool = True
     do_reduce_labels: bool = False
     do_convert_rgb: bool = True
-    unknown: dict[str, Any] = field(default_factory=dict)
-    """A file's fields that aren't used here, such as image_mean; they are saved again."""
+    unknown: dict[str, Any] = field(default_factory=dict)  # a file's other fields, saved again
 
     def __setattr__(self, name: str, value: Any) -> None:
         check = CHECKS.get(name)

@@ -33,7 +33,7 @@ def _normed(ours: str, timm: str | None, cvnets: str) -> Rows:
 
 
 def _inside(ours: str, cvnets: str, names: Mapping[str, str]) -> Rows:
-    """Such convolutions of a head, which timm lacks: our names in the head, to the reference's."""
+    """The same for a head, which timm lacks; `names` are ours and the reference's in it."""
     pairs = [(f"{ours}.{mine}", f"{cvnets}.{theirs}") for mine, theirs in names.items()]
     return tuple(row for mine, theirs in pairs for row in _normed(mine, None, theirs))
 

@@ -1,4 +1,4 @@
-"""Opening any checkpoint: its tensors under our names, and what is known about it."""
+"""Opens any checkpoint: its tensors under our names, and what else is known about it."""
 
 import logging
 from collections.abc import Mapping

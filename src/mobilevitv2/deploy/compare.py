@@ -41,7 +41,7 @@ class Comparison:
 
     @property
     def warning(self) -> str | None:
-        """What speaks against the int8 file, in a sentence."""
+        """The int8 file's faults in a sentence; None without any."""
         faults = []
         if self.int8.ms > self.fp32.ms:
             faults.append(

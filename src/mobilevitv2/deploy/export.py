@@ -1,4 +1,4 @@
-"""`export`: any model to one file, verified in the runtime that it is for."""
+"""`export`: any model to one file, verified in its own runtime."""
 
 import hashlib
 import json
@@ -177,7 +177,7 @@ def _default_name(source: str | Path, target: Target) -> Path:
 
 
 def _checked_place(out: Path, target: Target, weights: Path, *, overwrite: bool) -> Place:
-    """The export's folder, where nothing is in the way but what an export may replace."""
+    """The export's folder, if nothing is in the way that an export may not replace."""
     if target.suffix and out.suffix != target.suffix:
         raise ConfigError(f"{out} must end in {target.suffix} for {target.name}.")
     place, _ = Place.beside(out, "export", known=partial(_unrecorded, out, target))
@@ -275,7 +275,7 @@ def _verify(
 
 
 def _set_aside(written: Path, out: Path) -> Path:
-    """Move the rejected files beside `out`, to free names."""
+    """Move the rejected files beside `out`, to unused names."""
     files = {file: "" if file == written else file.suffix for file in written.parent.iterdir()}
     number, aside = 1, out.with_name(f"{out.name}.rejected")
     while any(os.path.lexists(f"{aside}{end}") for end in files.values()):

@@ -1,4 +1,4 @@
-"""What an export asks for, whether its target can do it, and how to get the target's package."""
+"""An export's options: whether its target can do that, and how to get the target's package."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,8 +11,8 @@ from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.runtime.targets import Target
 from mobilevitv2.tasks import task_named
 
-# Height and width in px to trace models for several sizes at. Of a detector's maps only the last is
-# a single cell there, as at every size: an exporter takes a side that is 1 for one that always is.
+# Height and width in px to trace models for several sizes at. Only a detector's last map is a single
+# cell there, as at every size: an exporter assumes that a side of 1 always is 1.
 TRACED = (320, 384)
 
 Sizes = Literal["any"] | int | Sequence[int] | Sequence[Sequence[int]]
@@ -20,7 +20,7 @@ Sizes = Literal["any"] | int | Sequence[int] | Sequence[Sequence[int]]
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What an export asks for. Wrong values raise ConfigError, which names the target."""
+    """An export's options. Wrong values raise ConfigError, which names the target."""
 
     target: Target
     sizes: list[tuple[int, int]] | None  # each height and width in px; None: any multiples of 32

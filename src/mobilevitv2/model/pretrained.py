@@ -1,4 +1,4 @@
-"""What all models share: loading from any checkpoint, saving, the hub, a few properties."""
+"""What all models share: opening any checkpoint, saving, the hub, a few properties."""
 
 import inspect
 import json
@@ -35,8 +35,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
     main_input_name = "pixel_values"
     supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["AttentionStage"]
-    checkpoint_layout: str | None = None
-    """Of the checkpoint that the model was loaded from; None for one made from a config."""
+    checkpoint_layout: str | None = None  # of the checkpoint it is from; None without one
 
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()
@@ -281,7 +280,7 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
         self._reset_scores()
 
     def _reset_scores(self) -> None:
-        """Replace the head's last layers, with their device and dtype, by the config's."""
+        """Give the head new last layers for the config's classes, with the old device and dtype."""
         raise NotImplementedError
 
 

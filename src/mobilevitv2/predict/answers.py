@@ -108,8 +108,7 @@ class RawBoxes(Answer):
     """A box for each anchor, before softmax and suppression."""
 
     logits: np.ndarray  # float32 [B, A, 1 + C], the background first
-    boxes: np.ndarray
-    """float32 [B, A, 4]: center x, center y, width, height as fractions of the image."""
+    boxes: np.ndarray  # float32 [B, A, 4]: center x, y, width, height as fractions of the image
 
     def is_finite(self) -> bool:
         """Boxes may be infinitely large where all scores are numbers."""

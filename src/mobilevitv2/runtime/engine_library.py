@@ -58,7 +58,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {  # name: type of its resul
 
 
 def library() -> Any:
-    """The loaded library. Raises ImportError, which says why there is none and what to do."""
+    """The loaded library; an ImportError says why there is none and what to do."""
     if os.environ.get("MOBILEVITV2_NO_ENGINE", "") not in ("", "0"):
         raise ImportError("the engine is turned off by MOBILEVITV2_NO_ENGINE; unset it.")
     if named := os.environ.get("MOBILEVITV2_ENGINE"):

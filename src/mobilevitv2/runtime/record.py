@@ -1,7 +1,7 @@
-"""`Record`: what travels inside every exported file, so that nobody has to remember it.
+"""`Record`: the metadata inside every exported file.
 
-It is JSON in the target's own metadata: the class names, how images are prepared, the inputs and
-outputs, and which weights it was made from.
+It is JSON in the target's own place for metadata: the class names, how images are prepared, the
+inputs and outputs, and the weights' hash.
 """
 
 import json
