@@ -68,7 +68,8 @@ def compare(
     fp32 = files["fp32"]
     part = task_named(fp32.task).part("deploy")
     readable = [(i, array[None]) for i in images for array in prepared([i], processor, fp32.task)]
-    labels = labels_of([i for i, _ in readable], fp32.classes) if part.CLASSIFIES else None
+    folders = [Path(i).parent.name if isinstance(i, str | Path) else "" for i, _ in readable]
+    labels = folders if part.CLASSIFIES and set(folders) <= set(fp32.classes) else None
     pixels = [array for _, array in readable]
     answers: dict[str, list[Any]]
     answers = {name: [file(array) for array in pixels] for name, file in files.items()}
@@ -85,9 +86,3 @@ def compare(
         median = statistics.median(times[name])
         figures[name] = Figures(bytes_of(path), median, agreement, accuracy)
     return Comparison(len(pixels), **figures)
-
-
-def labels_of(images: Sequence[object], classes: Sequence[str]) -> list[str] | None:
-    """The names of the images' folders, if all of them are classes."""
-    names = [Path(i).parent.name if isinstance(i, str | Path) else "" for i in images]
-    return names if names and set(names) <= set(classes) else None

@@ -11,8 +11,8 @@ from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.runtime.targets import Target
 from mobilevitv2.tasks import task_named
 
-# Height and width in px to trace models for several sizes at. Only a detector's last map is a single
-# cell there, as at every size: an exporter assumes that a side of 1 always is 1.
+# Height and width in px to trace models for several sizes at. Only a detector's last map has sides
+# of 1 there, as at every size: an exporter assumes that they always are.
 TRACED = (320, 384)
 
 Sizes = Literal["any"] | int | Sequence[int] | Sequence[Sequence[int]]

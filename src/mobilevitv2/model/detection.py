@@ -68,8 +68,7 @@ class PooledMap(nn.Module):
 class Predictor(nn.Module):
     """A map's answers for its anchors: [B, C, H, W] to [B, H * W * A, 4 + 1 + N].
 
-    The map is projected to `inside` channels first, if it has others. With `looks_around` each cell
-    is filtered with its neighbors; the last map has only one cell.
+    It is projected to `inside` channels first. `looks_around` filters each cell with its neighbors.
     """
 
     def __init__(
@@ -150,8 +149,7 @@ class MobileViTV2ForObjectDetection(MobileViTV2TaskModel):
 
         It has `class_labels`, int64 [n], from 0 and without the background, and `boxes`, float
         [n, 4] of center x, center y, width and height as fractions of the image; n may be 0. With
-        labels there is a loss; see `detection_losses`. Training on a single small image raises
-        ValueError.
+        labels there is a loss, see `detection_losses`; a single small image raises ValueError.
         """
         all_maps = self._gives_hidden_states(output_hidden_states)
         maps = self.mobilevitv2.stages(pixel_values, range(5) if all_maps else [3, 4])
@@ -206,11 +204,10 @@ def detection_losses(
     """The two parts of the loss, to be added, under their names in transformers.
 
     `logits` [B, a, 1 + N], background first; `offsets` [B, a, 4] as `encode` gives them; `anchors`
-    [a, 4]. "loss_bbox" is the smooth L1 distance of the positives, which are the anchors with a
-    box; "loss_ce" the cross-entropy of those and of an image's hardest negatives. Both are summed
-    and divided by the batch's positives, or by 1 without any. An image without boxes counts as
-    many negatives as one with a positive; ml-cvnets doesn't train on such images. Raises ValueError
-    for labels that don't fit.
+    [a, 4]. "loss_bbox" is the smooth L1 distance of the positives, the anchors with a box;
+    "loss_ce" the cross-entropy of those and of each image's hardest negatives. Both are sums
+    divided by the batch's positives, or by 1. An image without boxes counts as many negatives as
+    one with a positive; ml-cvnets doesn't train on such images. Raises ValueError for wrong labels.
     """
     logits, offsets, anchors = logits.float(), offsets.float(), anchors.float()
     check_labels(labels, len(logits), logits.shape[-1] - 1)

@@ -185,8 +185,7 @@ def segmentation_loss(
 ) -> Tensor:
     """Mean cross-entropy of logits [B, N, h, w], resized to labels [B, H, W] (bilinear).
 
-    Pixels labeled `ignored` don't count; with none left the loss is 0. `weight` [N] is how much a
-    pixel of each class counts.
+    Pixels labeled `ignored` don't count; with none left it is 0. `weight` [N] is for each class.
     """
     resized = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear")
     labels = labels.long()

@@ -229,9 +229,8 @@ class Predictor:
                 if len(under_way) > self.requests:
                     first, future = under_way.popleft()
                     yield first, future.result()
-            while under_way:
-                first, future = under_way.popleft()
-                yield first, future.result()
+            for last, future in under_way:
+                yield last, future.result()
 
     def read_ahead(
         self, images: Iterable[ImageSource], *, batch_size: int | None = None
