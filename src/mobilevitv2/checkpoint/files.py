@@ -161,11 +161,12 @@ def _read_safetensors(path: Path) -> Weights:
 def _weight_map(index: Path) -> dict[str, str]:
     """Each tensor's file that an index lists; all of them in its own folder."""
     found = read_json(index).get("weight_map")
-    names = list(found.values()) if isinstance(found, dict) else [None]
-    plain = (isinstance(n, str) and Path(n).name == n and n.endswith(".safetensors") for n in names)
-    if not all(plain):
-        raise CheckpointError(f"{index} has no weight_map from tensors to files beside it.")
-    return found
+    if isinstance(found, dict) and all(
+        isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+        for name in found.values()
+    ):
+        return found
+    raise CheckpointError(f"{index} has no weight_map from tensors to files beside it.")
 
 
 def _read_parts(index: Path) -> Weights:

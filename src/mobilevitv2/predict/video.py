@@ -5,7 +5,7 @@ left out.
 """
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +60,9 @@ def _predicted(
     predictor: "Predictor", reader: Reader, save: Path | None, progress: Progress | None
 ) -> Generator[Any]:
     writer = None if save is None else Writer(save, reader)
+    results: Iterable[Any] = predictor.stream(iter(reader))
     if reader.live:  # waiting for a whole batch would delay the results
         results = (result for frame in reader for result in predictor.stream([frame]))
-    else:
-        results = predictor.stream(iter(reader))
     try:
         for done, result in enumerate(results, 1):
             time = reader.times.popleft()
