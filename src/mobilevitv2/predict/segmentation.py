@@ -31,9 +31,7 @@ def answers(predictor: "Predictor", pixels: list[np.ndarray]) -> list[Answer]:
         return [predictor.answer(array[None])[0] for array in pixels]
 
     def scores(batch: np.ndarray) -> np.ndarray:
-        answer = predictor.answer(batch)
-        assert isinstance(answer, PixelLogits)  # `Predictor` refuses views of other answers
-        return answer.logits
+        return predictor.answer(batch).arrays[0]  # logits: `Predictor` refuses views of others
 
     return [PixelLogits(predictor.views(scores, array)) for array in pixels]
 
