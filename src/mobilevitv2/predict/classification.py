@@ -1,21 +1,17 @@
 """One class for each image."""
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from PIL import Image
 
 from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.predict.answers import Answer, Logits, Thresholds, TopK
+from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.results import Classification
-
-if TYPE_CHECKING:
-    from mobilevitv2.predict.predictor import Predictor, Prepared
 
 DEFAULTS = {"top_k": 5}
 
 
-def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
+def pixels_of(predictor: Predictor, image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
     """A crop, prepared by the engine if that gives the same, and its height and width."""
     backend, processor = predictor.backend, predictor.processor
     if backend.prepares_as(processor):
@@ -29,7 +25,7 @@ def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, t
     return pixels, pixels.shape[1:]
 
 
-def answers(predictor: "Predictor", pixels: list[np.ndarray]) -> list[Answer]:
+def answers(predictor: Predictor, pixels: list[np.ndarray]) -> list[Answer]:
     """One for each image, computed as a batch if all have one size."""
     if len({array.shape for array in pixels}) > 1:  # the processor doesn't crop
         return [predictor.answer(array[None])[0] for array in pixels]
@@ -42,9 +38,7 @@ def same(first: Answer, second: Answer, _: Thresholds = None) -> np.ndarray:
     return first.first_classes() == second.first_classes()
 
 
-def result(
-    predictor: "Predictor", answer: Answer, item: "Prepared", *, top_k: int
-) -> Classification:
+def result(predictor: Predictor, answer: Answer, item: Prepared, *, top_k: int) -> Classification:
     """The best classes of one image."""
     if isinstance(answer, TopK):
         labels = [predictor.classes[number] for number in answer.classes[:top_k].tolist()]

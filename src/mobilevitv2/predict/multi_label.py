@@ -1,15 +1,13 @@
 """Several labels for each image."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mobilevitv2.predict.answers import Answer, Logits, Scores, Thresholds
 from mobilevitv2.predict.classification import answers, pixels_of
+from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.results import MultiLabel
-
-if TYPE_CHECKING:
-    from mobilevitv2.predict.predictor import Predictor, Prepared
 
 __all__ = ["DEFAULTS", "answers", "limits", "pixels_of", "result", "same"]
 
@@ -35,7 +33,7 @@ def limits(answer: Logits | Scores, thresholds: Thresholds) -> np.ndarray:
 
 
 def result(
-    predictor: "Predictor", answer: Answer, item: "Prepared", *, threshold: float | None = None
+    predictor: Predictor, answer: Answer, item: Prepared, *, threshold: float | None = None
 ) -> MultiLabel:
     """The labels of one image whose probabilities exceed `threshold`, or the model's own."""
     thresholds = predictor.backend.thresholds

@@ -7,13 +7,11 @@ left out.
 import os
 from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mobilevitv2.errors import ConfigError, ImageError
 from mobilevitv2.images.video import Reader, Writer, is_camera
-
-if TYPE_CHECKING:
-    from mobilevitv2.predict.predictor import Predictor
+from mobilevitv2.predict.predictor import Predictor
 
 Progress = Callable[[int, int | None], None]  # frames done, and of how many, if that is known
 
@@ -28,7 +26,7 @@ def is_video(source: str | os.PathLike) -> bool:
 
 
 def predict_video(
-    predictor: "Predictor",
+    predictor: Predictor,
     source: str | os.PathLike,
     save: str | os.PathLike | None = None,
     *,
@@ -57,7 +55,7 @@ def predict_video(
 
 
 def _predicted(
-    predictor: "Predictor", reader: Reader, save: Path | None, progress: Progress | None
+    predictor: Predictor, reader: Reader, save: Path | None, progress: Progress | None
 ) -> Generator[Any]:
     writer = None if save is None else Writer(save, reader)
     results: Iterable[Any] = predictor.stream(iter(reader))
