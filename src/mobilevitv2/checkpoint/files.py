@@ -36,6 +36,7 @@ LABEL_KEYS = ("class_names", "classes")
 NOTE = "mobilevitv2"  # the metadata's key for the config
 # What training scripts put beside the weights, and what runs no code when it is unpickled.
 HARMLESS: list[Any] = [argparse.Namespace]
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError)  # torch.load's own
 
 
 class Weights(NamedTuple):
@@ -186,23 +187,16 @@ def _unpickle(path: Path) -> Any:
         with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*TorchScript archive")  # said below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, *DAMAGED) as error:
+        said = "" if isinstance(error, pickle.UnpicklingError) else f" ({_first_line(error)})"
+        reason = f"damaged, or torch.save didn't write it{said}."
+        instead = "Load it where it was made, and save model.state_dict() instead."
         if needed := re.search(r"GLOBAL (\S+) was not|whose module (\S+) is blocked", str(error)):
-            raise CheckpointError(
-                f"{path} is a pickled object, not plain weights: opening it would run code from "
-                f"{needed[1] or needed[2]}. Load it where it was made, and save "
-                "model.state_dict() instead."
-            ) from error
-        raise CheckpointError(f"{path} is damaged, or torch.save didn't write it.") from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-        if "TorchScript" in str(error):
-            raise CheckpointError(
-                f"{path} is a TorchScript program, not plain weights. Load it where it was made, "
-                "and save model.state_dict() instead."
-            ) from error
-        raise CheckpointError(
-            f"{path} is damaged, or torch.save didn't write it ({_first_line(error)})."
-        ) from error
+            code = needed[1] or needed[2]
+            reason = f"a pickled object: opening it would run code from {code}. {instead}"
+        elif "TorchScript" in str(error):
+            reason = f"a TorchScript program, not plain weights. {instead}"
+        raise CheckpointError(f"{path} is {reason}") from error
 
 
 def _state_in(content: Any, path: Path) -> Weights:
