@@ -119,7 +119,7 @@ def test_frames_may_be_few(tmp_path):
     path = film(tmp_path / "clip.mp4", 50)
     seer, results = seen(path, frames=3)
     assert len(results) == len(seer.seen) == 3
-    with pytest.raises(ConfigError, match="frames is 0; at least 1"):
+    with pytest.raises(ConfigError, match="frames is 0; it must be at least 1"):
         predict_video(color_predictor(), path, frames=0)
 
 
