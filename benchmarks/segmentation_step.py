@@ -15,7 +15,7 @@ from measure import interleaved, median, peak_memory, report
 from torch import Tensor, nn
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForSemanticSegmentation
-from mobilevitv2.model.segmentation import HEADS, segmentation_loss
+from mobilevitv2.model.segmentation import FEATURES, main_head, segmentation_loss
 
 CLASSES = 21
 NETWORKS = ("mobilevitv2", "timm", "timm channels_last")
@@ -30,7 +30,7 @@ class OnTimm(nn.Module):
         self.backbone = timm.create_model(
             name, features_only=True, output_stride=config.output_stride
         )
-        self.head = HEADS[config.segmentation_head](config)
+        self.head = main_head(config)
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.to(memory_format=self.format)  # pyright: ignore[reportCallIssue]
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=0.5)
     parser.add_argument("--size", type=int, default=352)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--head", choices=list(HEADS), default="deeplabv3")
+    parser.add_argument("--head", choices=list(FEATURES), default="deeplabv3")
     parser.add_argument("--stride", type=int, default=16)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)

@@ -1,10 +1,8 @@
-"""A bundle, without its weights: where it lies, what it is for, how its images are prepared.
-
-Nothing here needs torch, so a bundle that runs in the engine doesn't either.
-"""
+"""A bundle without its weights: its place, its task, and how its images are prepared. No torch."""
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,29 +22,26 @@ LONGEST_HEADER = 64 << 20  # bytes; of a safetensors file
 
 
 class Bundle:
-    """A folder with config.json and model.safetensors; what is asked of it is read once."""
+    """A folder with config.json and model.safetensors, each read once and only if needed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @cached_property
     def fields(self) -> dict[str, Any]:
-        """The content of config.json, and that of preprocessor_config.json in its field."""
+        """config.json, with preprocessor_config.json as its field."""
         return read_json(self.folder / CONFIG_NAME) | settings_beside(self.folder)
 
     @cached_property
     def config(self) -> MobileViTV2Config:
-        """The fields, checked. Raises ConfigError."""
+        """The checked fields. Raises ConfigError."""
         return MobileViTV2Config.from_dict(self.fields)
 
     def is_ours(self) -> bool:
-        """Whether both files are there, in transformers' layout, even if the weights are damaged.
-
-        Raises ConfigError where config.json is damaged.
-        """
+        """Whether both files are there, in transformers' layout, even with damaged weights."""
         if not all((self.folder / name).is_file() for name in (CONFIG_NAME, WEIGHTS_NAME)):
             return False
-        if "architecture" in self.fields and "model_type" not in self.fields:  # timm's own
+        if is_timm(self.fields):
             return False
         with (self.folder / WEIGHTS_NAME).open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
@@ -57,11 +52,16 @@ class Bundle:
         return not isinstance(keys, dict) or any(key.startswith(BACKBONE) for key in keys)
 
 
-def find_bundle(source: str | Path) -> Bundle | None:
-    """The bundle at a folder, its weights file or a hub id, whose files are fetched if needed.
+def is_timm(fields: Mapping[str, Any]) -> bool:
+    """Whether these are the fields of timm's config.json."""
+    return "architecture" in fields and "model_type" not in fields
 
-    None for every other checkpoint: only `checkpoint` knows what that is. Raises
-    FileNotFoundError for a source that neither exists nor reads like a hub id.
+
+def find_bundle(source: str | Path) -> Bundle | None:
+    """The bundle at a folder, its weights file or a hub id, from where it is fetched.
+
+    None for every other checkpoint. Raises FileNotFoundError for a source that neither exists nor
+    reads like a hub id.
     """
     path = Path(source).expanduser()
     if path.name == WEIGHTS_NAME and path.is_file():
@@ -101,10 +101,10 @@ def files_of_model(source: str | Path) -> list[Path]:
 
 
 def task_of_config(config: MobileViTV2Config, head: str) -> str:
-    """The task of a model with this config, whose head is that of the task `head`.
+    """The task of a model with this config and the head of the task `head`.
 
-    A classifier decides on each label by itself, instead of choosing one of them, where its
-    `problem_type` says so, and where it has a single label, unless that is a number to estimate.
+    A classifier is multi-label if its `problem_type` says so, or if it has a single label that
+    isn't a number to estimate.
     """
     if head != "classification" or config.problem_type == "regression":
         return head
@@ -113,7 +113,7 @@ def task_of_config(config: MobileViTV2Config, head: str) -> str:
 
 
 def check_names(config: MobileViTV2Config) -> None:
-    """Raise CheckpointError unless a model takes color images and has classes."""
+    """Raise CheckpointError unless a model takes color images and names classes."""
     if config.problem_type == "regression":
         raise CheckpointError(
             "a model with problem_type regression estimates numbers, so it can't name what is in "
@@ -128,14 +128,24 @@ def check_names(config: MobileViTV2Config) -> None:
 
 
 def processor_of(
-    source: str | Path, *, task: str, config: MobileViTV2Config, layout: str = "transformers"
+    source: str | Path, *, task: str, config: MobileViTV2Config, layout: Any = "transformers"
 ) -> MobileViTImageProcessor:
-    """The processor that belongs to a checkpoint: its file's, its config's, or its layout's.
+    """A checkpoint's processor, from its file or config, or else the usual one of its layout.
 
-    It fits images as the task needs them, whatever the file says: a segmenter and a detector get
-    whole images, since every pixel gets a class and every thing a box.
+    It fits images as the task needs them, whatever the file says: segmenters and detectors get
+    whole images, so that every pixel gets a class and every object a box.
     """
-    processor = stored_processor(source, config) or _usual_processor(source, config, layout)
+    processor = stored_processor(source, config)
+    if processor is None:
+        side = config.image_size if isinstance(config.image_size, int) else config.image_size[0]
+        processor = MobileViTImageProcessor.for_checkpoint(layout, side)
+        logger.warning(
+            "%s has no preprocessor_config.json; images are prepared as for %s weights: %d px, %s",
+            source,
+            layout,
+            processor.crop_size["height"],
+            processor.channel_order.upper(),
+        )
     fit = TASKS[task].fit
     if fit == "crop" or not processor.do_center_crop:
         return processor
@@ -148,10 +158,7 @@ def processor_of(
 def stored_processor(
     source: str | Path, config: MobileViTV2Config | None
 ) -> MobileViTImageProcessor | None:
-    """The processor that a model's config holds; without it, that of the file beside the weights.
-
-    Raises ConfigError where it is damaged.
-    """
+    """The processor in a model's config or beside its weights. Raises ConfigError if damaged."""
     if config is not None and config.preprocessor_config is not None:
         try:
             return MobileViTImageProcessor.from_dict(config.preprocessor_config)
@@ -159,17 +166,18 @@ def stored_processor(
             raise ConfigError(f"{source}, {FILE_NAME}: {error}") from error
     if is_loose(source):
         return None
+    fetched = config is not None  # with the config, if there is one
     try:
-        return MobileViTImageProcessor.from_pretrained(source)
+        return MobileViTImageProcessor.from_pretrained(source, local_files_only=fetched)
     except FileNotFoundError:
         return None
 
 
 def settings_beside(source: str | Path, **hub: Any) -> dict[str, Any]:
-    """The config's field `preprocessor_config` as the file beside the weights has it.
+    """The config's field `preprocessor_config`, from the file beside the weights.
 
-    So it stays with a model that is saved again. Empty without a file, and None of a damaged one,
-    about which `stored_processor` raises. `hub` are `resolve_file`'s options.
+    With it a model is saved again. Empty without a file; None for a damaged one, about which
+    `stored_processor` raises. `hub` are `resolve_file`'s options.
     """
     if is_loose(source):
         return {}
@@ -179,20 +187,3 @@ def settings_beside(source: str | Path, **hub: Any) -> dict[str, Any]:
         return {}
     except ConfigError:
         return {"preprocessor_config": None}
-
-
-def _usual_processor(
-    source: str | Path, config: MobileViTV2Config, layout: Any
-) -> MobileViTImageProcessor:
-    size = config.image_size
-    processor = MobileViTImageProcessor.for_checkpoint(
-        layout, size if isinstance(size, int) else size[0]
-    )
-    logger.warning(
-        "%s has no preprocessor_config.json; images are prepared as for %s weights: %d px, %s",
-        source,
-        layout,
-        processor.crop_size["height"],
-        processor.channel_order.upper(),
-    )
-    return processor

@@ -71,7 +71,6 @@ class MobileViTImageProcessor(ProcessorSettings):
 
     @property
     def channel_order(self) -> Literal["rgb", "bgr"]:
-        """The channel order that a model gets."""
         return "bgr" if self.do_flip_channel_order else "rgb"
 
     @classmethod
@@ -115,11 +114,9 @@ class MobileViTImageProcessor(ProcessorSettings):
         return self._uncropped({"height": height, "width": width})
 
     def fitted(self, size: tuple[int, int]) -> Self:
-        """The same for one image of this (width, height) [px], with nothing cut off.
-
-        Sides become multiples of 32, which all exported files take; the reference rounds them too.
-        """
+        """The same for one image of (width, height) [px], uncropped, sides rounded to 32 px."""
         sides = self.target_size(*size)
+        # which all exported files take, and as the reference rounds them
         width, height = (max(round(side / MULTIPLE), 1) * MULTIPLE for side in sides)
         return self.stretched(height, width)
 
@@ -152,7 +149,7 @@ class MobileViTImageProcessor(ProcessorSettings):
         pixel_values, sizes = [], []
         for index, source in enumerate(sources):
             with _numbered("Image", index, len(sources)):
-                image, white = settings._read(source, input_data_format)
+                image, white = settings._read(source, input_data_format), white_level(source)
                 sizes.append(image.size)
                 image = settings._resize_and_crop(image, settings.resample, name_of(source))
             pixel_values.append(settings._to_array(image, white))
@@ -164,18 +161,14 @@ class MobileViTImageProcessor(ProcessorSettings):
 
     __call__ = preprocess
 
-    def _read(
-        self, source: ImageSource, input_data_format: DataFormat | None
-    ) -> tuple[Image.Image, float]:
-        """The RGB image, and the value of white in its source."""
+    def _read(self, source: ImageSource, input_data_format: DataFormat | None) -> Image.Image:
         if not self.do_convert_rgb:
             mode = read_image(source, input_data_format=input_data_format).mode
             if mode != "RGB":
                 raise ImageError(
                     f"{name_of(source)} is {mode}, not RGB, and do_convert_rgb is False."
                 )
-        image = load_image(source, input_data_format=input_data_format)
-        return image, white_level(source)
+        return load_image(source, input_data_format=input_data_format)
 
     def _resize_and_crop(self, image: Image.Image, resample: int, name: str) -> Image.Image:
         if self.do_resize:

@@ -38,8 +38,7 @@ class ProcessorSettings:
     do_flip_channel_order: bool = True
     do_reduce_labels: bool = False
     do_convert_rgb: bool = True
-    unknown: dict[str, Any] = field(default_factory=dict)
-    """A file's fields that aren't used here, such as image_mean; they are saved again."""
+    unknown: dict[str, Any] = field(default_factory=dict)  # a file's other fields, saved again
 
     def __setattr__(self, name: str, value: Any) -> None:
         check = CHECKS.get(name)
@@ -52,7 +51,6 @@ class ProcessorSettings:
         return copied | {"image_processor_type": "MobileViTImageProcessor"}
 
     def to_json_string(self) -> str:
-        """The text that `save_pretrained` writes."""
         return json.dumps(self.to_dict(), indent=2, sort_keys=True) + "\n"
 
     @classmethod
@@ -119,7 +117,6 @@ class ProcessorSettings:
         create_pr: bool = False,
         token: str | None = None,
     ) -> str:
-        """Save to a hub repository, made if needed, and return the commit's address."""
         hub = require("huggingface_hub", extra="torch").HfApi(token=token)
         repo_id = hub.create_repo(repo_id, private=private, exist_ok=True).repo_id
         commit = hub.upload_file(

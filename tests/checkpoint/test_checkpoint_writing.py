@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +100,28 @@ def test_writing_over_a_link_leaves_what_it_points_to(tmp_path):
     write_atomic(tmp_path / "config.json", b"new")
     assert (tmp_path / "blob").read_bytes() == b"shared"
     assert (tmp_path / "config.json").read_bytes() == b"new"
+
+
+def test_every_process_writes_the_same_bytes(model, tmp_path):
+    model.save_pretrained(tmp_path / "bundle")
+    code = (
+        "import sys\n"
+        "from mobilevitv2.checkpoint.files import write_weights\n"
+        "from mobilevitv2.model.classification import MobileViTV2ForImageClassification as Model\n"
+        "model = Model.from_pretrained(sys.argv[1])\n"
+        "model.save_pretrained(sys.argv[2])\n"
+        "notes = {f'note {i}': 'ü' for i in range(9)}\n"
+        "write_weights(model.state_dict(), sys.argv[2] + '/noted.safetensors', notes)\n"
+    )
+    saved = []
+    for seed in ("1", "2"):
+        folder = tmp_path / seed
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        command = [sys.executable, "-c", code, str(tmp_path / "bundle"), str(folder)]
+        subprocess.run(command, env=environment, check=True)
+        saved.append({file.name: file.read_bytes() for file in folder.iterdir()})
+    assert len(saved[0]) == 3
+    assert saved[0] == saved[1]
+    with safetensors.safe_open(tmp_path / "1" / "noted.safetensors", "pt") as file:
+        assert len(file.metadata()) == 10
+        assert file.metadata()["note 8"] == "ü"

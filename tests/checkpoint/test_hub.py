@@ -17,6 +17,7 @@ from torch import nn
 from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.files.source import resolve_file
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
+from mobilevitv2.model.opening import open_model, open_processor
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -159,6 +160,20 @@ def test_a_model_is_downloaded_whole_and_what_is_missing_is_named(
         resolve_file("org/model", "absent", cache_dir=tmp_path)
     with pytest.raises(FileNotFoundError, match=r"org/other is neither here .* token"):
         load("org/other", cache_dir=tmp_path)
+
+
+def test_each_file_of_a_hub_model_is_asked_for_once(cache, bundle, monkeypatch):
+    fetch, asked = huggingface_hub.hf_hub_download, []
+
+    def counted(repo_id, filename, *, local_files_only=False, cache_dir=None, **options):
+        if not local_files_only:
+            asked.append(filename)
+        return fetch(repo_id, filename, cache_dir=cache, local_files_only=True)
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", counted)
+    network = open_model("org/model")
+    assert open_processor("org/model", network).channel_order == "bgr"  # as its layout, by default
+    assert sorted(asked) == ["config.json", "model.safetensors", "preprocessor_config.json"]
 
 
 def test_push_to_hub_uploads_a_bundle_with_a_stand_in_for_the_hubs_api(

@@ -24,3 +24,16 @@ def test_labels_agree_unless_one_changes_by_more_than_rounding(output):
     apart = agreement(Logits(LOGITS), in_file(other, output), 1e-4)
     assert apart.same.tolist() == [True, False]
     assert apart.difference == pytest.approx(1.0 if output == "logits" else 0.2449, rel=1e-3)
+
+
+@pytest.mark.parametrize("output", ["logits", "scores"])
+def test_labels_are_those_above_the_models_own_thresholds(output):
+    other = LOGITS * np.array([[0.4, 1, 1], [1, -1, 1]], np.float32)  # 0.88 to 0.69, 0.62 to 0.38
+    for thresholds, alike in (
+        ([0.8, 0.3, 0.5], [False, True]),
+        ([0.6, 0.5, 0.5], [True, False]),
+        ([0.0, 1.0, 0.0], [True, True]),
+    ):
+        found = agreement(Logits(LOGITS), in_file(other, output), 1e-4, thresholds)
+        assert found.same.tolist() == alike
+        assert same(Logits(LOGITS), in_file(other, output), thresholds).tolist() == alike

@@ -90,7 +90,7 @@ def test_executorch_delegates_everything(bundle, tmp_path):
     model = open_model(bundle)
     request = Request(target=TARGETS["executorch"], sizes=[(SIZE, SIZE)], batch=1)
     form = ExportForm(model, open_processor(bundle, model), request).eval()
-    example = (form.example((SIZE, SIZE), 1),)
+    example = (form.example(),)
     assert undelegated(lower(torch.export.export(form, example))).total() == 0
     # the same count of timm's network, which would notice a count that is always 0
     peer = timm.create_model("mobilevitv2_050", num_classes=3).eval()

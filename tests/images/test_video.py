@@ -119,7 +119,7 @@ def test_frames_may_be_few(tmp_path):
     path = film(tmp_path / "clip.mp4", 50)
     seer, results = seen(path, frames=3)
     assert len(results) == len(seer.seen) == 3
-    with pytest.raises(ConfigError, match="frames is 0; at least 1"):
+    with pytest.raises(ConfigError, match="frames is 0; it must be at least 1"):
         predict_video(color_predictor(), path, frames=0)
 
 
@@ -297,7 +297,7 @@ def test_a_camera_is_not_waited_for(tmp_path, monkeypatch):
 
 def test_where_it_is_not_written(tmp_path):
     path = film(tmp_path / "clip.mp4")
-    with pytest.raises(ConfigError, match=r"drawn\.avi needs a name that ends in \.mp4"):
+    with pytest.raises(ConfigError, match=r"drawn\.avi must end in \.mp4"):
         predict_video(color_predictor(), path, tmp_path / "drawn.avi")
     with pytest.raises(ConfigError, match="is the video itself"):
         predict_video(color_predictor(), path, path)

@@ -19,10 +19,9 @@ from mobilevitv2.checkpoint.shapes import infer_config
 from mobilevitv2.class_names import COCO
 from mobilevitv2.deploy import fuse
 from mobilevitv2.errors import CheckpointError, ConfigError
-from mobilevitv2.model import anchors, detection_loss
-from mobilevitv2.model.anchors import anchor_shapes, make_anchors
-from mobilevitv2.model.detection import MobileViTV2ForObjectDetection
-from mobilevitv2.model.detection_loss import detection_losses
+from mobilevitv2.model import boxes, detection
+from mobilevitv2.model.boxes import anchor_shapes, make_anchors
+from mobilevitv2.model.detection import MobileViTV2ForObjectDetection, detection_losses
 
 # Parameters with COCO's 80 classes, as the model zoo of ml-cvnets has them.
 COUNTS = {
@@ -194,7 +193,7 @@ def test_anchors_in_another_order_would_be_noticed(monkeypatch):
         shapes = anchor_shapes(index)
         return [*shapes[:2], *[(height, width) for width, height in shapes[2:]]]
 
-    monkeypatch.setattr(anchors, "anchor_shapes", turned)
+    monkeypatch.setattr(boxes, "anchor_shapes", turned)
     assert largest_error_of_anchors() > 0.05
 
 
@@ -291,11 +290,11 @@ def test_the_loss_is_that_of_plain_loops():
 @pytest.mark.parametrize("mutant", ["fewer negatives", "easy negatives"])
 def test_other_negatives_would_be_noticed(mutant, monkeypatch):
     if mutant == "fewer negatives":
-        monkeypatch.setattr(detection_loss, "NEGATIVES", 2)
+        monkeypatch.setattr(detection, "NEGATIVES", 2)
     else:
-        hard = detection_loss.hard_negatives
+        hard = detection.hard_negatives
         monkeypatch.setattr(
-            detection_loss, "hard_negatives", lambda logits, positive: hard(-logits, positive)
+            detection, "hard_negatives", lambda logits, positive: hard(-logits, positive)
         )
     assert largest_error_of_the_loss() > 1e-2
 

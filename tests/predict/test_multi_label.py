@@ -69,6 +69,8 @@ def test_an_exported_file_answers_with_the_same_labels_and_thresholds(bundle, ou
     assert done.record.thresholds == THRESHOLDS
     found, live = (Predictor(source)(picture("green")) for source in (done.path, bundle))
     assert (found.classes, found.thresholds) == (live.classes, live.thresholds)
+    assert found.labels == live.labels
+    assert set(found.labels) == set(CLASSES[:2])  # at 0.5 the last two
     assert found.all_scores == pytest.approx(live.all_scores, abs=1e-5)
 
 

@@ -155,7 +155,7 @@ def test_a_mask_has_the_size_of_the_image_whatever_it_is(predictor):
 def test_classes_can_not_be_averaged():
     options: list[dict[str, Any]] = [{"flip": True}, {"window": 128}]
     for how in options:
-        with pytest.raises(ConfigError, match="gives classes, and flip and window average scores"):
+        with pytest.raises(ConfigError, match="gives classes, but flip and window average scores"):
             Predictor(masks().path, **how)
 
 

@@ -60,13 +60,12 @@ def choose_precision(
     """
     predictor = Predictor(source, runtime="native", threads=threads, precision="fp32")
     assert isinstance(predictor.backend, EngineBackend)
-    assert predictor.source is not None
     if isinstance(images, str | Path):
         images = [found.source for found in collect_images([str(images)])]
     sources = list(images)
     task = task_named(predictor.task)
     networks = {"fp32": predictor.backend} | {
-        name: open_engine(predictor.source, threads=threads, precision=name)
+        name: open_engine(predictor.backend.bundle, threads=threads, precision=name)
         for name in task.engine_precisions
         if name != "fp32" and instructions_for(name)
     }
@@ -77,7 +76,7 @@ def choose_precision(
         if isinstance(item, Prepared):
             answers = _timed(networks, item.pixels[None], times)
             for name, answer in answers.items():
-                same[name].append(is_same(answers["fp32"], answer))
+                same[name].append(is_same(answers["fp32"], answer, predictor.backend.thresholds))
         if progress is not None:
             progress(i + 1, len(sources))
     if not times["fp32"]:

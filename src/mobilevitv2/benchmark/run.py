@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.bundle import bundle_of
+from mobilevitv2.bundle import Bundle, bundle_of
 from mobilevitv2.config import image_sides
 from mobilevitv2.errors import ConfigError, UnsupportedError, require
 from mobilevitv2.predict.backends.choose import RuntimeName
@@ -159,9 +159,11 @@ def _in_the_engine(
 ) -> dict[str, EngineBackend]:
     """The bundle in each precision that this processor has; none if the engine can't run it."""
     networks = {}
+    found: str | Path | Bundle = source
     for precision in PRECISIONS:
         try:
-            networks[precision] = open_engine(source, threads=threads, precision=precision)
+            networks[precision] = open_engine(found, threads=threads, precision=precision)
+            found = networks[precision].bundle
         except (UnsupportedError, ImportError) as error:
             name = ENGINE if precision == "fp32" else f"{ENGINE}, {precision}"
             left_out[name] = str(error)

@@ -36,6 +36,7 @@ LABEL_KEYS = ("class_names", "classes")
 NOTE = "mobilevitv2"  # the metadata's key for the config
 # What training scripts put beside the weights, and what runs no code when it is unpickled.
 HARMLESS: list[Any] = [argparse.Namespace]
+DAMAGED = (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError)  # torch.load's own
 
 
 class Weights(NamedTuple):
@@ -43,8 +44,7 @@ class Weights(NamedTuple):
 
     state: dict[str, Tensor]
     labels: list[str] | None = None
-    config: dict[str, Any] | None = None
-    """From the metadata of our own state dicts and files."""
+    config: dict[str, Any] | None = None  # from the metadata of our own state dicts and files
 
 
 def find_weights(source: str | Path, **hub: Any) -> Path:
@@ -100,10 +100,7 @@ def read_weights(path: str | Path) -> Weights:
 def write_weights(
     state: Mapping[str, Tensor], path: str | Path, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors to a .safetensors, .pt or .pth file; on an error the old file stays.
-
-    `metadata` goes into a safetensors file's header, or into a state dict's own metadata.
-    """
+    """Write a .safetensors, .pt or .pth file with `metadata`; on an error the old file stays."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".safetensors":
@@ -120,8 +117,14 @@ def write_weights(
 def safetensors_bytes(
     state: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> bytes:
-    """The content of a safetensors file that transformers accepts, too."""
-    return safetensors.torch.save(_packed(state), {"format": "pt", **(metadata or {})})
+    """The content of a safetensors file that transformers accepts, too; always the same bytes."""
+    content = safetensors.torch.save(_packed(state), {"format": "pt", **(metadata or {})})
+    end = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # in random order so far
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[end:]
 
 
 def check_finite(state: Mapping[str, Tensor], origin: str) -> None:
@@ -159,13 +162,12 @@ def _read_safetensors(path: Path) -> Weights:
 def _weight_map(index: Path) -> dict[str, str]:
     """Each tensor's file that an index lists; all of them in its own folder."""
     found = read_json(index).get("weight_map")
-    if not isinstance(found, dict) or not all(_is_plain_name(name) for name in found.values()):
-        raise CheckpointError(f"{index} has no weight_map from tensors to files beside it.")
-    return found
-
-
-def _is_plain_name(name: Any) -> bool:
-    return isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+    if isinstance(found, dict) and all(
+        isinstance(name, str) and Path(name).name == name and name.endswith(".safetensors")
+        for name in found.values()
+    ):
+        return found
+    raise CheckpointError(f"{index} has no weight_map from tensors to files beside it.")
 
 
 def _read_parts(index: Path) -> Weights:
@@ -185,23 +187,16 @@ def _unpickle(path: Path) -> Any:
         with torch.serialization.safe_globals(HARMLESS), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*TorchScript archive")  # said below
             return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, *DAMAGED) as error:
+        said = "" if isinstance(error, pickle.UnpicklingError) else f" ({_first_line(error)})"
+        reason = f"damaged, or torch.save didn't write it{said}."
+        instead = "Load it where it was made, and save model.state_dict() instead."
         if needed := re.search(r"GLOBAL (\S+) was not|whose module (\S+) is blocked", str(error)):
-            raise CheckpointError(
-                f"{path} is a pickled object, not plain weights: opening it would run code from "
-                f"{needed[1] or needed[2]}. Load it where it was made, and save "
-                "model.state_dict() instead."
-            ) from error
-        raise CheckpointError(f"{path} is damaged, or torch.save didn't write it.") from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
-        if "TorchScript" in str(error):
-            raise CheckpointError(
-                f"{path} is a TorchScript program, not plain weights. Load it where it was made, "
-                "and save model.state_dict() instead."
-            ) from error
-        raise CheckpointError(
-            f"{path} is damaged, or torch.save didn't write it ({_first_line(error)})."
-        ) from error
+            code = needed[1] or needed[2]
+            reason = f"a pickled object: opening it would run code from {code}. {instead}"
+        elif "TorchScript" in str(error):
+            reason = f"a TorchScript program, not plain weights. {instead}"
+        raise CheckpointError(f"{path} is {reason}") from error
 
 
 def _state_in(content: Any, path: Path) -> Weights:
@@ -215,16 +210,14 @@ def _state_in(content: Any, path: Path) -> Weights:
             break
         logger.info("%s: using the weights under %r", path, chosen[0])
         inside = inside[chosen[0]]
-    tensors = (
-        {key: t for key, t in inside.items() if isinstance(key, str) and isinstance(t, Tensor)}
-        if isinstance(inside, dict)
-        else {}
-    )
+    items = inside.items() if isinstance(inside, dict) else ()
+    tensors = {key: t for key, t in items if isinstance(key, str) and isinstance(t, Tensor)}
     if not tensors:
-        seen = (
-            f"the keys {list(content)[:8]}" if isinstance(content, dict) else type(content).__name__
+        keys = f"the keys {list(content)[:8]}" if isinstance(content, dict) else None
+        raise CheckpointError(
+            f"{path} has {keys or type(content).__name__}, not a state dict. Save "
+            "model.state_dict()."
         )
-        raise CheckpointError(f"{path} has {seen}, not a state dict. Save model.state_dict().")
     if others := [str(key) for key in inside if key not in tensors]:
         logger.info("%s: not used, beside the weights: %s", path, ", ".join(others))
     notes = getattr(inside, "_metadata", None)

@@ -33,7 +33,7 @@ def _normed(ours: str, timm: str | None, cvnets: str) -> Rows:
 
 
 def _inside(ours: str, cvnets: str, names: Mapping[str, str]) -> Rows:
-    """Such convolutions of a head, which timm lacks: our names in the head, to the reference's."""
+    """The same for a head, which timm lacks; `names` are ours and the reference's in it."""
     pairs = [(f"{ours}.{mine}", f"{cvnets}.{theirs}") for mine, theirs in names.items()]
     return tuple(row for mine, theirs in pairs for row in _normed(mine, None, theirs))
 
@@ -85,8 +85,9 @@ IN_ATTENTION = (
 AT_TOP = ("", "", "")
 
 
-def _predictor(ours: str, cvnets: str) -> Rows:
+def _predictor(index: int) -> Rows:
     """What answers for a detector's map; the projection is only for other channel counts."""
+    ours, cvnets = f"detection_head.predictors.{index}", f"ssd_heads.{index}"
     names = {"projection": "proj_layer", "conv_3x3": "loc_cls_layer.dw_conv"}
     answers = _plain(f"{ours}.conv_1x1", f"{cvnets}.loc_cls_layer.pw_conv")
     return (*_inside(ours, cvnets, names), *answers)
@@ -117,11 +118,7 @@ HEADS: dict[str, Rows] = {
         *_inside("detection_head.extra_layers.1", "extra_layers.os_128", SEPARABLE),
         *_inside("detection_head.extra_layers.2", "extra_layers.os_256", SEPARABLE),
         *_plain("detection_head.extra_layers.3.conv_1x1", "extra_layers.os_-1.1", WEIGHT),
-        *_predictor("detection_head.predictors.0", "ssd_heads.0"),
-        *_predictor("detection_head.predictors.1", "ssd_heads.1"),
-        *_predictor("detection_head.predictors.2", "ssd_heads.2"),
-        *_predictor("detection_head.predictors.3", "ssd_heads.3"),
-        *_predictor("detection_head.predictors.4", "ssd_heads.4"),
+        *(row for index in range(5) for row in _predictor(index)),
         *_plain("detection_head.predictors.5.conv_1x1", "ssd_heads.5.loc_cls_layer"),
     ),
 }
@@ -237,10 +234,7 @@ def check(
     layout: str,
     unknown: Sequence[str] = (),
 ) -> None:
-    """Raise CheckpointError with every difference between a renamed state dict and a model's.
-
-    `unknown` are the file's keys that have no name here. The message uses the file's own names.
-    """
+    """Raise CheckpointError with all differences, in the file's names; `unknown` have none here."""
     depths = count_attention_layers(expected)
     names = {our: their for their, our in key_table(layout, depths).items()}
     differences = {

@@ -1,4 +1,4 @@
-"""Opening any checkpoint: its tensors under our names, and what is known about it."""
+"""Opens any checkpoint: its tensors under our names, and what else is known about it."""
 
 import logging
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mobilevitv2.bundle import settings_beside
+from mobilevitv2.bundle import is_timm, settings_beside
 from mobilevitv2.checkpoint.files import check_finite, find_weights, read_weights
 from mobilevitv2.checkpoint.layouts import recognize, rename, task_of
 from mobilevitv2.checkpoint.shapes import infer_config
@@ -40,15 +40,13 @@ class Checkpoint:
 
 
 def open_checkpoint(
-    source: str | Path | nn.Module | Checkpoint,
-    config: Mapping[str, Any] | None = None,
-    **hub: Any,
+    source: str | Path | nn.Module | Checkpoint, config: Mapping[str, Any] | None = None, **hub: Any
 ) -> Checkpoint:
-    """Open a folder, file, hub id (`hub` are `resolve_file`'s options) or live module, if need be.
+    """Open a folder, file, hub id (`hub` are `resolve_file`'s options) or live module.
 
-    The config is the one given; else the source's config.json, which counts for a single file too
-    if that has a bundle's file name; else what the tensors' shapes say. Raises CheckpointError,
-    ConfigError or FileNotFoundError.
+    The config is the one given; else the source's config.json, also for a single file with a
+    bundle's file name; else what the tensors' shapes say. Raises CheckpointError, ConfigError or
+    FileNotFoundError.
     """
     if isinstance(source, Checkpoint):
         return source
@@ -57,7 +55,8 @@ def open_checkpoint(
         name = f"a live {type(source).__name__}"
         state = dict(source.state_dict())
         check_finite(state, name)
-        fields, images = config or _fields_of(source), {}
+        to_dict = getattr(getattr(source, "config", None), "to_dict", lambda: None)
+        fields, images = config or to_dict(), {}
     else:
         name = str(source)
         path = find_weights(source, **hub)
@@ -65,22 +64,16 @@ def open_checkpoint(
         state, labels, noted = read_weights(path)
     layout = recognize(state)
     renamed, unknown = rename(state, layout)
-    if fields is None and noted and _is_of(noted, renamed):
-        fields = noted | _names(name, noted, labels)
-    if fields is None or ("architecture" in fields and "model_type" not in fields):  # timm's own
-        theirs = (
-            (fields or {}).get("pretrained_cfg") or getattr(source, "pretrained_cfg", None) or {}
-        )
+    if fields is None and noted:
+        classes = infer_config(renamed).get("num_labels")
+        if classes in (None, len(noted.get("id2label") or ())):  # the head is still the same
+            fields = noted | _names(name, noted, labels)
+    if fields is None or is_timm(fields):
+        theirs = (fields or {}).get("pretrained_cfg") or getattr(source, "pretrained_cfg", {}) or {}
         names = theirs.get("label_names")
         labels = labels or (names if isinstance(names, list) else None)
-        fields = _inferred(name, renamed, labels) | _stride_of(source) | _timm_size(theirs)
+        fields = _inferred(name, renamed, labels) | _of_timm(source, theirs)
     return Checkpoint(name, layout, task_of(state), renamed, unknown, {**fields, **images})
-
-
-def _is_of(config: Mapping[str, Any], state: dict[str, Tensor]) -> bool:
-    """Whether the weights still have the head that the config is of."""
-    classes = infer_config(state).get("num_labels")
-    return classes is None or classes == len(config.get("id2label") or ())
 
 
 def _inferred(name: str, state: dict[str, Tensor], labels: list[str] | None) -> dict[str, Any]:
@@ -137,24 +130,14 @@ def _config_beside(source: str | Path, **hub: Any) -> dict[str, Any] | None:
         return None
 
 
-def _fields_of(module: nn.Module) -> dict[str, Any] | None:
-    """The config of a live model of transformers, or of ours."""
-    to_dict = getattr(getattr(module, "config", None), "to_dict", None)
-    return None if to_dict is None else to_dict()
-
-
-def _stride_of(source: Any) -> dict[str, Any]:
-    """A live timm model's output stride, which its weights don't show."""
-    info = getattr(source, "feature_info", None)
-    if not info:
-        return {}
-    strides = info.reduction() if hasattr(info, "reduction") else [f["reduction"] for f in info]
-    return {"output_stride": max(strides)} if len(strides) == 5 else {}
-
-
-def _timm_size(pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
-    """The image size of timm's weights, by which images are resized and cropped."""
+def _of_timm(source: Any, pretrained_cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """A live timm model's output stride and the weights' image size, which tensors don't show."""
+    fields = {}
+    if info := getattr(source, "feature_info", None):
+        strides = info.reduction() if hasattr(info, "reduction") else [f["reduction"] for f in info]
+        if len(strides) == 5:
+            fields["output_stride"] = max(strides)
     found = pretrained_cfg.get("input_size")
     if isinstance(found, list | tuple) and len(found) == 3 and found[1] == found[2]:
-        return {"image_size": found[2]}
-    return {}
+        fields["image_size"] = found[2]
+    return fields

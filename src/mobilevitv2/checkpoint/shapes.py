@@ -22,11 +22,10 @@ STEPS = (4, 20, 100, 1000, 10000)  # numbers with few digits are tried first: 0.
 
 
 def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Fields of a `MobileViTV2Config` whose model has exactly these tensors.
+    """Fields of a `MobileViTV2Config` whose model has exactly these tensors, under our names.
 
-    `state` has our names. Fields without a trace in the weights are left out, above all
-    `output_stride`, and without a head `num_labels`. Raises CheckpointError where backbone tensors
-    are missing, or where no config gives their shapes.
+    Fields that weights don't show are left out, such as `output_stride`. Raises CheckpointError if
+    backbone tensors are missing, or if no config gives their shapes.
     """
     depths = [max(depth, 1) for depth in count_attention_layers(state)]
     table = key_table("transformers", depths)
@@ -61,35 +60,29 @@ def infer_config(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "ffn_multiplier": _ffn_multiplier(dims, hidden),
         "expand_ratio": size(widening) / size(widening, axis=1),
     }
-    for head in (CLASSIFIER, SEGMENTER):
-        if head in state and state[head].ndim:
-            fields["num_labels"] = state[head].shape[0]
-    return fields | _segmentation(state) | _detection(state)
+    return fields | _of_head(state)
 
 
-def _segmentation(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What a segmentation head's shapes say; empty without one."""
+def _of_head(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What the shapes of a head say; empty for a backbone."""
+    first = {key: tensor.shape[0] for key, tensor in state.items() if tensor.ndim}
+    fields: dict[str, Any] = {}
+    for key in (CLASSIFIER, SEGMENTER):
+        if key in first:
+            fields["num_labels"] = first[key]
     for name, mixed in MIXED.items():
-        if mixed in state and state[mixed].ndim:
-            return {
-                "segmentation_head": name,
-                "aspp_out_channels": state[mixed].shape[0],
-                "use_auxiliary_head": any(key.startswith("auxiliary_head.") for key in state),
-            }
-    return {}
-
-
-def _detection(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """How many classes a detector has, without the background; empty without one."""
-    if DETECTOR not in state or not state[DETECTOR].ndim:
-        return {}
-    answers, rest = divmod(state[DETECTOR].shape[0], DETECTOR_ANCHORS)
-    if rest or answers < 6:
-        raise CheckpointError(
-            f"{DETECTOR} is {list(state[DETECTOR].shape)}; expected {DETECTOR_ANCHORS} times 5 "
-            "plus the number of classes first, so these aren't a detector's weights."
-        )
-    return {"num_labels": answers - 5}
+        if mixed in first and "segmentation_head" not in fields:
+            fields |= {"segmentation_head": name, "aspp_out_channels": first[mixed]}
+            fields["use_auxiliary_head"] = any(k.startswith("auxiliary_head.") for k in state)
+    if DETECTOR in first:
+        answers, rest = divmod(first[DETECTOR], DETECTOR_ANCHORS)
+        if rest or answers < 6:
+            raise CheckpointError(
+                f"{DETECTOR} is {list(state[DETECTOR].shape)}; expected {DETECTOR_ANCHORS} times 5 "
+                "plus the number of classes first, so these aren't a detector's weights."
+            )
+        fields["num_labels"] = answers - 5  # without the background
+    return fields
 
 
 def _width(channels: tuple[int, ...], dims: tuple[int, ...]) -> float:

@@ -3,12 +3,11 @@
 A task's own module here has
 
 - `stage(model, request)`: a function from pixels to what the file gives, and its `OUTPUT_NAMES`;
-- `agreement(expected, found, close)` of a model's and a file's answers;
+- `agreement(expected, found, close, thresholds)` of a model's and a file's answers;
 - `allowed(precision, count)`: the share of what that counts (`COUNTED`) that may differ; `SAME`:
   what a report calls the rest;
-- `same(first, second)`: which of that is the same in the answers of two files;
-- `CLASSIFIES`: whether an image has one class, which its folder may name;
-- `TRACED`: height and width in px to trace models for several sizes at, where it matters.
+- `same(first, second, thresholds)`: which of that is the same in the answers of two files;
+- `CLASSIFIES`: whether an image has one class, which its folder may name.
 """
 
 from mobilevitv2.deploy.export import Export, export

@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mobilevitv2.deploy.agreement import Agreement, as_good, logits_agreement, softmax
 from mobilevitv2.deploy.request import Request
-from mobilevitv2.predict.answers import Logits, TopK
+from mobilevitv2.deploy.verify import Agreement, as_good, logits_agreement
+from mobilevitv2.predict.answers import Logits, Thresholds, TopK
 from mobilevitv2.predict.classification import same
+from mobilevitv2.results.probabilities import softmax
 
 __all__ = ["agreement", "allowed", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "top_k": ["scores", "classes"]}
-TRACED = None
 CLASSIFIES = True
 COUNTED = "images"
 SAME = "same first class"
@@ -35,7 +35,9 @@ def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
     return outputs
 
 
-def agreement(expected: Logits, found: Logits | TopK, close: float) -> Agreement:
+def agreement(
+    expected: Logits, found: Logits | TopK, close: float, _: Thresholds = None
+) -> Agreement:
     """How far a file's answer is from its model's."""
     if isinstance(found, Logits):
         return logits_agreement(expected.logits, found.logits, close)

@@ -1,7 +1,7 @@
 """What quantization gains and costs: an int8 file beside the same export in fp32."""
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,7 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from mobilevitv2.deploy.pictures import prepared
+from mobilevitv2.images.reading import ImageSource
 from mobilevitv2.predict.backends.exported import ExportedBackend
+from mobilevitv2.processor import MobileViTImageProcessor
+from mobilevitv2.runtime.targets import bytes_of
 from mobilevitv2.runtime.timing import interleaved
 from mobilevitv2.tasks import task_named
 
@@ -22,13 +26,9 @@ class Figures:
     """One file."""
 
     bytes: int
-    ms: float
-    """Median for one image, in its runtime on this machine."""
-    agreement: float
-    """Share of images, or a segmenter's pixels, with the fp32 file's first class, in [0, 1]; of
-    detections, the share that both files have."""
-    accuracy: float | None
-    """Share of images that are right, if their folders are named after classes."""
+    ms: float  # median for one image, in its runtime on this machine
+    agreement: float  # share of images, pixels or detections as in the fp32 file, in [0, 1]
+    accuracy: float | None  # share of right images, if their folders are named after classes
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Comparison:
 
     @property
     def warning(self) -> str | None:
-        """What speaks against the int8 file, in a sentence."""
+        """The int8 file's faults in a sentence; None without any."""
         faults = []
         if self.int8.ms > self.fp32.ms:
             faults.append(
@@ -61,34 +61,28 @@ class Comparison:
 
 
 def compare(
-    fp32: ExportedBackend,
-    int8: ExportedBackend,
-    sizes: tuple[int, int],
-    pixels: Sequence[np.ndarray],
-    labels: Sequence[str] | None,
+    paths: Mapping[str, Path], processor: MobileViTImageProcessor, images: Sequence[ImageSource]
 ) -> Comparison:
-    """Run both on prepared images, float32 [3, H, W]; `sizes` are the files' in bytes.
-
-    `labels` are the names of the right classes.
-    """
-    both = {"fp32": fp32, "int8": int8}
+    """Run the files `paths`, fp32 and int8, on the images that can be read."""
+    files = {name: ExportedBackend(path, precision="fp32") for name, path in paths.items()}
+    fp32 = files["fp32"]
+    part = task_named(fp32.task).part("deploy")
+    readable = [(i, array[None]) for i in images for array in prepared([i], processor, fp32.task)]
+    folders = [Path(i).parent.name if isinstance(i, str | Path) else "" for i, _ in readable]
+    labels = folders if part.CLASSIFIES and set(folders) <= set(fp32.classes) else None
+    pixels = [array for _, array in readable]
     answers: dict[str, list[Any]]
-    answers = {name: [file(array[None]) for array in pixels] for name, file in both.items()}
-    times = interleaved({n: partial(file, pixels[0][None]) for n, file in both.items()}, ROUNDS)
-    same = task_named(fp32.task).part("deploy").same
+    answers = {name: [file(array) for array in pixels] for name, file in files.items()}
+    times = interleaved({n: partial(file, pixels[0]) for n, file in files.items()}, ROUNDS)
     figures = {}
-    for name, size in zip(both, sizes, strict=True):
-        alike = np.concatenate(list(map(same, answers["fp32"], answers[name])))
+    for name, path in paths.items():
+        pairs = zip(answers["fp32"], answers[name], strict=True)
+        alike = np.concatenate([part.same(*pair, fp32.thresholds) for pair in pairs])
         agreement = float(alike.mean()) if len(alike) else 1.0
         accuracy = None
         if labels is not None:
             named = [fp32.classes[answer.first_classes().item()] for answer in answers[name]]
             accuracy = float(np.mean([a == b for a, b in zip(named, labels, strict=True)]))
-        figures[name] = Figures(size, statistics.median(times[name]), agreement, accuracy)
-    return Comparison(len(pixels), figures["fp32"], figures["int8"])
-
-
-def labels_of(paths: Sequence[object], classes: Sequence[str]) -> list[str] | None:
-    """The names of the images' folders, if all of them are classes."""
-    names = [Path(p).parent.name if isinstance(p, str | Path) else "" for p in paths]
-    return names if names and set(names) <= set(classes) else None
+        median = statistics.median(times[name])
+        figures[name] = Figures(bytes_of(path), median, agreement, accuracy)
+    return Comparison(len(pixels), **figures)

@@ -45,17 +45,13 @@ def convert(
             f"{' and '.join(task.layouts)}."
         )
     processor = open_processor(source, model)
-    if is_folder:
-        if getattr(model, "segmentation_head", None) and model.config.segmentation_head == "pspnet":
-            raise CheckpointError(
-                f"{source} has PSPNet's head, which transformers lacks: it would put a random one "
-                "in its place. ml-cvnets has it."
-            )
-        with place.replaced(overwrite=overwrite, names=names, inputs=inputs) as stage:
-            model.save_as(stage, layout=layout)
-            processor.save_pretrained(stage)
-        return out
-    if processor.channel_order == "bgr":
+    head = getattr(model, "segmentation_head", None) and model.config.segmentation_head
+    if is_folder and head == "pspnet":
+        raise CheckpointError(
+            f"{source} has PSPNet's head, which transformers lacks: it would put a random one in "
+            "its place. ml-cvnets has it."
+        )
+    if not is_folder and processor.channel_order == "bgr":
         logger.warning(
             "%s takes BGR images, and a %s file can't say so: %s itself feeds RGB.",
             source,
@@ -63,24 +59,23 @@ def convert(
             layout,
         )
     with place.replaced(overwrite=overwrite, names=names, inputs=inputs) as stage:
-        model.save_as(stage / out.name, layout=layout)
+        model.save_as(stage if is_folder else stage / out.name, layout=layout)
+        if is_folder:
+            processor.save_pretrained(stage)
     return out
 
 
 def _check(out: Path, layout: Layout, *, overwrite: bool) -> None:
-    if layout == "transformers":
-        if out.is_file():
-            raise FileExistsError(f"{out} is a file; the transformers layout is a folder.")
-        taken = out.is_dir() and any(out.iterdir())
-    else:
-        if out.is_dir():
-            raise FileExistsError(
-                f"{out} is a folder; the {layout} layout is one file, such as "
-                f"{out / 'model'}{SUFFIXES[layout][0]}."
-            )
-        if out.suffix not in SUFFIXES[layout]:
-            suffixes = " or ".join(SUFFIXES[layout])
-            raise CheckpointError(f"{out} must end in {suffixes} for {layout}.")
-        taken = out.exists()
+    suffixes = SUFFIXES.get(layout)
+    if suffixes is None and out.is_file():
+        raise FileExistsError(f"{out} is a file; the transformers layout is a folder.")
+    if suffixes and out.is_dir():
+        raise FileExistsError(
+            f"{out} is a folder; the {layout} layout is one file, such as "
+            f"{out / 'model'}{suffixes[0]}."
+        )
+    if suffixes and out.suffix not in suffixes:
+        raise CheckpointError(f"{out} must end in {' or '.join(suffixes)} for {layout}.")
+    taken = any(out.iterdir()) if out.is_dir() else out.exists()
     if taken and not overwrite:
         raise FileExistsError(f"{out} exists already. Choose another place, or overwrite it.")

@@ -17,25 +17,23 @@ PREVIEW = "com.apple.coreml.model.preview"  # where Xcode looks up how to show a
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
-    """Make the package: an image goes in, class names and probabilities come out.
+    """Make the package, which takes an image, and scales and orders its channels itself.
 
-    Only a classifier's outputs are so; the others' are those of the request, a mask with what Xcode
-    needs to draw it. The model scales the image and takes its own channel order.
+    A classifier gives class names and probabilities, the others what the request says, a mask with
+    what Xcode needs to draw it.
     """
     ct = require("coremltools", extra="coreml")
     processor = record.open_processor()
-    batch = request.batch or 1
     image = ct.ImageType(
         name="image",
-        shape=(batch, 3, *request.example_size),
+        shape=(request.batch, 3, *request.example_size),
         scale=processor.rescale_factor if processor.do_rescale else 1 / 255,
         color_layout=ct.colorlayout.BGR if processor.do_flip_channel_order else ct.colorlayout.RGB,
     )
     precision = ct.precision.FLOAT16 if request.precision == "fp16" else ct.precision.FLOAT32
-    example = (form.example(request.example_size, batch),)
     classifies = task_named(record.task).part("deploy").CLASSIFIES
     graph = InCoreMl(form, classifies).eval()
-    program = torch.export.export(graph, example).run_decompositions({})
+    program = torch.export.export(graph, (form.example(),)).run_decompositions({})
     model: Any = ct.convert(
         program,
         convert_to="mlprogram",
@@ -51,14 +49,10 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     model.user_defined_metadata[NAME] = record.to_json()
     if request.output == "mask":
         model.user_defined_metadata[f"{PREVIEW}.type"] = "imageSegmenter"
-        model.user_defined_metadata[f"{PREVIEW}.params"] = json.dumps(_drawn(record))
+        colors = record.colors or distinct_colors(len(record.labels))
+        shown = {"labels": record.labels, "colors": [f"#{bytes(rgb).hex()}" for rgb in colors]}
+        model.user_defined_metadata[f"{PREVIEW}.params"] = json.dumps(shown)
     model.save(str(path))
-
-
-def _drawn(record: Record) -> dict[str, list[str]]:
-    """The classes' names and colors, as Xcode's preview reads them."""
-    colors = record.colors or distinct_colors(len(record.labels))
-    return {"labels": record.labels, "colors": [f"#{r:02x}{g:02x}{b:02x}" for r, g, b in colors]}
 
 
 class InCoreMl(torch.nn.Module):
@@ -73,4 +67,4 @@ class InCoreMl(torch.nn.Module):
         found = self.form(pixels)
         if self.classifies:
             return found.softmax(-1)
-        return found.to(torch.int32) if self.form.output == "mask" else found
+        return found.to(torch.int32) if self.form.request.output == "mask" else found

@@ -1,27 +1,27 @@
 """Exported detectors: what a file gives, and when it agrees with its model.
 
-A file gives logits and boxes of all anchors, scores and corners, or detections. Anchors are
-constants where the image size is fixed, and made in the graph elsewhere. Suppression is one
-operator here, which ONNX says with its NonMaxSuppression.
+Anchors are constants where the image size is fixed, else made in the graph. Suppression is one
+operator here, which becomes ONNX's NonMaxSuppression.
 """
 
 # B batch, a anchors, N classes without the background, n m detections
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mobilevitv2.deploy.agreement import Agreement, scale_of, softmax
 from mobilevitv2.deploy.request import Request
+from mobilevitv2.deploy.verify import Agreement, scale_of
 from mobilevitv2.errors import require
-from mobilevitv2.model.anchors import make_anchors
-from mobilevitv2.model.boxes import decode, to_corners
+from mobilevitv2.model.boxes import decode, make_anchors, to_corners
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
-from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes
+from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes, Thresholds
 from mobilevitv2.predict.detection import detections
 from mobilevitv2.results import suppression
+from mobilevitv2.results.probabilities import softmax
 from mobilevitv2.results.suppression import (
     DETECTIONS,
     LEAST_SCORE,
@@ -36,9 +36,6 @@ OUTPUT_NAMES = {
     "boxes": ["scores", "corners"],
     "detections": ["scores", "labels", "corners"],
 }
-# Where only the last map is a single cell, as it is at every size: an exporter takes a side that is
-# 1 once for one that always is.
-TRACED = (320, 384)
 CLASSIFIES = False
 COUNTED = "detections"
 SAME = "same detections ({detections} in both)"
@@ -52,26 +49,19 @@ BEST = 10  # that count in any case where a file gives nothing but detections
 
 
 class DetectorStage:
-    """Pixels to the outputs of a detector's file.
-
-    logits: [B, a, 1 + N], and boxes [B, a, 4] of center x, center y, width, height. boxes: scores
-    [B, a, N] and corners [B, a, 4] of x1, y1, x2, y2. detections: scores [B, n], best first,
-    int64 labels [B, n] and corners [B, n, 4]; n is 200, filled up with scores of 0. All in parts of
-    the image, not clipped at its edges.
-    """
+    """Pixels [B, 3, H, W] to the outputs, see `Record.output`; boxes aren't clipped."""
 
     def __init__(self, model: MobileViTV2ForObjectDetection, request: Request) -> None:
         self.model = model
         self.output = request.output
         self.anchors: Tensor | None = None  # no buffer: in half precision it would be rounded
-        if request.sizes and len(request.sizes) == 1:
+        if request.fixed_size:
             with torch.no_grad():
-                pixels = torch.zeros(1, model.config.num_channels, *request.sizes[0])
+                pixels = torch.zeros(1, model.config.num_channels, *request.fixed_size)
                 _, sizes = answers_of(model, pixels)
             self.anchors = make_anchors(sizes)
 
     def __call__(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        """Prepared pixels [B, 3, H, W] to the outputs."""
         answers, sizes = answers_of(self.model, pixels)
         offsets, logits = answers[..., :BOX], answers[..., BOX:]
         anchors = make_anchors(sizes) if self.anchors is None else self.anchors
@@ -115,8 +105,8 @@ def best(scores: Tensor, corners: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def suppressed(scores: Tensor, corners: Tensor) -> Tensor:
     """Scores [B, N, a] with 0 for all that `detect` drops.
 
-    ONNX keeps at most 200 of a class but looks at all its candidates, where `detect` looks at the
-    best 400: beyond these ONNX may keep more.
+    ONNX keeps at most 200 of a class, of all its candidates; `detect` looks at the best 400, so
+    beyond these ONNX may keep more.
     """
     kept = torch.zeros_like(scores)
     for image, places, out in zip(scores.numpy(), corners.numpy(), kept, strict=True):
@@ -151,14 +141,16 @@ def translations() -> dict[Any, Any]:
 
 
 def agreement(
-    expected: RawBoxes, found: RawBoxes | ScoredBoxes | FinalBoxes, close: float
+    expected: RawBoxes,
+    found: RawBoxes | ScoredBoxes | FinalBoxes,
+    close: float,
+    _: Thresholds = None,
 ) -> Agreement:
-    """How far a file's answer is from its model's.
-
-    Where the file gives detections these are compared, those that are the same, else all anchors.
-    """
+    """Between all anchors, or, if the file gives detections, those that are the same in both."""
     if isinstance(found, FinalBoxes):
-        return _detections_agreement(expected, found)
+        differences = [_differences(*pair) for pair in _pairs(expected, found)]
+        scores, boxes = map(max, zip(*differences, strict=True))
+        return Agreement(scores, 1.0, same(expected, found, best=BEST), boxes)
     own = scored(expected) if isinstance(found, ScoredBoxes) else expected
     partners = same(own, found)
     (scores, boxes), (others, other_boxes) = own.arrays, found.arrays
@@ -167,39 +159,30 @@ def agreement(
     return Agreement(float(np.abs(scores - others).max()), scale, partners, float(apart.max()))
 
 
-def _detections_agreement(expected: RawBoxes, found: FinalBoxes) -> Agreement:
-    apart = [_differences(*pair) for pair in _pairs(expected, found)]
-    scores, boxes = map(max, zip(*apart, strict=True))
-    return Agreement(scores, 1.0, same(expected, found, BEST), boxes)
-
-
 def scored(answer: RawBoxes) -> ScoredBoxes:
     """Probabilities and corners of all anchors."""
     return ScoredBoxes(softmax(answer.logits, -1)[..., 1:], suppression.to_corners(answer.boxes))
 
 
 def allowed(precision: str, detections: int) -> float:
-    """Share of detections that may differ: always one with its counterpart."""
+    """Share of detections that may differ: at least one with its counterpart."""
     return max(2 / max(detections, 2), FULL if precision == "fp32" else HALF)
 
 
-def same(first: Answer, second: Answer, best: int = 0) -> np.ndarray:
-    """bool [n], of both's detections that are shown, and the `best`: whether the other has it."""
+def same(first: Answer, second: Answer, _: Thresholds = None, *, best: int = 0) -> np.ndarray:
+    """bool [n] for the shown and the `best` detections of both: whether the other has them."""
     pairs = _pairs(first, second)
     return np.concatenate([has_partner(*p, best) for a, b in pairs for p in ((a, b), (b, a))])
 
 
 def _pairs(first: Answer, second: Answer) -> list[tuple[Detections, Detections]]:
-    """Both answers' detections in each image, all that `detect` gives unless told otherwise."""
-    both = (
-        [detections(a[i], (1, 1), threshold=suppression.LEAST_SCORE) for i in range(len(a))]
-        for a in (first, second)
-    )
-    return list(zip(*both, strict=True))
+    """Both answers' detections in each image, down to the least score."""
+    found = partial(detections, size=(1, 1), threshold=LEAST_SCORE)
+    return [(found(first[i]), found(second[i])) for i in range(len(first))]
 
 
 def has_partner(first: Detections, second: Detections, best: int = 0) -> np.ndarray:
-    """Of the first's detections that are shown, and the `best`, whether the second has the same."""
+    """Whether the second has each of the first's shown and `best` detections, bool [n]."""
     shown = (first.scores >= SHOWN) | (np.arange(len(first.scores)) < best)
     return np.logical_or.reduce(_same(first, second)[shown], axis=1)
 
@@ -213,7 +196,7 @@ def _same(first: Detections, second: Detections) -> np.ndarray:
 
 
 def _differences(first: Detections, second: Detections) -> tuple[float, float]:
-    """Of scores and of corners, between those that are the same and nearest to each other."""
+    """The largest of scores and corners, between the same detections nearest to each other."""
     scores = np.abs(first.scores[:, None] - second.scores)
     boxes = np.abs(first.boxes[:, None] - second.boxes).max(-1)
     apart = np.where(_same(first, second), scores + boxes, np.inf)

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
     """Make the file; operators that XNNPACK doesn't take are logged."""
-    example = (form.example(request.example_size, request.batch or 1),)
+    example = (form.example(),)
     program = torch.export.export(form.eval(), example)
     if request.precision == "int8":
         from mobilevitv2.deploy.quantize import quantize_program

@@ -1,10 +1,11 @@
-"""`export`: any model to one file, verified in the runtime that it is for."""
+"""`export`: any model to one file, verified in its own runtime."""
 
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import import_module, metadata
@@ -15,7 +16,7 @@ import torch
 
 from mobilevitv2.bundle import bundle_of
 from mobilevitv2.checkpoint.files import find_weights
-from mobilevitv2.deploy.compare import Comparison, compare, labels_of
+from mobilevitv2.deploy.compare import Comparison, compare
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.pictures import (
     calibration,
@@ -25,12 +26,7 @@ from mobilevitv2.deploy.pictures import (
     sizes_to_verify,
     usual_size,
 )
-from mobilevitv2.deploy.request import (
-    Request,
-    Sizes,
-    check_installed,
-    parse_sizes,
-)
+from mobilevitv2.deploy.request import Request, Sizes, check_installed, parse_sizes
 from mobilevitv2.deploy.verify import Verification, verify
 from mobilevitv2.errors import ConfigError, DataError, ExportError
 from mobilevitv2.files.replacing import Place
@@ -40,8 +36,7 @@ from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime import open_runtime
 from mobilevitv2.runtime.record import Record
-from mobilevitv2.runtime.targets import REPORT, TARGETS, Target
-from mobilevitv2.tasks import task_named
+from mobilevitv2.runtime.targets import REPORT, TARGETS, Target, bytes_of
 
 
 @dataclass(frozen=True)
@@ -52,15 +47,11 @@ class Export:
     target: str
     bytes: int
     record: Record = field(repr=False)
-    checks: list[Verification]
-    """Empty if the target's runtime isn't on this machine."""
-    checked_on: str
-    """The images, in words."""
-    comparison: Comparison | None = None
-    """An int8 file beside the same in fp32."""
+    checks: list[Verification]  # empty if the target's runtime isn't on this machine
+    checked_on: str  # the images, in words
+    comparison: Comparison | None = None  # an int8 file beside the same in fp32
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
         return {
             "path": str(self.path),
             "target": self.target,
@@ -156,11 +147,11 @@ def export(
         comparison = None
         if precision == "int8":
             with tempfile.TemporaryDirectory() as folder:
-                full = Path(folder) / out.name
+                files = {"fp32": Path(folder) / out.name, "int8": written}
                 plain = replace(request, precision="fp32", calibration=[])
-                _write(model, processor, plain, replace(record, precision="fp32"), full)
-                comparison = _compare(full, written, processor, pictures)
-        result = Export(out, to, _bytes(written), record, checks, described, comparison)
+                _write(model, processor, plain, replace(record, precision="fp32"), files["fp32"])
+                comparison = compare(files, processor, pictures)
+        result = Export(out, to, bytes_of(written), record, checks, described, comparison)
         report = json.dumps(result.to_dict(), indent=2, ensure_ascii=False)
         (stage / (out.name + REPORT)).write_text(report + "\n", encoding="utf-8")
     return result
@@ -178,23 +169,6 @@ def _write(
         import_module(f"mobilevitv2.deploy.{request.target.key}").write(form, request, record, path)
 
 
-def _compare(
-    fp32: Path, int8: Path, processor: MobileViTImageProcessor, images: Sequence[ImageSource]
-) -> Comparison:
-    files = [ExportedBackend(path, precision="fp32") for path in (fp32, int8)]
-    pairs = [(image, prepared([image], processor, files[0].task)) for image in images]
-    good = [(image, arrays[0]) for image, arrays in pairs if arrays]
-    return compare(
-        files[0],
-        files[1],
-        (_bytes(fp32), _bytes(int8)),
-        [array for _, array in good],
-        labels_of([image for image, _ in good], files[0].classes)
-        if task_named(files[0].task).part("deploy").CLASSIFIES
-        else None,
-    )
-
-
 def _default_name(source: str | Path, target: Target) -> Path:
     path = Path(source)
     folder = path if path.is_dir() else path.parent if path.exists() else Path()
@@ -203,7 +177,7 @@ def _default_name(source: str | Path, target: Target) -> Path:
 
 
 def _checked_place(out: Path, target: Target, weights: Path, *, overwrite: bool) -> Place:
-    """The export's folder, where nothing is in the way but what an export may replace."""
+    """The export's folder, if nothing is in the way that an export may not replace."""
     if target.suffix and out.suffix != target.suffix:
         raise ConfigError(f"{out} must end in {target.suffix} for {target.name}.")
     place, _ = Place.beside(out, "export", known=partial(_unrecorded, out, target))
@@ -244,19 +218,12 @@ def _batch(batch: int | str | None, target: Target) -> int | None:
     return batch
 
 
-def _record(
-    model: TaskModel,
-    processor: MobileViTImageProcessor,
-    request: Request,
-) -> Record:
+def _record(model: TaskModel, processor: MobileViTImageProcessor, request: Request) -> Record:
     labels = list((model.config.id2label or {}).values())
-    packages = ["mobilevitv2", "torch", *request.target.packages]
     versions = {}
-    for name in dict.fromkeys(packages):
-        try:
+    for name in dict.fromkeys(["mobilevitv2", "torch", *request.target.packages]):
+        with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name.replace("_", "-"))
-        except metadata.PackageNotFoundError:
-            continue
     return Record(
         task=request.task,
         labels=labels,
@@ -291,25 +258,24 @@ def _verify(
     request: Request,
     images: Sequence[ImageSource],
 ) -> list[Verification]:
-    """At each size (two for any), in fp32 and in what the runtime would choose."""
+    """In fp32 and in what the runtime would choose, at each size (two for any)."""
+    opened = [ExportedBackend(path, precision=precision) for precision in ("fp32", "auto")]
+    if opened[1].runtime.precision == "fp32":
+        del opened[1]
+    theirs = opened[0].open_processor()
     checks = []
-    for precision in ("fp32", "auto"):
-        exported = ExportedBackend(path, precision=precision)
-        if precision == "auto" and exported.runtime.precision == "fp32":
-            continue
-        for size in sizes_to_verify(request.sizes, processor):
-            pixels, own = (
-                prepared(images, for_size(p, size, request.task), request.task)
-                for p in (processor, exported.open_processor())
-            )
-            if not pixels:
-                raise DataError("there are no readable images to verify with.")
-            checks.append(verify(exported, model, pixels, own))
+    for size in sizes_to_verify(request.sizes, processor):
+        pixels = given = prepared(images, for_size(processor, size, request.task), request.task)
+        if not pixels:
+            raise DataError("there are no readable images to verify with.")
+        if theirs != processor:
+            given = prepared(images, for_size(theirs, size, request.task), request.task)
+        checks += [verify(exported, model, pixels, given) for exported in opened]
     return checks
 
 
 def _set_aside(written: Path, out: Path) -> Path:
-    """Move the rejected files beside `out`, to free names."""
+    """Move the rejected files beside `out`, to unused names."""
     files = {file: "" if file == written else file.suffix for file in written.parent.iterdir()}
     number, aside = 1, out.with_name(f"{out.name}.rejected")
     while any(os.path.lexists(f"{aside}{end}") for end in files.values()):
@@ -318,10 +284,3 @@ def _set_aside(written: Path, out: Path) -> Path:
     for file, end in files.items():
         os.rename(file, f"{aside}{end}")
     return aside
-
-
-def _bytes(path: Path) -> int:
-    if path.is_dir():
-        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
-    beside = path.with_suffix(".bin")
-    return path.stat().st_size + (beside.stat().st_size if path.suffix == ".xml" else 0)

@@ -16,29 +16,23 @@ class ExportForm(nn.Module):
     """A fused model, with its input and output as requested.
 
     Input: float, prepared pixels [B, 3, H, W]; or uint8, RGB pixels [B, H, W, 3], which it scales
-    and whose channels it orders as the processor would. Output: what the `stage` of the task's
-    module gives.
+    and orders as the processor would. Output: what the task's `stage` gives.
     """
 
     def __init__(
-        self,
-        model: TaskModel,
-        processor: MobileViTImageProcessor,
-        request: Request,
+        self, model: TaskModel, processor: MobileViTImageProcessor, request: Request
     ) -> None:
         super().__init__()
-        fixed = request.sizes[0] if request.sizes and len(request.sizes) == 1 else None
-        elementary = request.target.elementary_norms
-        self.model = fuse(model.cpu().float(), fixed, products=True, elementary=elementary)
+        self.request = request
+        elementary, size = request.target.elementary_norms, request.fixed_size
+        self.model = fuse(model.cpu().float(), size, products=True, elementary=elementary)
         self.model.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
         self.takes_bytes = request.input == "uint8"
         if self.takes_bytes:
             self._prepare_in_stem(processor)
         part = task_named(request.task).part("deploy")
         self.stage = part.stage(self.model, request)
-        self.output = request.output
         self.output_names: list[str] = part.OUTPUT_NAMES[request.output]
-        """In the order of the outputs."""
 
     def forward(self, pixels: Tensor) -> Tensor | tuple[Tensor, ...]:
         if self.takes_bytes:
@@ -46,17 +40,17 @@ class ExportForm(nn.Module):
         return self.stage(pixels)
 
     def _prepare_in_stem(self, processor: MobileViTImageProcessor) -> None:
-        """Scale and channel order as part of the first convolution, where they cost nothing."""
+        """Scale and order the channels in the first convolution, where it costs nothing."""
         weight = self.model.mobilevitv2.conv_stem.convolution.weight
         scale = processor.rescale_factor if processor.do_rescale else 1 / 255
         ordered = weight.flip(1) if processor.do_flip_channel_order else weight
         weight.data.copy_((ordered.double() * scale).to(weight.dtype))
 
-    def example(self, size: tuple[int, int], batch: int = 2) -> Tensor:
-        """An input of this image size; noise, so that no branch depends on it."""
-        height, width = size
+    def example(self) -> Tensor:
+        """An input to trace with; noise, so that no branch depends on it."""
         generator = torch.Generator().manual_seed(0)
-        noise = torch.rand(batch, 3, height, width, generator=generator)
+        shape = self.request.batch or 2, 3, *self.request.example_size
+        noise = torch.rand(shape, generator=generator)
         if self.takes_bytes:
             return (noise * 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous()
         return noise

@@ -101,9 +101,7 @@ def _bare(norm: nn.GroupNorm, readers: Sequence[nn.Conv2d | nn.Linear], elementa
         bias = shift if reader.bias is None else reader.bias.double() + shift
         scale = norm.weight.double().view(1, -1, *[1] * (weight.dim() - 2))
         _set(reader, weight * scale, bias)
-    if elementary:
-        return ElementaryStandardize(norm)
-    return Standardize(norm.eps)
+    return ElementaryStandardize(norm) if elementary else Standardize(norm.eps)
 
 
 def _set(layer: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor) -> None:
@@ -144,10 +142,8 @@ class ElementaryStandardize(nn.Module):
 class Positions(NamedTuple):
     """Which pixel of a map has which patch position."""
 
-    outside: Tensor
-    """[P, HW], added to scores: 0 at the position's pixels, minus infinity elsewhere."""
-    inside: Tensor | None
-    """[HW, P], 1 at the position's pixels and 0 elsewhere; None where it is not multiplied by."""
+    outside: Tensor  # [P, HW], added to scores: 0 at the position's pixels, else minus infinity
+    inside: Tensor | None  # [HW, P], 1 at the position's pixels, else 0; None without products
 
 
 class FusedTransformer(nn.Module):
@@ -183,10 +179,7 @@ class FusedTransformer(nn.Module):
 
 
 class FusedAttention(nn.Module):
-    """`SeparableSelfAttention` with a layer for each of query, key and value.
-
-    The key is a linear layer, as it meets no map: only the P sums of one.
-    """
+    """`SeparableSelfAttention` with three layers; the key's is linear, as it meets only P sums."""
 
     def __init__(self, attention: SeparableSelfAttention) -> None:
         super().__init__()

@@ -14,9 +14,10 @@ from mobilevitv2.runtime.record import NAME, Record
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
     """Make the file, with record and labels in an archive at its end, as TensorFlow Lite has it."""
     litert_torch = require("litert_torch", extra="litert")
-    example = (form.example(request.example_size, request.batch or 1),)
     with redirect_stdout(io.StringIO()):  # its progress would mix with our result
-        model = litert_torch.convert(form.eval(), example, enable_x64=True)  # or classes are int32
+        model = litert_torch.convert(
+            form.eval(), (form.example(),), enable_x64=True
+        )  # or classes are int32
         model.export(str(path))
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr(f"{NAME}.json", record.to_json())

@@ -30,17 +30,18 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
 
         model = quantize_onnx(model, request.calibration, float_nodes(model))
     shorten_names(model)
-    add_record(model, record)
+    model.producer_name = NAME  # what other tools look for
+    model.doc_string = f"MobileViTv2 for {record.task}"
+    onnx.helper.set_model_props(model, {NAME: record.to_json()})
     onnx.checker.check_model(model)
     onnx.save(model, path)
 
 
 def to_onnx(form: ExportForm, request: Request) -> Any:
     """The model in memory, fp32, opset 20, its constants folded."""
-    height, width = request.example_size
     program = torch.onnx.export(
         form,
-        (form.example((height, width), request.batch or 2),),
+        (form.example(),),
         dynamo=True,
         opset_version=TRACED_OPSET,
         input_names=["pixels"],
@@ -56,7 +57,7 @@ def to_onnx(form: ExportForm, request: Request) -> Any:
 def free_axes(request: Request) -> dict[int, Any]:
     """Which axes of the input are free."""
     free: dict[int, Any] = {} if request.batch else {0: Dim("batch", min=1)}
-    if request.sizes is None or len(request.sizes) > 1:
+    if request.fixed_size is None:
         height, width = (1, 2) if request.input == "uint8" else (2, 3)
         most = LARGEST // MULTIPLE
         free[height] = MULTIPLE * Dim("rows", min=2, max=most)
@@ -96,8 +97,8 @@ def shorten_names(model: Any) -> None:
 
 def float_nodes(model: Any) -> list[str]:
     """Names of the convolutions and products inside norms and attention."""
-    weights = {t.name for t in model.graph.initializer}
-    weights = {name for name in weights if not name.endswith(("average", "inside"))}
+    names = (tensor.name for tensor in model.graph.initializer)
+    weights = {name for name in names if not name.endswith(("average", "inside"))}
     return [
         node.name
         for node in model.graph.node
@@ -154,11 +155,3 @@ def _to_half(model: Any) -> Any:
     half = graphs.OnnxModel(float16.convert_float_to_float16(model, keep_io_types=True))
     half.topological_sort()
     return half.model
-
-
-def add_record(model: Any, record: Record) -> None:
-    """Put the record, and what other tools look for, into the model's metadata."""
-    onnx = require("onnx", extra="onnx")
-    model.producer_name = NAME
-    model.doc_string = f"MobileViTv2 for {record.task}"
-    onnx.helper.set_model_props(model, {NAME: record.to_json()})

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.errors import ConfigError, DataError, ImageError
+from mobilevitv2.images.finding import collect_images
 from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import MULTIPLE
@@ -22,6 +23,7 @@ from mobilevitv2.tasks import task_named
 CALIBRATED_WITH = 200  # images
 FEWEST = 10  # images that calibration needs
 VERIFIED_WITH = 200
+PARTS = 32  # of photos, to verify on where no images are given
 
 
 def usual_size(processor: MobileViTImageProcessor, task: str, target: Target) -> Any:
@@ -44,18 +46,17 @@ def sizes_to_verify(
 def for_size(
     processor: MobileViTImageProcessor, size: tuple[int, int], task: str
 ) -> MobileViTImageProcessor:
-    """A classifier's, with another crop and a resize in proportion; the others', uncropped."""
+    """A classifier's with another crop and a resize in proportion; the others' uncropped."""
     if task_named(task).fit != "crop":
         return processor.stretched(*size)
     old = (processor.crop_size["height"], processor.crop_size["width"])
     if size == old and processor.do_center_crop:
         return processor
-    scale = min(size) / min(old)
-    crop = {"height": size[0], "width": size[1]}
+    resized = crop = {"height": size[0], "width": size[1]}
     shortest = processor.size.get("shortest_edge")
-    if size[0] != size[1] or shortest is None:
-        return replace(processor, size=crop, crop_size=crop, do_resize=True, do_center_crop=True)
-    resized = {"shortest_edge": max(round(shortest * scale), size[0])}
+    if size[0] == size[1] and shortest is not None:
+        scale = min(size) / min(old)
+        resized = {"shortest_edge": max(round(shortest * scale), size[0])}
     return replace(processor, size=resized, crop_size=crop, do_resize=True, do_center_crop=True)
 
 
@@ -95,25 +96,17 @@ def calibration(
 
 
 def chosen(folder: str | Path | None) -> tuple[list[ImageSource], str]:
-    """Images to verify on, and a description."""
-    if folder is None:
-        return pictures()
-    return images_below(folder, VERIFIED_WITH), f"images of {folder}"
-
-
-def pictures(count: int = 32) -> tuple[list[ImageSource], str]:
-    """Images to verify on if none are given, and a description.
-
-    Parts of the two photos that come with scikit-learn; without it, noise.
-    """
+    """Images to verify on, and a description: those of the folder, parts of photos, or noise."""
+    if folder is not None:
+        return images_below(folder, VERIFIED_WITH), f"images of {folder}"
     generator = np.random.default_rng(0)
     try:
         from sklearn.datasets import load_sample_images
     except ImportError:
-        return [_noise(generator) for _ in range(count)], "noise, for lack of photos"
+        return [_noise(generator) for _ in range(PARTS)], "noise, for lack of photos"
     photos = load_sample_images().images
     parts: list[ImageSource] = []
-    for i in range(count):
+    for i in range(PARTS):
         photo = photos[i % len(photos)]
         side = int(generator.integers(96, min(photo.shape[:2])))
         top, left = (int(generator.integers(0, n - side + 1)) for n in photo.shape[:2])
@@ -130,8 +123,6 @@ def _noise(generator: np.random.Generator) -> Image.Image:
 
 def images_below(folder: str | Path, count: int) -> list[ImageSource]:
     """Up to `count` images in a folder and its subfolders, spread evenly."""
-    from mobilevitv2.images.finding import collect_images
-
     found = [item.source for item in collect_images([str(folder)])]
     step = max(len(found) / count, 1)
     return [found[int(i * step)] for i in range(min(count, len(found)))]

@@ -7,7 +7,7 @@ import contextlib
 import io
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,11 @@ def quantize_onnx(model: Any, calibration: Sequence[np.ndarray], leave: list[str
     onnx = require("onnx", extra="onnx")
     quantization = require("onnxruntime.quantization", extra="onnx")
     name = model.graph.input[0].name
+    inputs = iter([{name: batch} for batch in calibration])
 
     class Reader(quantization.CalibrationDataReader):
-        def __init__(self) -> None:
-            self.batches: Iterator[np.ndarray] = iter(calibration)
-
         def get_next(self) -> dict[str, np.ndarray] | None:
-            batch = next(self.batches, None)
-            return None if batch is None else {name: batch}
+            return next(inputs, None)
 
     with tempfile.TemporaryDirectory() as folder:
         source, prepared, out = (Path(folder) / f"{n}.onnx" for n in ("fp32", "prepared", "int8"))

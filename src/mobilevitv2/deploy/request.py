@@ -1,4 +1,4 @@
-"""What an export asks for, whether its target can do it, and how to get the target's package."""
+"""An export's options: whether its target can do that, and how to get the target's package."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,25 +11,26 @@ from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.runtime.targets import Target
 from mobilevitv2.tasks import task_named
 
+# Height and width in px to trace models for several sizes at. Only a detector's last map has sides
+# of 1 there, as at every size: an exporter assumes that they always are.
+TRACED = (320, 384)
+
 Sizes = Literal["any"] | int | Sequence[int] | Sequence[Sequence[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What an export asks for. Wrong values raise ConfigError, which names the target."""
+    """An export's options. Wrong values raise ConfigError, which names the target."""
 
     target: Target
-    sizes: list[tuple[int, int]] | None
-    """Height and width in px of each input size; None: any multiples of 32."""
+    sizes: list[tuple[int, int]] | None  # each height and width in px; None: any multiples of 32
     batch: int | None = None
     task: str = "classification"
     precision: str = "fp32"
     input: str = "float"
     output: str = "logits"
-    top_k: int | None = None
-    """How many classes output top_k gives; None: 5."""
-    opset: int | None = None
-    """None: 20."""
+    top_k: int | None = None  # how many classes output top_k gives; None: 5
+    opset: int | None = None  # None: 20
     calibration: list[Any] = field(default_factory=list, repr=False)
 
     def __post_init__(self) -> None:
@@ -68,12 +69,14 @@ class Request:
         return 5 if self.top_k is None else self.top_k
 
     @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The only size; None for several."""
+        return self.sizes[0] if self.sizes and len(self.sizes) == 1 else None
+
+    @property
     def example_size(self) -> tuple[int, int]:
         """A size to trace the model with."""
-        if self.sizes and len(self.sizes) == 1:
-            return self.sizes[0]
-        usual = task_named(self.task).part("deploy").TRACED
-        return usual or (self.sizes[0] if self.sizes else (256, 256))
+        return self.fixed_size or TRACED
 
 
 def parse_sizes(sizes: Any) -> list[tuple[int, int]] | None:

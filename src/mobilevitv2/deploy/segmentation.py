@@ -7,20 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mobilevitv2.deploy.agreement import (
-    Agreement,
-    as_good,
-    logits_agreement,
-    scale_of,
-)
 from mobilevitv2.deploy.request import Request
-from mobilevitv2.predict.answers import PixelClasses, PixelLogits
-from mobilevitv2.predict.segmentation import same
+from mobilevitv2.deploy.verify import Agreement, as_good, logits_agreement, scale_of
+from mobilevitv2.predict.answers import PixelClasses, PixelLogits, Thresholds
+from mobilevitv2.predict.classification import same
 
 __all__ = ["agreement", "allowed", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "mask": ["mask"]}
-TRACED = None
 CLASSIFIES = False
 COUNTED = "pixels"
 SAME = "same class of pixels"
@@ -40,7 +34,9 @@ def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
     return outputs
 
 
-def agreement(expected: PixelLogits, found: PixelLogits | PixelClasses, close: float) -> Agreement:
+def agreement(
+    expected: PixelLogits, found: PixelLogits | PixelClasses, close: float, _: Thresholds = None
+) -> Agreement:
     """How far a file's answer is from its model's."""
     if isinstance(found, PixelLogits):
         return logits_agreement(expected.logits, found.logits, close)

@@ -7,9 +7,8 @@ import torch
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.onnx import free_axes
 from mobilevitv2.deploy.request import Request
+from mobilevitv2.predict.backends.torch import DTYPES
 from mobilevitv2.runtime.record import NAME, Record
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
@@ -19,7 +18,7 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     without this package, `program.module(check_guards=False)` opens it for these as well.
     """
     module = InPrecision(form, DTYPES[request.precision]).eval()
-    example = (form.example(request.example_size, request.batch or 2),)
+    example = (form.example(),)
     program = torch.export.export(module, example, dynamic_shapes=(free_axes(request),))
     torch.export.save(program, path, extra_files={f"{NAME}.json": record.to_json()})
 

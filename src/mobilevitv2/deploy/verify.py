@@ -1,12 +1,13 @@
 """Does a file answer as its model does? In its real runtime, on real images."""
 
+# B batch, C classes
+
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from mobilevitv2.deploy.agreement import Agreement
 from mobilevitv2.model.opening import TaskModel
 from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.predict.backends.torch import TorchBackend
@@ -17,32 +18,51 @@ BATCH = 8
 
 
 @dataclass(frozen=True)
+class Agreement:
+    """A model's answer and a file's to the same images."""
+
+    difference: float  # largest difference of logits; of probabilities, where the file gives those
+    scale: float  # the largest logit, or 1
+    same: np.ndarray  # bool [n], of the images, pixels or detections: whether both say the same
+    box_difference: float | None = None  # a detector's largest, as a fraction of the image
+
+
+def logits_agreement(expected: np.ndarray, found: np.ndarray, close: float) -> Agreement:
+    """Logits [B, C, ...]. A class within `close` of the best, in parts of the scale, is as good."""
+    expected, found = expected.astype(np.float64), found.astype(np.float64)
+    scale = scale_of(expected)
+    same = as_good(expected, found.argmax(1, keepdims=True), close * scale)
+    return Agreement(float(np.abs(expected - found).max()), scale, same)
+
+
+def scale_of(logits: np.ndarray) -> float:
+    """The largest absolute logit."""
+    return max(float(np.abs(logits).max()), 1e-12)
+
+
+def as_good(scores: np.ndarray, classes: np.ndarray, close: float) -> np.ndarray:
+    """Whether `classes` [B, 1, ...] are the best of scores [B, C, ...] to within `close`."""
+    behind = scores.max(1, keepdims=True) - np.take_along_axis(scores, classes, 1)
+    return behind.ravel() <= close
+
+
+@dataclass(frozen=True)
 class Verification:
     """A file compared with its model."""
 
     images: int
-    size: tuple[int, int]
-    """Height and width in px."""
-    precision: str
-    """What the runtime computed in; int8 for a quantized file."""
-    difference: float
-    """Largest difference of a logit, or of a probability if the file gives those."""
-    scale: float
-    """The largest logit, or 1."""
-    agreement: float
-    """Share of images, or a segmenter's pixels, with the same first class, in [0, 1]; of a
-    detector's detections, those that both have."""
-    masks: bool = False
-    """Whether it is a segmenter's."""
-    box_difference: float | None = None
-    """A detector's largest difference of a box's number, in parts of the image."""
-    detections: int | None = None
-    """How many of a detector's, in both answers, were looked for in the other."""
+    size: tuple[int, int]  # height and width in px
+    precision: str  # what the runtime computed in; int8 for a quantized file
+    difference: float  # largest difference of a logit, or of a probability if the file gives those
+    scale: float  # the largest logit, or 1
+    agreement: float  # share of images, pixels or detections that are the same in both, in [0, 1]
+    box_difference: float | None = None  # a detector's largest, as a fraction of the image
+    detections: int | None = None  # of a detector, how many in both answers were compared
     task: str = "classification"
 
     @property
     def passed(self) -> bool:
-        """Whether this is the same model; an int8 file is judged by its accuracy instead."""
+        """Whether this is the same model; int8 files are judged by their accuracy instead."""
         apart = max(self.difference / self.scale, self.box_difference or 0.0)
         close = self.precision != "fp32" or apart <= CLOSE
         if self.precision == "int8":
@@ -63,45 +83,38 @@ class Verification:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self) | {"passed": self.passed}
+        masks = task_named(self.task).part("deploy").COUNTED == "pixels"
+        return asdict(self) | {"masks": masks, "passed": self.passed}
 
 
 def verify(
     exported: ExportedBackend,
     model: TaskModel,
     pixels: Sequence[np.ndarray],
-    given: Sequence[np.ndarray] | None = None,
+    given: Sequence[np.ndarray],
 ) -> Verification:
-    """Compare on prepared images, float32 [3, H, W] of one size.
+    """Compare on images of one size, float32 [3, H, W], prepared for the model and for the file.
 
-    `given` are the same images prepared for the file, if it differs. Classes that the model rates
-    equal to within the allowed difference don't count as different. Detectors agree where both show
-    the same class in the same place.
+    Classes that the model rates equal to within the allowed difference don't count as different.
+    Detectors agree where both show the same class in the same place.
     """
     live, part = TorchBackend(model), task_named(exported.task).part("deploy")
     close = CLOSE if exported.runtime.precision == "fp32" else 0.0
     found: list[Agreement] = []
     for start in range(0, len(pixels), BATCH):
-        batch, same = (np.stack(p[start : start + BATCH]) for p in (pixels, given or pixels))
-        found.append(part.agreement(live(batch), exported(same), close))
+        batch, same = (np.stack(p[start : start + BATCH]) for p in (pixels, given))
+        found.append(part.agreement(live(batch), exported(same), close, exported.thresholds))
     together = np.concatenate([agreement.same for agreement in found])
     boxes = [a.box_difference for a in found if a.box_difference is not None]
-    quantized = exported.record.precision == "int8"
+    made, computed = exported.record.precision, exported.runtime.precision
     return Verification(
         images=len(pixels),
         size=(pixels[0].shape[1], pixels[0].shape[2]),
-        precision="int8" if quantized else _precision(exported),
+        precision=computed if made == "fp32" else made,
         difference=max(agreement.difference for agreement in found),
         scale=max(agreement.scale for agreement in found),
         agreement=float(together.mean()) if len(together) else 1.0,
-        masks=part.COUNTED == "pixels",
         box_difference=max(boxes, default=None),
         detections=len(together) if part.COUNTED == "detections" else None,
         task=exported.task,
     )
-
-
-def _precision(exported: ExportedBackend) -> str:
-    of_file, of_runtime = exported.record.precision, exported.runtime.precision
-    return of_file if of_file != "fp32" else of_runtime

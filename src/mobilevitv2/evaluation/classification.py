@@ -11,6 +11,7 @@ from mobilevitv2.evaluation.chosen import Chosen, match_classes
 from mobilevitv2.evaluation.measuring import Pass
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.predict.predictor import ChannelOrder, Predictor
+from mobilevitv2.results.probabilities import softmax
 from mobilevitv2.scores.classification import ClassificationScores, sign_test
 
 DOUBT = 0.05  # a difference that chance makes more often isn't one
@@ -112,8 +113,7 @@ def evaluate(
             logits = predictor.logits([p.pixels if own else p.pixels[::-1] for p in good.values()])
             found.update(logits, targets)
             if report is not None and order == orders[0]:
-                weights = np.exp(logits - logits.max(1, keepdims=True))
-                probabilities.append(weights / weights.sum(1, keepdims=True))
+                probabilities.append(softmax(logits))
     first = scores[orders[0]]
     columns = [np.nan_to_num(values) for values in (first.precision, first.recall, first.f1)]
     rows = zip(classes, *(c.tolist() for c in (*columns, first.support)), strict=True)

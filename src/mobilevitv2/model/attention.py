@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.model.layers import ACTIVATIONS, DropPath
 
 
@@ -111,12 +112,13 @@ class Projection(nn.Module):
 class FeedForward(nn.Module):
     """Widen, activate, narrow, at every pixel: [B, C, H, W] to the same."""
 
-    def __init__(self, dim: int, hidden: int, *, activation: str, dropout: float) -> None:
+    def __init__(self, dim: int, config: MobileViTV2Config) -> None:
         super().__init__()
+        hidden = config.ffn_dim(dim)
         self.conv1 = Projection(dim, hidden)
-        self.activation = ACTIVATIONS[activation]()
+        self.activation = ACTIVATIONS[config.hidden_act]()
         self.conv2 = Projection(hidden, dim)
-        self.dropout = dropout
+        self.dropout = config.ffn_dropout
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.activation(self.conv1(x))
@@ -125,28 +127,16 @@ class FeedForward(nn.Module):
 
 
 class TransformerLayer(nn.Module):
-    """Attention, then feed-forward, each on a normalized map and added to it: [B, C, H, W].
+    """Attention, then feed-forward, each on a map normalized as a whole and added: [B, C, H, W]."""
 
-    The norm is over C, H and W together, with a scale and shift for each channel.
-    """
-
-    def __init__(
-        self,
-        dim: int,
-        hidden: int,
-        *,
-        patch_size: int = 2,
-        activation: str = "swish",
-        eps: float = 1e-5,
-        attn_dropout: float = 0.0,
-        ffn_dropout: float = 0.0,
-        drop_path: float = 0.0,
-    ) -> None:
+    def __init__(self, dim: int, config: MobileViTV2Config, *, drop_path: float) -> None:
         super().__init__()
-        self.layernorm_before = nn.GroupNorm(1, dim, eps=eps)
-        self.attention = SeparableSelfAttention(dim, patch_size=patch_size, dropout=attn_dropout)
-        self.layernorm_after = nn.GroupNorm(1, dim, eps=eps)
-        self.ffn = FeedForward(dim, hidden, activation=activation, dropout=ffn_dropout)
+        self.layernorm_before = nn.GroupNorm(1, dim, eps=config.layer_norm_eps)
+        self.attention = SeparableSelfAttention(
+            dim, patch_size=config.patch, dropout=config.attn_dropout
+        )
+        self.layernorm_after = nn.GroupNorm(1, dim, eps=config.layer_norm_eps)
+        self.ffn = FeedForward(dim, config)
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor, other: Tensor | None = None) -> Tensor:

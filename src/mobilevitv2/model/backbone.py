@@ -105,8 +105,8 @@ class Encoder(nn.Module):
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()
         channels = (config.stem_channels, *config.stage_channels)
-        act = config.hidden_act
-        inverted = partial(InvertedResidual, expand_ratio=config.expand_ratio, activation=act)
+        options = {"expand_ratio": config.expand_ratio, "activation": config.hidden_act}
+        inverted = partial(InvertedResidual, **options)
         blocks = 6 + sum(config.n_attn_blocks)  # stochastic depth grows from block to block
         drop = iter([config.drop_path_rate * i / (blocks - 1) for i in range(blocks)])
         first = inverted(*channels[:2], stride=1, drop_path=next(drop))
@@ -121,16 +121,7 @@ class Encoder(nn.Module):
             into, out = channels[i + 2], channels[i + 3]
             downsampling = inverted(into, out, stride=stride, dilation=before, drop_path=next(drop))
             layers = [
-                TransformerLayer(
-                    dim,
-                    config.ffn_dim(dim),
-                    patch_size=config.patch,
-                    activation=act,
-                    eps=config.layer_norm_eps,
-                    attn_dropout=config.attn_dropout,
-                    ffn_dropout=config.ffn_dropout,
-                    drop_path=next(drop),
-                )
+                TransformerLayer(dim, config, drop_path=next(drop))
                 for _ in range(config.n_attn_blocks[i])
             ]
             stages.append(
@@ -140,10 +131,7 @@ class Encoder(nn.Module):
 
 
 class MobileViTV2Model(MobileViTV2PreTrainedModel):
-    """The backbone: images to a feature map, its mean, and on request all five stages' maps.
-
-    `expand_output=False` leaves out the mean, as in transformers.
-    """
+    """Images to a feature map, with `expand_output` its mean, and on request all stages'."""
 
     def __init__(self, config: MobileViTV2Config, expand_output: bool = True) -> None:
         super().__init__(config)
@@ -175,10 +163,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
     def stages(
         self, pixel_values: Tensor | None, indices: Sequence[int] = range(5)
     ) -> tuple[Tensor, ...]:
-        """Feature maps [B, C, H, W] of the stages `indices` (0 to 4, ascending).
-
-        Stages past the last of them don't run, and the other maps aren't kept.
-        """
+        """Maps [B, C, H, W] of the stages `indices`, ascending from 0 to 4; no others are kept."""
         x = self.conv_stem(self._checked(pixel_values))
         maps = []
         for i, stage in enumerate(self.encoder.layer[: indices[-1] + 1]):
@@ -198,7 +183,6 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         self.train(self.training)
 
     def unfreeze(self) -> None:
-        """Train every part again."""
         for part in self._frozen:
             part.requires_grad_(True)
         self._frozen = ()

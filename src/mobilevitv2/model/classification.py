@@ -2,8 +2,6 @@
 
 # B batch
 
-from collections.abc import Mapping, Sequence
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,11 +42,7 @@ class MobileViTV2ForImageClassification(MobileViTV2TaskModel):
         )
         return output if self._returns_dict(return_dict) else output.to_tuple()
 
-    def reset_classifier(
-        self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
-    ) -> None:
-        """A new head for `num_labels` classes, with the old one's device and dtype."""
-        self._take_classes(num_labels, id2label)
+    def _reset_scores(self) -> None:
         self.classifier = self._new_classifier().to(self.device, self.dtype)
 
     def _new_classifier(self) -> nn.Module:

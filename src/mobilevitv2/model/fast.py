@@ -1,7 +1,7 @@
-"""What makes eager PyTorch quick: other ways to compute what the modules beside this one say.
+"""What makes eager PyTorch fast: other ways to compute what the modules beside this one say.
 
-Those modules read as the paper and ask here first; where the answer is None, they compute what they
-say. A compiler finds such ways by itself and is never given these.
+Those modules read as the paper and ask here first; if the answer is None, they compute what they
+say. A compiler finds such ways by itself and never gets these.
 """
 
 # B batch, C channels, H W height and width of a feature map
@@ -62,10 +62,9 @@ def batch_norm_silu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
 
 
 class BatchNormSiLU(torch.autograd.Function):
-    """SiLU of a training BatchNorm, whose output is computed again in backward, not kept.
+    """SiLU of a training BatchNorm, whose output is recomputed in backward instead of kept.
 
-    Of the three maps that convolution, norm and activation keep for backward, this drops one: a
-    third of a step's memory at high resolution, for one more pass over the map.
+    It is one of three maps kept: a third of a step's memory at high resolution, for one more pass.
     """
 
     @staticmethod
@@ -108,8 +107,7 @@ def inverted_residual(block: "InvertedResidual", x: Tensor) -> Tensor | None:
 def in_bands(block: "InvertedResidual", x: Tensor, rows: int) -> Tensor:
     """The convolutions, image by image and `rows` output rows at a time; the same numbers.
 
-    The widened map, which is the largest of all, is then never there as a whole: less memory,
-    and what there is stays in the cache.
+    The widened map, the largest of all, is never there as a whole and stays in the cache.
     """
     stride = block.conv_3x3.convolution.stride[0]
     batch, _, height, width = x.shape

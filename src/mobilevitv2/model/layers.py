@@ -19,10 +19,7 @@ ACTIVATIONS |= {"swish": nn.SiLU, "hard_swish": nn.Hardswish}
 
 
 class ConvLayer(nn.Module):
-    """Convolution, then optionally BatchNorm and an activation; [B, C, H, W] to the same.
-
-    Padding keeps the map's size at stride 1.
-    """
+    """Convolution, then optionally BatchNorm and an activation; stride 1 keeps the map's size."""
 
     def __init__(
         self,
@@ -93,10 +90,7 @@ class InvertedResidual(nn.Module):
 
 
 class DropPath(nn.Module):
-    """Stochastic depth: in training, drop a sample's whole residual branch with probability `rate`.
-
-    Source: Huang et al., 2016. Kept branches are scaled by 1 / (1 - rate).
-    """
+    """Stochastic depth (Huang et al., 2016): in training, drops whole residual branches."""
 
     def __init__(self, rate: float) -> None:
         super().__init__()

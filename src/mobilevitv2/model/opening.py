@@ -1,4 +1,4 @@
-"""Opening a checkpoint as the model of its task, whatever that is."""
+"""Opens any checkpoint as the model of its task."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ MODELS: dict[str, type[TaskModel]] = {task.name: task.model_class for task in TA
 
 
 def task_of_model(model: TaskModel) -> str:
-    """The name of the task that a model does."""
+    """The name of a model's task."""
     head = next(task for task, model_class in MODELS.items() if isinstance(model, model_class))
     return task_of_config(model.config, head)
 

@@ -13,17 +13,15 @@ class ModelOutput:
     """Named tensors; those that are None are absent from keys, length and tuple."""
 
     def keys(self) -> tuple[str, ...]:
-        names = (f.name for f in fields(self))
-        return tuple(name for name in names if getattr(self, name) is not None)
+        return tuple(f.name for f in fields(self) if getattr(self, f.name) is not None)
 
     def values(self) -> tuple[Any, ...]:
         return tuple(getattr(self, name) for name in self.keys())
 
-    def items(self) -> tuple[tuple[str, Any], ...]:
-        return tuple((name, getattr(self, name)) for name in self.keys())
+    to_tuple = values
 
-    def to_tuple(self) -> tuple[Any, ...]:
-        return self.values()
+    def items(self) -> tuple[tuple[str, Any], ...]:
+        return tuple(zip(self.keys(), self.values(), strict=True))
 
     def get(self, key: str, default: Any = None) -> Any:
         return dict(self.items()).get(key, default)

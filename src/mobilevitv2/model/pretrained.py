@@ -1,4 +1,4 @@
-"""What all models share: loading from any checkpoint, saving, the hub, a few properties."""
+"""What all models share: opening any checkpoint, saving, the hub, a few properties."""
 
 import inspect
 import json
@@ -28,24 +28,18 @@ logger = logging.getLogger(__name__)
 
 
 class MobileViTV2PreTrainedModel(nn.Module):
-    """A model with a config, loaded from checkpoints and saved to them.
-
-    Its state dict has the keys of transformers.
-    """
+    """A model with a config, opened from checkpoints and saved to them."""
 
     config_class = MobileViTV2Config
     base_model_prefix = "mobilevitv2"
     main_input_name = "pixel_values"
     supports_gradient_checkpointing = True
     _no_split_modules: ClassVar[list[str]] = ["AttentionStage"]
-    checkpoint_layout: str | None = None
-    """Of the checkpoint that the model was loaded from; None for one made from a config."""
+    checkpoint_layout: str | None = None  # of the checkpoint it is from; None without one
 
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()
         self.config = config
-
-    # Loading
 
     @classmethod
     def from_pretrained(
@@ -65,14 +59,12 @@ class MobileViTV2PreTrainedModel(nn.Module):
 
         The layouts of transformers, timm and ml-cvnets are recognized by their keys; `overrides`
         are config fields (`num_labels`, `id2label`, `output_stride`, ...) or arguments of the
-        class. `source` may also be a `Checkpoint`, opened already with its config.
+        class. `source` may also be an open `Checkpoint`.
 
-        Every tensor must fit, with exceptions that are logged: the head is new where the checkpoint
-        has none, or where `num_labels` or `id2label` ask for another number of classes or for the
-        head of another task; a backbone leaves out a checkpoint's head; with
-        `ignore_mismatched_sizes` all tensors of another shape are new.
-
-        Raises CheckpointError with all differences, ConfigError, or FileNotFoundError.
+        Every tensor must fit, with exceptions that are logged: the head is new if the checkpoint
+        has none, or if `num_labels` or `id2label` ask for other classes or another task; a backbone
+        leaves out a checkpoint's head; with `ignore_mismatched_sizes` all tensors of another shape
+        are new. Raises CheckpointError with all differences, ConfigError, or FileNotFoundError.
         """
         checkpoint = open_checkpoint(
             source,
@@ -142,8 +134,6 @@ class MobileViTV2PreTrainedModel(nn.Module):
             raise CheckpointError(f"{checkpoint.name}: {error}{hint}") from None
         self.load_state_dict({key.removeprefix(inside): tensor for key, tensor in state.items()})
 
-    # Saving
-
     def save_pretrained(
         self,
         folder: str | Path,
@@ -154,15 +144,14 @@ class MobileViTV2PreTrainedModel(nn.Module):
     ) -> None:
         """Write config.json and model.safetensors, which transformers opens too; both or neither.
 
-        And preprocessor_config.json, where the config holds its content and the folder has none.
-        The weights' metadata repeats the config. `state_dict` is other weights of this model, such
-        as a moving average. With `push_to_hub` the folder also goes to the hub, as `repo_id` or
-        under its own name.
+        Also preprocessor_config.json, if the config holds its content and the folder has none. The
+        weights' metadata repeats the config. `state_dict` is other weights of this model, such as a
+        moving average. With `push_to_hub` the folder also goes to the hub, as `repo_id` or under
+        its own name.
         """
-        state = self.state_dict()
+        state = self.state_dict() if state_dict is None else state_dict
         if state_dict is not None:
-            check(state_dict, state, "transformers")
-            state = state_dict
+            check(state_dict, self.state_dict(), "transformers")
         config = {
             **self.config.to_dict(),
             "architectures": [type(self).__name__],
@@ -231,16 +220,12 @@ class MobileViTV2PreTrainedModel(nn.Module):
             )
         return commit.commit_url
 
-    # Properties
-
     @property
     def device(self) -> torch.device:
-        """Where the parameters are."""
         return next(self.parameters()).device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The parameters' type."""
         return next(self.parameters()).dtype
 
     def num_parameters(self, only_trainable: bool = False) -> int:
@@ -252,11 +237,10 @@ class MobileViTV2PreTrainedModel(nn.Module):
         return parameter_groups(self, weight_decay)
 
     def gradient_checkpointing_enable(self) -> None:
-        """Keep less for backward and compute it again: less memory, more time."""
+        """Recompute activations in backward: less memory, more time."""
         self._set_gradient_checkpointing(True)
 
     def gradient_checkpointing_disable(self) -> None:
-        """Keep everything for backward."""
         self._set_gradient_checkpointing(False)
 
     def _set_gradient_checkpointing(self, on: bool) -> None:
@@ -265,8 +249,8 @@ class MobileViTV2PreTrainedModel(nn.Module):
                 setattr(module, "gradient_checkpointing", on)  # noqa: B010 - a bool, says pyright
 
     def _gives_hidden_states(self, output_hidden_states: bool | None) -> bool:
-        given = output_hidden_states
-        return self.config.output_hidden_states if given is None else given
+        default = self.config.output_hidden_states
+        return default if output_hidden_states is None else output_hidden_states
 
     def _returns_dict(self, return_dict: bool | None) -> bool:
         return self.config.return_dict if return_dict is None else return_dict
@@ -283,18 +267,21 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
         self.mobilevitv2.freeze(stages)
 
     def unfreeze(self) -> None:
-        """Train every part again."""
         self.mobilevitv2.unfreeze()
 
-    def _take_classes(
-        self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None
+    def reset_classifier(
+        self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
     ) -> None:
-        """Other classes from here on, without colors; the caller replaces the head."""
+        """New class scores for `num_labels` classes, without colors; the rest stays as learned."""
         named = None if id2label is None else checked_labels(id2label)
         self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
-        self.config.class_colors = None
-        self.config.label_thresholds = None
+        self.config.class_colors = self.config.label_thresholds = None
         self.num_labels = num_labels
+        self._reset_scores()
+
+    def _reset_scores(self) -> None:
+        """Give the head new last layers for the config's classes, with the old device and dtype."""
+        raise NotImplementedError
 
 
 def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

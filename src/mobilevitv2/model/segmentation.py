@@ -1,19 +1,17 @@
-"""Semantic segmentation: the backbone, a head that looks far around each pixel, a class for each.
+"""Semantic segmentation: the backbone, and a head that looks far around each pixel for its class.
 
 There are two published heads: DeepLabV3 looks around at several distances with dilated
-convolutions; PSPNet looks at means over coarse grids. Both end in a 1x1 convolution to class scores
-on the last feature map's grid; images are `output_stride` times as large.
+convolutions, PSPNet at means over coarse grids. Both end in a 1x1 convolution to class scores on
+the last feature map's grid; images are `output_stride` times as large.
 
-The output stride belongs to the weights, although it changes no tensor: those for Pascal VOC were
-trained at 16, those for ADE20K at 8. At either, the later stages' local convolutions are dilated,
-as in the reference (ml-cvnets) and in timm; transformers doesn't do that, so the same published
-weights give other scores there.
+The output stride belongs to the weights, although it changes no tensor: 16 for Pascal VOC, 8 for
+ADE20K. At either, the later stages' local convolutions are dilated, as in the reference (ml-cvnets)
+and in timm; not in transformers, so the same published weights give other scores there.
 """
 
 # B batch, C channels, H W height and width of a feature map, N classes
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -67,10 +65,7 @@ class ASPP(nn.Module):
 
 
 class PyramidPooling(nn.Module):
-    """PSPNet's pyramid (Zhao et al., 2017): [B, C, H, W] to [B, D, H, W].
-
-    The map and its means over grids of 1x1, 2x2, 3x3 and 6x6 cells, mixed by a 3x3 convolution.
-    """
+    """PSPNet's pyramid (Zhao et al., 2017): the map and its means over grids; to [B, D, H, W]."""
 
     def __init__(self, config: MobileViTV2Config) -> None:
         super().__init__()
@@ -106,26 +101,21 @@ class Head(nn.Sequential):
         super().__init__(OrderedDict(features | last))
 
 
-def deeplabv3(config: MobileViTV2Config) -> Head:
-    """DeepLabV3's head."""
+FEATURES = {"deeplabv3": ("aspp", ASPP), "pspnet": ("pyramid", PyramidPooling)}
+
+
+def main_head(config: MobileViTV2Config) -> Head:
+    """The head that the config names."""
+    name, features = FEATURES[config.segmentation_head]
     channels, dropout = config.aspp_out_channels, config.classifier_dropout_prob
-    return Head(config, channels, dropout, aspp=ASPP(config))
+    return Head(config, channels, dropout, **{name: features(config)})
 
 
-def pspnet(config: MobileViTV2Config) -> Head:
-    """PSPNet's head."""
-    channels, dropout = config.aspp_out_channels, config.classifier_dropout_prob
-    return Head(config, channels, dropout, pyramid=PyramidPooling(config))
-
-
-def auxiliary(config: MobileViTV2Config) -> Head:
+def auxiliary_head(config: MobileViTV2Config) -> Head:
     """A small head on the fourth stage's map, whose loss helps that stage learn."""
     channels = config.auxiliary_channels
     conv = ConvLayer(config.stage_channels[-2], channels, 3, activation="relu")
     return Head(config, channels, config.aspp_dropout_prob, conv=conv)
-
-
-HEADS = {"deeplabv3": deeplabv3, "pspnet": pspnet}
 
 
 class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
@@ -139,8 +129,8 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
         super().__init__(config)
         self.num_labels = config.num_labels
         self.mobilevitv2 = MobileViTV2Model(config, expand_output=False)
-        self.auxiliary_head = auxiliary(config) if config.use_auxiliary_head else None
-        self.segmentation_head = HEADS[config.segmentation_head](config)
+        self.auxiliary_head = auxiliary_head(config) if config.use_auxiliary_head else None
+        self.segmentation_head = main_head(config)
 
     def forward(
         self,
@@ -158,10 +148,10 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
         if labels is not None and self.config.num_labels == 1:
             raise ValueError("num_labels is 1; a loss needs at least two classes to choose from.")
         all_maps = self._gives_hidden_states(output_hidden_states)
-        helped = self.auxiliary_head is not None and self.training
-        indices = range(5) if all_maps else [3, 4] if helped else [4]
+        helper = self.auxiliary_head if self.training else None
+        indices = range(5) if all_maps else [4] if helper is None else [3, 4]
         maps = self.mobilevitv2.stages(pixel_values, indices)
-        auxiliary = self.auxiliary_head(maps[-2]) if self.auxiliary_head and helped else None
+        auxiliary = None if helper is None else helper(maps[-2])
         logits = self.segmentation_head(maps[-1])
         output = SemanticSegmenterOutput(
             loss=None if labels is None else self._loss(logits, auxiliary, labels),
@@ -171,11 +161,7 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
         )
         return output if self._returns_dict(return_dict) else output.to_tuple()
 
-    def reset_classifier(
-        self, num_labels: int, id2label: Mapping[int, str] | Sequence[str] | None = None
-    ) -> None:
-        """New last convolutions for `num_labels` classes; the rest of the heads stays."""
-        self._take_classes(num_labels, id2label)
+    def _reset_scores(self) -> None:
         for head in (self.auxiliary_head, self.segmentation_head):
             if head is not None:
                 channels = head.classifier.convolution.in_channels
@@ -199,8 +185,7 @@ def segmentation_loss(
 ) -> Tensor:
     """Mean cross-entropy of logits [B, N, h, w], resized to labels [B, H, W] (bilinear).
 
-    Pixels labeled `ignored` don't count; with none left the loss is 0. `weight` [N] is how much a
-    pixel of each class counts.
+    Pixels labeled `ignored` don't count; with none left it is 0. `weight` [N] is for each class.
     """
     resized = F.interpolate(logits.float(), labels.shape[-2:], mode="bilinear")
     labels = labels.long()

@@ -1,1 +1,1 @@
-"""From images to results: the predictor, its backends, and where results go."""
+"""From images to results: the predictor, its backends, and the files that results go to."""

@@ -1,24 +1,22 @@
-"""What a backend answers to a batch of images: a value that says by its type what it is.
-
-Nothing is dressed up as something else: probabilities stay probabilities, and boxes that a file has
-suppressed already are not suppressed again.
-"""
+"""What a backend answers to a batch of images; the type says what the numbers are."""
 
 # B batch, C classes, k best classes, A anchors, D detections, H W image, h w coarser scores
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
+Thresholds = Sequence[float] | None  # a multi-label model's, [C]; None means 0.5 for each
 NEVER = 1e-30  # in place of a probability of 0, which has no logarithm
 
 
 @dataclass(frozen=True, eq=False)
-class Answer(ABC):
-    """Arrays about a batch; indexed like them, by the image."""
+class Answer:
+    """Arrays about a batch, indexed by image; the first has a number [B, C, ...] for each class."""
+
+    rank: ClassVar[int] = 2  # axes of the first array
 
     def __getitem__(self, images: Any) -> Self:
         return type(self)(*(array[images] for array in self.arrays))
@@ -28,7 +26,6 @@ class Answer(ABC):
 
     @property
     def arrays(self) -> list[np.ndarray]:
-        """All of them."""
         return [getattr(self, field.name) for field in fields(self)]
 
     @classmethod
@@ -37,47 +34,41 @@ class Answer(ABC):
         return cls(*map(np.concatenate, zip(*(a.arrays for a in answers), strict=True)))
 
     def is_finite(self) -> bool:
-        """Whether every number is one; a diverged model gives NaN."""
+        """Whether no number is NaN or infinity, as a diverged model gives them."""
         return all(np.isfinite(array).all() for array in self.arrays if array.dtype.kind == "f")
 
-    @abstractmethod
     def fits(self, classes: int) -> bool:
-        """Whether its shapes are those of a model for so many classes."""
+        """Whether the shapes are those of a model for so many classes."""
+        shape = self.arrays[0].shape
+        return len(shape) == self.rank and shape[1] == classes
+
+    def first_classes(self) -> np.ndarray:
+        """The best class of each image, pixel or anchor, int [n]."""
+        return self.arrays[0].argmax(1).ravel()
 
 
 @dataclass(frozen=True, eq=False)
 class Logits(Answer):
     """Scores of whole images."""
 
-    logits: np.ndarray
-    """float32 [B, C]"""
-
-    def fits(self, classes: int) -> bool:
-        return self.logits.ndim == 2 and self.logits.shape[1] == classes
-
-    def first_classes(self) -> np.ndarray:
-        """The class of each image, int [B]."""
-        return self.logits.argmax(1)
+    logits: np.ndarray  # float32 [B, C]
 
 
 @dataclass(frozen=True, eq=False)
 class TopK(Answer):
     """The best classes of whole images."""
 
-    scores: np.ndarray
-    """Probabilities, float32 [B, k], best first."""
-    classes: np.ndarray
-    """int64 [B, k]"""
+    scores: np.ndarray  # probabilities, float32 [B, k], best first
+    classes: np.ndarray  # int64 [B, k]
 
     def fits(self, classes: int) -> bool:
         return self.scores.ndim == 2 and self.classes.max(initial=0) < classes
 
     def first_classes(self) -> np.ndarray:
-        """The class of each image, int [B]."""
         return self.classes[:, 0]
 
     def logits(self, classes: int) -> np.ndarray:
-        """Log probabilities [B, C]; the classes that aren't in it share the rest evenly."""
+        """Log probabilities [B, C]; the other classes share the rest evenly."""
         rest = np.maximum(1 - self.scores.sum(1, keepdims=True), NEVER)
         all_scores = np.repeat(rest / max(classes - self.scores.shape[1], 1), classes, axis=1)
         np.put_along_axis(all_scores, self.classes, np.maximum(self.scores, NEVER), axis=1)
@@ -86,63 +77,48 @@ class TopK(Answer):
 
 @dataclass(frozen=True, eq=False)
 class Scores(Answer):
-    """The probability of each class by itself, of whole images."""
+    """The probability of each label of whole images."""
 
-    scores: np.ndarray
-    """float32 [B, C] in [0, 1]"""
-
-    def fits(self, classes: int) -> bool:
-        return self.scores.ndim == 2 and self.scores.shape[1] == classes
+    scores: np.ndarray  # float32 [B, C] in [0, 1]
 
 
 @dataclass(frozen=True, eq=False)
 class PixelLogits(Answer):
     """Scores on a grid coarser than the image."""
 
-    logits: np.ndarray
-    """float32 [B, C, h, w]"""
-
-    def fits(self, classes: int) -> bool:
-        return self.logits.ndim == 4 and self.logits.shape[1] == classes
-
-    def first_classes(self) -> np.ndarray:
-        """The class of each pixel, int [n]."""
-        return self.logits.argmax(1).ravel()
+    rank: ClassVar[int] = 4
+    logits: np.ndarray  # float32 [B, C, h, w]
 
 
 @dataclass(frozen=True, eq=False)
 class PixelClasses(Answer):
-    """The class of every pixel that went in."""
+    """The class of each pixel of the input."""
 
-    classes: np.ndarray
-    """[B, H, W]"""
+    classes: np.ndarray  # [B, H, W]
 
     def fits(self, classes: int) -> bool:
         return self.classes.ndim == 3
 
     def first_classes(self) -> np.ndarray:
-        """The class of each pixel, int [n]."""
         return self.classes.ravel()
 
 
 @dataclass(frozen=True, eq=False)
 class RawBoxes(Answer):
-    """A box for each anchor, before the softmax and before suppression."""
+    """A box for each anchor, before softmax and suppression."""
 
-    logits: np.ndarray
-    """float32 [B, A, 1 + C], the background first."""
-    boxes: np.ndarray
-    """float32 [B, A, 4]: center x, center y, width, height in parts of the image."""
+    logits: np.ndarray  # float32 [B, A, 1 + C], the background first
+    boxes: np.ndarray  # float32 [B, A, 4]: center x, y, width, height as fractions of the image
 
     def is_finite(self) -> bool:
-        """A box of infinite size may be, if its scores are numbers."""
+        """Boxes may be infinitely large where all scores are numbers."""
         return bool(np.isfinite(self.logits).all() and not np.isnan(self.boxes).any())
 
     def fits(self, classes: int) -> bool:
         return self.logits.shape[-1] == 1 + classes
 
     def first_classes(self) -> np.ndarray:
-        """The class of each anchor, int [n]; 0 is the background."""
+        """0 is the background."""
         return self.logits.argmax(-1).ravel()
 
 
@@ -150,10 +126,8 @@ class RawBoxes(Answer):
 class ScoredBoxes(Answer):
     """A box for each anchor, before suppression."""
 
-    scores: np.ndarray
-    """Probabilities, float32 [B, A, C]."""
-    corners: np.ndarray
-    """float32 [B, A, 4]: x1, y1, x2, y2 in parts of the image."""
+    scores: np.ndarray  # probabilities, float32 [B, A, C]
+    corners: np.ndarray  # float32 [B, A, 4]: x1, y1, x2, y2 as fractions of the image
 
     def fits(self, classes: int) -> bool:
         return self.scores.shape[-1] == classes
@@ -161,21 +135,18 @@ class ScoredBoxes(Answer):
 
 @dataclass(frozen=True, eq=False)
 class FinalBoxes(Answer):
-    """What is left after suppression, best first; a score of 0 where there are fewer."""
+    """The boxes after suppression, best first, filled up with scores of 0."""
 
-    scores: np.ndarray
-    """float32 [B, D]"""
-    labels: np.ndarray
-    """int64 [B, D]"""
-    corners: np.ndarray
-    """float32 [B, D, 4]: x1, y1, x2, y2 in parts of the image."""
+    scores: np.ndarray  # float32 [B, D]
+    labels: np.ndarray  # int64 [B, D]
+    corners: np.ndarray  # float32 [B, D, 4]: x1, y1, x2, y2 as fractions of the image
 
     def fits(self, classes: int) -> bool:
         return self.scores.ndim == 2 and self.labels.max(initial=0) < classes
 
 
 def of_model(logits: np.ndarray, boxes: np.ndarray | None = None) -> Answer:
-    """What a model's own outputs are: whole images', pixels', or, with boxes, a detector's."""
+    """A model's own outputs: for whole images, for pixels, or, with boxes, a detector's."""
     if boxes is not None:
         return RawBoxes(logits, boxes)
     return PixelLogits(logits) if logits.ndim == 4 else Logits(logits)

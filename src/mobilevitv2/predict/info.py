@@ -1,6 +1,6 @@
-"""What a model is, without running it on an image: `describe`."""
+"""What a model holds, without running it: `describe`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,71 +11,57 @@ from mobilevitv2.files.source import INDEX_SUFFIX, read_json
 from mobilevitv2.predict.backends.engine import open_engine
 from mobilevitv2.predict.backends.exported import ExportedBackend
 from mobilevitv2.runtime.opening import exported_file
+from mobilevitv2.runtime.targets import bytes_of
 
 if TYPE_CHECKING:
     from mobilevitv2.model.opening import TaskModel
 
 
-@dataclass(frozen=True)
-class ModelInfo:
-    """A model in figures."""
+@dataclass(frozen=True, kw_only=True)
+class Info:
+    """What every model has."""
 
     source: str
     task: str
-    layout: str
-    width: float
     classes: int
-    parameters: int
-    macs: int
-    """Multiply-accumulate operations of convolutions and matrix products, for one image."""
-    image_size: tuple[int, int]
-    """Height and width [px] that the processor makes of a square image."""
+    image_size: tuple[int, int]  # height and width [px] that the processor makes of a square image
     channel_order: str
     file: str
     file_bytes: int
-    runs_in: str
-    """Where `Predictor` computes it on this machine unless it is told otherwise, and why there."""
+    runs_in: str  # where `Predictor` runs it here by default, and why if not in the engine
     labels: list[str]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it in plain types."""
         return asdict(self)
 
 
-@dataclass(frozen=True)
-class ExportInfo:
-    """An exported file, by its record."""
+@dataclass(frozen=True, kw_only=True)
+class ModelInfo(Info):
+    """A checkpoint."""
 
-    source: str
-    task: str
-    classes: int
-    image_size: tuple[int, int]
-    """Height and width [px] that the processor makes of a square image."""
+    layout: str
+    width: float
+    parameters: int
+    macs: int  # multiply-accumulate operations of convolutions and matrix products, for one image
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportInfo(Info):
+    """An exported file, with what its `Record` says."""
+
     sizes: list[list[int]] | None
-    """Each [height, width] that goes in [px]; None: any multiples of 32."""
     batch: int | None
-    """Images that go in at a time; None: any number."""
     input: str
     output: str
     top_k: int | None
-    channel_order: str
     precision: str
     target: str
     weights: str
-    """sha256 of the weights that it was made from."""
     versions: dict[str, str]
-    file: str
-    file_bytes: int
-    runs_in: str
-    labels: list[str]
-
-    def to_dict(self) -> dict[str, Any]:
-        """All of it in plain types."""
-        return asdict(self)
 
 
 def describe(source: str | Path) -> ModelInfo | ExportInfo:
-    """Open whatever `Predictor` opens, and say what it holds; of an exported file its record.
+    """What anything that `Predictor` opens holds; for an exported file, what its record says.
 
     Raises CheckpointError, ConfigError, FileNotFoundError, or ImportError with what to install.
     """
@@ -88,8 +74,7 @@ def describe(source: str | Path) -> ModelInfo | ExportInfo:
     source = bundle_of(source)
     model = open_model(source)
     processor = open_processor(source, model)
-    size = processor.square_size
-    weights = find_weights(source)
+    size, weights = processor.square_size, find_weights(source)
     return ModelInfo(
         source=str(source),
         task=task_of_model(model),
@@ -108,26 +93,23 @@ def describe(source: str | Path) -> ModelInfo | ExportInfo:
 
 
 def _describe_export(source: str | Path, file: Path) -> ExportInfo:
-    network = ExportedBackend(source)
-    record, processor = network.record, network.open_processor()
-    same = ("task", "sizes", "batch", "input", "output", "top_k", "precision", "target", "weights")
-    weights = file.with_suffix(".bin")  # beside OpenVINO's .xml
+    backend = ExportedBackend(source)
+    record, processor = backend.record, backend.open_processor()
+    known = {field.name for field in fields(ExportInfo)}
     return ExportInfo(
         source=str(source),
         classes=len(record.labels),
         image_size=processor.square_size,
         channel_order=processor.channel_order,
         file=str(file),
-        file_bytes=file.stat().st_size + (weights.stat().st_size if file.suffix == ".xml" else 0),
-        runs_in=network.runs_in,
-        versions=record.versions,
-        labels=record.labels,
-        **{name: getattr(record, name) for name in same},
+        file_bytes=bytes_of(file),
+        runs_in=backend.runs_in,
+        **{name: value for name, value in vars(record).items() if name in known},
     )
 
 
 def count_macs(model: "TaskModel", image_size: tuple[int, int]) -> int:
-    """For one image of (height, width) px; the model's weights end on the meta device."""
+    """For one image of (height, width) px; moves the model to the meta device."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
@@ -147,7 +129,7 @@ def _runs_in(source: str | Path) -> str:
 
 
 def _size(weights: Path) -> int:
-    """Bytes of the file, or of all that an index lists."""
+    """Bytes of the file, or of all the files that an index lists."""
     if not weights.name.endswith(INDEX_SUFFIX):
         return weights.stat().st_size
     parts = set(read_json(weights)["weight_map"].values())

@@ -1,49 +1,44 @@
-"""All the labels of whole images."""
+"""Several labels for each image."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from mobilevitv2.predict.answers import Answer, Logits, Scores
+from mobilevitv2.predict.answers import Answer, Logits, Scores, Thresholds
 from mobilevitv2.predict.classification import answers, pixels_of
+from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.results import MultiLabel
 
-if TYPE_CHECKING:
-    from mobilevitv2.predict.predictor import Predictor, Prepared
-
-__all__ = ["DEFAULTS", "answers", "labels", "limit", "pixels_of", "result", "same"]
+__all__ = ["DEFAULTS", "answers", "limits", "pixels_of", "result", "same"]
 
 DEFAULTS: dict[str, Any] = {}
-HALF = 0.5  # what a probability has to exceed unless the model says otherwise
+HALF = 0.5  # the threshold of a model without its own
 
 
-def thresholds_of(predictor: "Predictor", threshold: float | None = None) -> list[float]:
-    """For each class: the one that is given, or the model's own."""
-    if threshold is None and predictor.backend.thresholds is not None:
-        return list(predictor.backend.thresholds)
-    return [HALF if threshold is None else threshold] * len(predictor.classes)
-
-
-def same(first: Logits | Scores, second: Logits | Scores) -> np.ndarray:
+def same(
+    first: Logits | Scores, second: Logits | Scores, thresholds: Thresholds = None
+) -> np.ndarray:
     """Whether the images have the same labels in both answers, bool [B]."""
-    return (labels(first) == labels(second)).all(1)
+    one, other = (answer.arrays[0] > limits(answer, thresholds) for answer in (first, second))
+    return (one == other).all(1)
 
 
-def labels(answer: Logits | Scores) -> np.ndarray:
-    """The classes that are more likely than not, bool [B, classes]."""
-    return answer.arrays[0] > limit(answer)
-
-
-def limit(answer: Logits | Scores) -> float:
-    """What a class that is more likely than not exceeds."""
-    return HALF if isinstance(answer, Scores) else 0.0
+def limits(answer: Logits | Scores, thresholds: Thresholds) -> np.ndarray:
+    """What each class's number in the answer must exceed, [classes]."""
+    probabilities = np.full(answer.arrays[0].shape[1], HALF) if thresholds is None else thresholds
+    if isinstance(answer, Scores):
+        return np.asarray(probabilities)
+    with np.errstate(divide="ignore"):  # no logit exceeds the one of 1
+        return np.log(probabilities) - np.log1p(np.negative(probabilities))
 
 
 def result(
-    predictor: "Predictor", answer: Answer, item: "Prepared", *, threshold: float | None = None
+    predictor: Predictor, answer: Answer, item: Prepared, *, threshold: float | None = None
 ) -> MultiLabel:
-    """The labels of one image whose probabilities exceed their thresholds."""
-    thresholds = thresholds_of(predictor, threshold)
+    """The labels of one image whose probabilities exceed `threshold`, or the model's own."""
+    thresholds = predictor.backend.thresholds
+    if thresholds is None or threshold is not None:
+        thresholds = [HALF if threshold is None else threshold] * len(predictor.classes)
     if isinstance(answer, Scores):
         scores = answer.scores.tolist()
         return MultiLabel(predictor.classes, scores, thresholds, item.source, item.image)

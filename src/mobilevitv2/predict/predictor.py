@@ -1,4 +1,4 @@
-"""`Predictor`: a model with its image processor; images in; labels, masks or boxes out."""
+"""`Predictor`: a model with its image processor, from images to labels, masks or boxes."""
 
 import os
 from collections import deque
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 ChannelOrder = Literal["rgb", "bgr"]
 
-DECODERS = min(4, os.cpu_count() or 1)  # threads that read images ahead of the model
+READERS = min(4, os.cpu_count() or 1)  # threads that read images ahead of the model
 
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image of a stream that could not be used, and why."""
+    """An image of a stream that can't be used, and why."""
 
     source: str
     reason: str
@@ -44,26 +44,24 @@ class Unreadable:
 
 @dataclass(frozen=True)
 class Prepared:
-    """One image as the model takes it: float32 [3, H, W]."""
+    """One image as the model takes it."""
 
     source: str | None
-    pixels: np.ndarray
-    size: tuple[int, int]
-    """Height and width of the picture [px]."""
-    image: ImageSource | None
-    """What was given, where a source can't be opened again."""
+    pixels: np.ndarray  # float32 [3, H, W]
+    size: tuple[int, int]  # height and width of the picture [px]
+    image: ImageSource | None  # the image as given; None where its source can be opened again
 
     @property
     def picture(self) -> Image.Image | None:
-        """The image, upright and RGB, where a source can't be opened again."""
+        """The image, upright and RGB; None where its source can be opened again."""
         return None if self.image is None else load_image(self.image)
 
 
 class Predictor:
-    """Names what is in images: `Predictor("runs/flowers")("photo.jpg").label`.
+    """Names what images show: `Predictor("runs/flowers")("photo.jpg").label`.
 
-    A segmenter names every pixel, `Predictor("runs/streets")("photo.jpg").mask`, and a detector
-    says where things are: `Predictor("runs/blood")("photo.jpg").objects`. An image is a path, an
+    A segmenter gives each pixel a class, `Predictor("runs/streets")("photo.jpg").mask`, and a
+    detector finds objects: `Predictor("runs/blood")("photo.jpg").objects`. An image is a path, an
     http or https address, or whatever `load_image` takes.
     """
 
@@ -85,29 +83,29 @@ class Predictor:
         flip: bool = False,
         window: int | None = None,
     ) -> None:
-        """From an exported file, a hub id, a folder, a run's folder, a weights file or a model.
+        """From an exported file, a hub id, a bundle's or run's folder, a weights file or a model.
 
         An exported file (.onnx, .xml, .pte, .tflite, .pt2, or a web export's folder) runs in its
-        own runtime, on `threads` threads in `precision`, without PyTorch for .onnx, .xml and
-        .tflite. Everything else runs on `device`, by default a GPU if there is one. On the CPU a
-        bundle or a run's folder runs in the package's own engine, without PyTorch, in fp32 unless
-        `precision` is bf16 or int8. Networks that the engine doesn't support, and all other
-        checkpoints, run in PyTorch. `runtime` insists on one: native is the engine.
+        own runtime, on `threads` threads in `precision`; .onnx, .xml and .tflite need no PyTorch.
+        Everything else runs on `device`, by default a GPU if there is one. On the CPU, bundles and
+        runs go to the package's engine, which needs no PyTorch, in fp32 unless `precision` is bf16
+        or int8; networks that it doesn't support, and all other checkpoints, to PyTorch. `runtime`
+        insists on one: native is the engine.
 
-        A model in memory is used as it is, or copied if it is in training mode or has to go to
-        another device or precision. In PyTorch `threads` applies to the whole process.
+        A model in memory is used as it is, or copied if it is in training mode or must change its
+        device or precision. In PyTorch `threads` applies to the whole process.
 
         Without a `processor`, images are prepared as the file or the checkpoint says, or else as
-        weights of this layout usually expect; `channel_order` overrules either. `requests` batches
-        are computed at a time, if the runtime takes several.
+        weights of its layout usually expect; `channel_order` overrides both. `requests` batches are
+        computed at a time, if the runtime takes several.
 
-        A classifier names the `top_k` best classes, by default 5; a detector what has a score above
-        `threshold`, in [0, 1], by default 0.3; a multi-label classifier what has a score
-        above it, by default each class's own, or 0.5.
+        A classifier names the `top_k` best classes, by default 5. A detector and a multi-label
+        classifier name what scores above `threshold`, in [0, 1], by default 0.3 for the detector,
+        for the other each class's own threshold, or 0.5.
 
-        For segmenters only: `image_size` is another short side to see images at [px]; `flip`
-        averages with the mirrored image; `window` sees an image that is then larger than it through
-        overlapping squares of this side [px], and so goes with `image_size`.
+        For segmenters only: `image_size` is another short side to resize images to [px]; `flip`
+        averages with the mirrored image; `window` splits an image that is then larger into
+        overlapping squares of this side [px], so it goes with `image_size`.
 
         Raises CheckpointError, ConfigError, FileNotFoundError, or ImportError with what to install.
         """
@@ -119,14 +117,14 @@ class Predictor:
             raise ValueError(f"threshold must be in [0, 1], not {threshold}.")
         request = Request(model, processor, device, runtime, threads, precision)
         self.backend, processor, self.source = open_backend(request)
-        self._task = task_named(self.backend.task, self.source or "the model")
+        self._task = task_named(self.backend.task, self._name)
         check_options(self._task, image_size=image_size, flip=flip or None, window=window)
         given = check_options(self._task, top_k=top_k, threshold=threshold)
         self.options: dict[str, Any] = self._part.DEFAULTS | given
         self.views = Views(flip=flip, window=window)
         if self.views.average and self.backend.output != "logits":
             raise ConfigError(
-                f"{self.source} gives classes, and flip and window average scores. Export it with "
+                f"{self.source} gives classes, but flip and window average scores. Export it with "
                 "logits."
             )
         if channel_order is not None:
@@ -136,64 +134,56 @@ class Predictor:
         self.requests = requests
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled as what to open, so that another process opens it again."""
+        """Pickled by its source, which another process opens again."""
         if self.source is None:
-            raise TypeError(
-                "a model in memory can't be opened elsewhere: save it, and predict there."
-            )
+            raise TypeError("a model in memory can't be pickled. Save it, and open it there.")
         return partial(type(self), self.source, **self._arguments), ()
 
     @classmethod
     def from_pretrained(cls, source: str | Path, **options: Any) -> Self:
-        """`Predictor(source, **options)`, by the name that transformers' users know."""
+        """`Predictor(source, **options)`, by transformers' name."""
         return cls(source, **options)
 
     @property
     def task(self) -> str:
-        """The name of its task, such as classification."""
         return self._task.name
 
     @property
     def runs_in(self) -> str:
-        """The runtime, the device or instructions, and the precision, for people."""
         return self.backend.runs_in
 
     @property
     def classes(self) -> list[str]:
-        """The names of the classes, in the order of the logits."""
         return self.backend.classes
 
     @cached_property
     def id2label(self) -> dict[int, str]:
-        """The names of the classes by their numbers."""
         return dict(enumerate(self.classes))
 
     @cached_property
     def colors(self) -> list[tuple[int, int, int]]:
-        """RGB of each class."""
         return self.backend.colors or distinct_colors(len(self.classes))
 
     @property
     def colours(self) -> list[tuple[int, int, int]]:
-        """`colors`, as 0.1.0 spelled it."""
+        """`colors`, in the spelling of 0.1.0."""
         return self.colors
 
     def warmup(self, batch_size: int | None = None) -> None:
-        """Run once on black images, so that the first real ones wait for no memory and no plan."""
+        """Run once on black images, so that memory and plans are ready for the first real ones."""
         black, _ = self._part.pixels_of(self, Image.new("RGB", (256, 256)))
         self._part.answers(self, [black] * (batch_size or self.batch_size))
 
     def __call__(
         self, images: ImageSource, *, top_k: int | None = None, threshold: float | None = None
     ) -> Any:
-        """One image to its `Classification`, `Segmentation` or `Detection`; several to a list.
+        """The result for one image, such as a `Classification`; for several, a list of them.
 
-        Raises ImageError, which names the image; `stream` goes on instead. CheckpointError where
-        the model's answers hold NaN or infinity, as a diverged training leaves them.
+        Raises ImageError, which names the image, where `stream` goes on, and CheckpointError if an
+        answer holds NaN or infinity, as after a diverged training.
         """
         many = isinstance(images, list | tuple) or getattr(images, "ndim", 0) == 4
-        results = []
-        sources = images if many else [images]
+        sources, results = images if many else [images], []
         for result in self.stream(sources, top_k=top_k, threshold=threshold):
             if isinstance(result, Unreadable):
                 raise ImageError(result.reason)
@@ -208,10 +198,9 @@ class Predictor:
         threshold: float | None = None,
         batch_size: int | None = None,
     ) -> Iterator[Result | Unreadable]:
-        """A result for each image, in order, while threads read the next batch.
+        """A result for each image, in order; an `Unreadable` for one that can't be read.
 
-        An image that can't be read gives an `Unreadable` in its place. `images` is consumed as
-        needed, one batch ahead.
+        Threads read the next batch meanwhile; `images` is consumed one batch ahead.
         """
         options = self.options | check_options(self._task, top_k=top_k, threshold=threshold)
         finish = partial(self._part.result, self, **options)
@@ -223,7 +212,7 @@ class Predictor:
     def _computed(
         self, batches: Iterator[list[Prepared | Unreadable]]
     ) -> Iterator[tuple[list[Prepared | Unreadable], list[Answer]]]:
-        """Each batch with the answers to its readable images, `requests` batches at a time."""
+        """Each batch with the answers for its readable images; `requests` of them at a time."""
 
         def compute(batch: list[Prepared | Unreadable]) -> list[Answer]:
             pixels = [item.pixels for item in batch if isinstance(item, Prepared)]
@@ -240,17 +229,16 @@ class Predictor:
                 if len(under_way) > self.requests:
                     first, future = under_way.popleft()
                     yield first, future.result()
-            while under_way:
-                first, future = under_way.popleft()
-                yield first, future.result()
+            for last, future in under_way:
+                yield last, future.result()
 
     def read_ahead(
         self, images: Iterable[ImageSource], *, batch_size: int | None = None
     ) -> Iterator[list[Prepared | Unreadable]]:
-        """Batches of prepared images; the next one is being read while a batch is used."""
+        """Batches of prepared images; the next is read while one is used."""
         remaining = iter(images)
         batch_size = batch_size or self.batch_size
-        pool = ThreadPoolExecutor(DECODERS, thread_name_prefix="read-images")
+        pool = ThreadPoolExecutor(READERS, thread_name_prefix="read-images")
 
         def submitted() -> list[Future[Prepared | Unreadable]]:
             return [pool.submit(self.prepare, i) for i in islice(remaining, batch_size)]
@@ -265,50 +253,49 @@ class Predictor:
             pool.shutdown(cancel_futures=True)
 
     def prepare(self, source: ImageSource) -> Prepared | Unreadable:
-        """Read one image and make it what the model takes."""
-        on_disk = isinstance(source, os.PathLike) or (
-            isinstance(source, str) and not is_address(source)
-        )
-        name = name_of(source)
+        """Read one image and prepare it for the model."""
+        remote, name = is_address(source), name_of(source)
+        on_disk = isinstance(source, str | os.PathLike) and not remote
         try:
-            image = _fetch(str(source)) if is_address(source) else source
+            image = _fetch(str(source)) if remote else source
             pixels, size = self._part.pixels_of(self, image)
         except (ImageError, OSError) as error:
             return Unreadable(name, str(error))
-        named = on_disk or is_address(source) or getattr(source, "filename", "")
+        named = on_disk or remote or getattr(source, "filename", "")
         return Prepared(name if named else None, pixels, size, None if on_disk else image)
 
     def answer(self, pixels: np.ndarray) -> Answer:
-        """What the backend makes of float32 [B, 3, H, W].
-
-        Raises CheckpointError where that holds NaN or infinity.
-        """
+        """The answer to float32 [B, 3, H, W]. Raises CheckpointError for NaN or infinity."""
         answer = self.backend(pixels)
         if not answer.is_finite():
-            raise CheckpointError(f"The answers of {self.source or 'the model'} {DIVERGED}")
+            raise CheckpointError(f"The answers of {self._name} {DIVERGED}")
         return answer
 
     def logits(self, pixels: list[np.ndarray]) -> np.ndarray:
-        """A classifier's logits, float32 [B, classes], of prepared arrays [3, H, W].
+        """A classifier's logits, float32 [B, classes], of prepared arrays [3, H, W] of any sizes.
 
-        Their sizes may differ. A file that gives the best classes only answers with the logarithms
-        of their probabilities; the other classes share the rest evenly. Raises CheckpointError
-        where an answer holds NaN or infinity, and ConfigError for what has no such logits.
+        A file that gives only the best classes answers with the logarithms of their probabilities;
+        the other classes share the rest evenly. Raises CheckpointError if an answer holds NaN or
+        infinity, and ConfigError for a model without such logits.
         """
         if not pixels:
             return np.empty((0, len(self.classes)), np.float32)
-        if len({array.shape for array in pixels}) > 1:  # the processor does not crop
+        if len({array.shape for array in pixels}) > 1:  # the processor doesn't crop
             return np.concatenate([self.logits([array]) for array in pixels])
         answer = self.answer(np.stack(pixels))
         if isinstance(answer, TopK):
             return answer.logits(len(self.classes))
         if not isinstance(answer, Logits):
-            raise ConfigError(f"{self.source or 'the model'} gives no logits of whole images.")
+            raise ConfigError(f"{self._name} gives no logits of whole images.")
         return answer.logits
 
     @property
     def _part(self) -> Any:
         return self._task.part("predict")
+
+    @property
+    def _name(self) -> str:
+        return str(self.source or "the model")
 
 
 def _fetch(address: str) -> Image.Image:

@@ -1,48 +1,41 @@
-"""The class of every pixel."""
+"""A class for each pixel."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.predict.answers import Answer, PixelClasses, PixelLogits
+from mobilevitv2.predict.classification import same
+from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.results import Segmentation
 from mobilevitv2.results.label_maps import label_map, nearest
 
-if TYPE_CHECKING:
-    from mobilevitv2.predict.predictor import Predictor, Prepared
+__all__ = ["DEFAULTS", "answers", "pixels_of", "result", "same"]
 
 DEFAULTS: dict[str, Any] = {}
 
 
-def pixels_of(predictor: "Predictor", image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
-    """The whole image; its height and width."""
+def pixels_of(predictor: Predictor, image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
+    """The whole image, and its height and width."""
     picture = load_image(image)
     pixels = predictor.processor.fitted(picture.size)(picture).pixel_values[0]
     return pixels, (picture.height, picture.width)
 
 
-def answers(predictor: "Predictor", pixels: list[np.ndarray]) -> list[Answer]:
-    """One for each image, which have shapes of their own, averaged over the ways to look at it."""
-    views = predictor.views
-    if not views.average:
+def answers(predictor: Predictor, pixels: list[np.ndarray]) -> list[Answer]:
+    """One for each image, averaged over its views."""
+    if not predictor.views.average:
         return [predictor.answer(array[None])[0] for array in pixels]
 
     def scores(batch: np.ndarray) -> np.ndarray:
-        answer = predictor.answer(batch)
-        assert isinstance(answer, PixelLogits)  # else there is no view but the whole image
-        return answer.logits
+        return predictor.answer(batch).arrays[0]  # logits: `Predictor` refuses views of others
 
-    return [PixelLogits(views(scores, array)) for array in pixels]
+    return [PixelLogits(predictor.views(scores, array)) for array in pixels]
 
 
-def same(first: PixelLogits | PixelClasses, second: PixelLogits | PixelClasses) -> np.ndarray:
-    """Whether the pixels have the same class in both answers, bool [n]."""
-    return first.first_classes() == second.first_classes()
-
-
-def result(predictor: "Predictor", answer: Answer, item: "Prepared") -> Segmentation:
-    """A mask at the image's own size."""
+def result(predictor: Predictor, answer: Answer, item: Prepared) -> Segmentation:
+    """A mask of the image's own size."""
     if isinstance(answer, PixelClasses):
         mask, certainty = nearest(answer.classes, item.size), None
     else:

@@ -1,4 +1,4 @@
-"""Where the results of many images go: drawings, masks, and label files in the field's formats."""
+"""Files of results for many images: drawings, masks, and labels in the usual formats."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,10 +14,10 @@ from mobilevitv2.tasks import check_options, task_named
 
 
 class Sink:
-    """One kind of output, in a folder or a file, for each of the `found` images."""
+    """One kind of output, in a folder or a file, for the `found` images."""
 
-    suffixes: ClassVar[dict[str, Any]] = {}
-    """Arguments of `output_paths`."""
+    method: ClassVar[str] = "save"  # the result's method that writes it
+    suffixes: ClassVar[dict[str, Any]] = {}  # arguments of `output_paths`
 
     def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
         self.found = found
@@ -26,39 +26,35 @@ class Sink:
         self.files = self._files()
 
     def _files(self) -> list[Path]:
-        """All that may be written."""
+        """All the files that may be written."""
         return output_paths(self.found, self.place, **self.suffixes)
 
     def add(self, index: int, result: Any) -> None:
-        """Write what belongs to the image of this number."""
-        raise NotImplementedError
+        """Write the result for the image of this number."""
+        getattr(result, self.method)(self.files[index])
 
     def open(self) -> None:
-        """Write what comes before all images."""
+        """Write what comes first."""
 
     def close(self) -> None:
-        """Write what is about all images."""
+        """Write what comes last."""
 
 
 class Drawings(Sink):
-    """The images with the result drawn on them."""
-
-    def add(self, index: int, result: Any) -> None:
-        result.save(self.files[index])
+    """The images with the results drawn on them."""
 
 
 class Masks(Sink):
     """Palette PNGs."""
 
+    method = "save_mask"
     suffixes: ClassVar[dict[str, Any]] = {"suffixes": (".png",)}
-
-    def add(self, index: int, result: Any) -> None:
-        result.save_mask(self.files[index])
 
 
 class YoloFiles(Sink):
-    """A text file for each image, and the names of the classes."""
+    """A text file for each image, and one with the class names."""
 
+    method = "save_yolo"
     suffixes: ClassVar[dict[str, Any]] = {"suffixes": (), "suffix": ".txt"}
 
     def _files(self) -> list[Path]:
@@ -67,17 +63,17 @@ class YoloFiles(Sink):
     def open(self) -> None:
         write_atomic(self.files[-1], "".join(f"{name}\n" for name in self.classes).encode())
 
-    def add(self, index: int, result: Any) -> None:
-        result.save_yolo(self.files[index])
-
 
 class CocoFile(Sink):
-    """COCO's list of results."""
+    """A COCO results file."""
 
     def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
         super().__init__(found, place, classes)
         self.category_ids = coco_ids(classes)
-        self.image_ids = _image_ids(found)
+        names = [one.name.stem for one in found]
+        numbers = [int(name) for name in names if name.isdecimal()]
+        by_name = len(set(numbers)) == len(names)  # all files are named by numbers, as COCO's are
+        self.image_ids = numbers if by_name else list(range(1, len(names) + 1))
         self.rows: list[dict[str, Any]] = []
 
     def _files(self) -> list[Path]:
@@ -92,19 +88,14 @@ class CocoFile(Sink):
         write_atomic(self.place, json.dumps(self.rows).encode())
 
 
-SINKS: dict[str, type[Sink]] = {  # by the option that asks for them
-    "save": Drawings,
-    "masks": Masks,
-    "yolo": YoloFiles,
-    "coco": CocoFile,
-}
+SINKS = {"save": Drawings, "masks": Masks, "yolo": YoloFiles, "coco": CocoFile}  # by option
 
 
 class Outputs:
-    """The sinks that are asked for, by the names in `SINKS`.
+    """The requested sinks, by their names in `SINKS`.
 
-    Raises ConfigError for what a model of this task doesn't give, and FileExistsError where a file
-    of another maker, or one that has changed since, would be overwritten.
+    Raises ConfigError for one that isn't for this task, and FileExistsError if a file would be
+    overwritten that prediction didn't write or that has changed since.
     """
 
     def __init__(
@@ -121,22 +112,19 @@ class Outputs:
             place.check(names, overwrite=True)
 
     def open(self) -> None:
-        """Write what comes before all images."""
         for sink in self.sinks:
             sink.open()
 
     def add(self, index: int, result: Any) -> None:
-        """Write what belongs to the image of this number."""
         for sink in self.sinks:
             sink.add(index, result)
 
     def close(self) -> None:
-        """Write what is about all images."""
         for sink in self.sinks:
             sink.close()
 
     def note(self) -> None:
-        """List what was written, which may be overwritten another time."""
+        """Record what was written: it may be overwritten later."""
         for place, names in self.written.items():
             written = [name for name in names if (place.folder / name).exists()]
             if written:
@@ -145,9 +133,9 @@ class Outputs:
 
 @contextmanager
 def replaced(output: Path | None, maker: str, *, overwrite: bool) -> Iterator[Path | None]:
-    """Where to write what takes the place of a file or folder in the end; None for None.
+    """Where to write what finally replaces a file or folder; None for None.
 
-    Raises FileExistsError where anything but an earlier output of this maker is in the way.
+    Raises FileExistsError if anything but an earlier output of this maker is in the way.
     """
     if output is None:
         yield None
@@ -156,10 +144,3 @@ def replaced(output: Path | None, maker: str, *, overwrite: bool) -> Iterator[Pa
     files = () if output.is_dir() else (name,)
     with place.replaced(overwrite=overwrite, names=files) as stage:
         yield stage / name
-
-
-def _image_ids(found: Sequence[Found]) -> list[int]:
-    """The numbers by which all files are called, as COCO does; else counted from 1."""
-    names = [one.name.stem for one in found]
-    numbers = [int(name) for name in names if name.isdecimal()]
-    return numbers if len(set(numbers)) == len(names) else list(range(1, len(names) + 1))

@@ -1,21 +1,19 @@
-"""Videos, and cameras: a result for every frame, and the drawn frames as a video of the same pace.
+"""Videos and cameras: a result for each frame, and the drawn frames as a video of the same pace.
 
-Frames are read as the model asks for them and forgotten when it is done with them, so a video may
-be of any length. Sound is left out.
+Frames are read when the model needs them and aren't kept, so a video may be of any length. Sound is
+left out.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from mobilevitv2.errors import ConfigError, ImageError
 from mobilevitv2.images.video import Reader, Writer, is_camera
+from mobilevitv2.predict.predictor import Predictor
 
-if TYPE_CHECKING:
-    from mobilevitv2.predict.predictor import Predictor
-
-Progress = Callable[[int, int | None], None]  # frames done, and of how many, where that is known
+Progress = Callable[[int, int | None], None]  # frames done, and of how many, if that is known
 
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"]
@@ -23,62 +21,57 @@ VIDEO_SUFFIXES = frozenset(
 
 
 def is_video(source: str | os.PathLike) -> bool:
-    """Whether this is, by its name, a video file, or the number of a camera."""
+    """Whether this is the number of a camera or, by its name, a video file."""
     return is_camera(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
 
 
 def predict_video(
-    predictor: "Predictor",
+    predictor: Predictor,
     source: str | os.PathLike,
     save: str | os.PathLike | None = None,
     *,
     progress: Progress | None = None,
     frames: int | None = None,
 ) -> Generator[Any]:
-    """A result for each frame of a video file, or of a camera by its number, "0".
+    """A result for each frame of a video file, or of a camera given by its number, "0".
 
-    Results are whatever `predictor` gives for pictures; their `source` is the video's with the time
-    in seconds, `clip.mp4#t=1.200`. With `save`, an .mp4, what each draws is written there (H.264)
-    at the time of its frame. `frames` is how many to look at, by default all. A camera's results
-    come one by one, a file's in batches.
+    Results are what `predictor` gives for pictures; their `source` is the video's with the time in
+    seconds, `clip.mp4#t=1.200`. With `save`, an .mp4, the drawn frames are written there (H.264) at
+    the same times. `frames` is how many to read, by default all. A camera's results come one by
+    one, a file's in batches.
 
-    Raises ImageError for what is no video, and after the last frame for a file that is cut short;
-    FileNotFoundError, ConfigError, or ImportError with what to install.
+    Raises ImageError for a file that isn't a video, and, after the last frame, for one that is cut
+    off; FileNotFoundError, ConfigError, or ImportError with what to install.
     """
     if frames is not None and frames < 1:
-        raise ConfigError(f"frames is {frames}; at least 1 is wanted.")
+        raise ConfigError(f"frames is {frames}; it must be at least 1.")
     if save is not None:
         save = Path(save).expanduser()
         if save.suffix.lower() != ".mp4":
-            raise ConfigError(f"{save} needs a name that ends in .mp4: that is what is written.")
+            raise ConfigError(f"{save} must end in .mp4, the format that is written.")
         if not is_camera(source) and save.exists() and save.samefile(source):
-            raise ConfigError(f"{save} is the video itself; save the drawn one elsewhere.")
+            raise ConfigError(f"{save} is the video itself. Save the drawn one elsewhere.")
     return _predicted(predictor, Reader(source, frames), save, progress)
 
 
 def _predicted(
-    predictor: "Predictor", reader: Reader, save: Path | None, progress: Progress | None
+    predictor: Predictor, reader: Reader, save: Path | None, progress: Progress | None
 ) -> Generator[Any]:
     writer = None if save is None else Writer(save, reader)
+    results: Iterable[Any] = predictor.stream(iter(reader))
+    if reader.live:  # waiting for a whole batch would delay the results
+        results = (result for frame in reader for result in predictor.stream([frame]))
     try:
-        for done, result in enumerate(_results(predictor, reader), 1):
+        for done, result in enumerate(results, 1):
             time = reader.times.popleft()
             if writer is not None and hasattr(result, "draw"):
                 writer.write(result.draw(), time)
             if progress is not None:
                 progress(done, reader.count)
             yield result
-    finally:  # also where nobody wants more: what there is becomes a whole file
+    finally:  # the file becomes whole even if the caller stops early
         reader.close()
         if writer is not None:
             writer.close()
     if reader.complaint:
         raise ImageError(reader.complaint)
-
-
-def _results(predictor: "Predictor", reader: Reader) -> Iterator[Any]:
-    if not reader.live:
-        yield from predictor.stream(iter(reader))
-        return
-    for picture in reader:  # to wait for a whole batch would be to see the past
-        yield from predictor.stream([picture])

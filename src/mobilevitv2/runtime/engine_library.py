@@ -18,6 +18,7 @@ from mobilevitv2.errors import CheckpointError, UnsupportedError
 INTERFACE = 1  # the header's MV2_INTERFACE that this file was written for
 NAME = {"darwin": "_engine.dylib", "win32": "_engine.dll"}.get(sys.platform, "_engine.so")
 INPUT, FILE, UNSUPPORTED, MEMORY = 1, 2, 3, 4  # MV2_ERROR_
+ERRORS = {FILE: CheckpointError, UNSUPPORTED: UnsupportedError, MEMORY: MemoryError}
 MAX_INT = 2**31 - 1
 REINSTALL = "Reinstall mobilevitv2."
 
@@ -57,7 +58,7 @@ FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {  # name: type of its resul
 
 
 def library() -> Any:
-    """The loaded library. Raises ImportError, which says why there is none and what to do."""
+    """The loaded library; an ImportError says why there is none and what to do."""
     if os.environ.get("MOBILEVITV2_NO_ENGINE", "") not in ("", "0"):
         raise ImportError("the engine is turned off by MOBILEVITV2_NO_ENGINE; unset it.")
     if named := os.environ.get("MOBILEVITV2_ENGINE"):
@@ -95,21 +96,11 @@ def _load(path: str) -> Any:
 
 
 def call(function: Any, *arguments: Any, error: type[Exception]) -> None:
-    """Call a function that takes room for a message last; `error` is what MV2_ERROR_INPUT raises.
-
-    The other numbers raise CheckpointError, UnsupportedError, MemoryError or RuntimeError.
-    """
+    """Call a function that takes room for a message last; MV2_ERROR_INPUT raises `error`."""
     message = ctypes.create_string_buffer(2048)
     code = function(*arguments, message, len(message))
-    if not code:
-        return
-    text = message.value.decode(errors="replace")
-    kinds = {
-        INPUT: error,
-        FILE: CheckpointError,
-        UNSUPPORTED: UnsupportedError,
-        MEMORY: MemoryError,
-    }
-    if code not in kinds:
-        raise RuntimeError(f"the engine failed, which is a bug in mobilevitv2: {text}")
-    raise kinds[code](text)
+    if code:
+        text = message.value.decode(errors="replace")
+        if code not in (INPUT, *ERRORS):
+            raise RuntimeError(f"the engine failed, which is a bug in mobilevitv2: {text}")
+        raise ERRORS.get(code, error)(text)

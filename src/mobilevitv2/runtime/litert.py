@@ -39,10 +39,9 @@ class File:
 
 def _record(path: Path) -> Record | None:
     """From the archive at the file's end, where TensorFlow Lite keeps a model's metadata."""
-    if not zipfile.is_zipfile(path):
-        return None
-    with zipfile.ZipFile(path) as archive:
-        name = f"{NAME}.json"
-        if name not in archive.namelist():
-            return None
-        return Record.from_json(archive.read(name).decode(), str(path))
+    name = f"{NAME}.json"
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if name in archive.namelist():
+                return Record.from_json(archive.read(name).decode(), str(path))
+    return None

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Collection
 from ctypes import byref, c_int, c_size_t, c_void_p
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -41,10 +42,9 @@ class NativeRuntime:
     ) -> None:
         """Open a folder with config.json, model.safetensors and preprocessor_config.json.
 
-        A call uses up to `threads` threads, by default one per core; `instructions` is one of the
-        names that `instructions_for` lists, by default the first. Raises CheckpointError,
-        ConfigError, UnsupportedError for what only PyTorch can run, MemoryError, or ImportError if
-        the engine is missing.
+        A call uses up to `threads` threads, by default one per core. `instructions` is one of
+        `instructions_for`, by default the first. Raises CheckpointError, ConfigError,
+        UnsupportedError for what only PyTorch runs, MemoryError, or ImportError without the engine.
         """
         if precision not in PRECISIONS:
             raise ConfigError(
@@ -55,7 +55,9 @@ class NativeRuntime:
         self._library = library()
         if not instructions_for(precision):
             raise UnsupportedError(f"the engine has no {precision} kernels for this processor.")
-        self._opened = (str(folder), threads, precision, instructions)
+        self._opened = partial(
+            type(self), folder, threads=threads, precision=precision, instructions=instructions
+        )
         chosen = None if instructions is None else instructions.encode()
         options = byref(COptions(threads or 0, PRECISIONS.index(precision), chosen))
         self._handle = handle = c_void_p()
@@ -63,43 +65,19 @@ class NativeRuntime:
         call(self._library.mv2_open, os.fsencode(folder), options, opened, error=ConfigError)
         closing = weakref.finalize(self, self._library.mv2_close, handle)
         closing.atexit = False  # daemon threads may still be computing then
-        self.description: dict[str, Any] = json.loads(self._library.mv2_describe(handle))
-        """task, labels, precision, instructions, threads, weights [bytes], processor."""
+        found = self.description = json.loads(self._library.mv2_describe(handle))
+        self.task: str = found["task"]  # classification, segmentation, detection or backbone
+        self.labels: list[str] = found["labels"]  # in the order of the logits
+        self.precision: NativePrecision = found["precision"]
+        self.instructions: str = found["instructions"]  # such as avx2
+        self.channels: int = found.get("channels", 3)  # of the input
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """A copy or pickle holds what to open, and opens it again."""
-        return _reopen, self._opened
-
-    @property
-    def task(self) -> str:
-        """classification, segmentation, detection or backbone"""
-        return self.description["task"]
-
-    @property
-    def labels(self) -> list[str]:
-        """The classes in the order of the logits"""
-        return list(self.description["labels"])
-
-    @property
-    def precision(self) -> str:
-        """fp32, bf16 or int8"""
-        return self.description["precision"]
-
-    @property
-    def instructions(self) -> str:
-        """The instruction set it computes with, such as avx2"""
-        return self.description["instructions"]
-
-    @property
-    def channels(self) -> int:
-        """Channels of the input images"""
-        return self.description.get("channels", 3)
+        """Pickled by its folder, which is opened again."""
+        return self._opened, ()
 
     def outputs(self, height: int, width: int) -> list[Output]:
-        """The outputs for an image of height x width px: the head's, then stage_0 to stage_4.
-
-        Raises ImageError for a size that the model can't take.
-        """
+        """The outputs for height x width px: the head's, then the stages'. Raises ImageError."""
         _check_sides(height, width)
         found = (COutput * 16)()
         count = c_int()
@@ -107,11 +85,11 @@ class NativeRuntime:
         return [Output(o.name.decode(), tuple(o.shape[: o.rank])) for o in found[: count.value]]
 
     def __call__(
-        self, pixels: np.ndarray, wanted: Collection[str] | None = None
+        self, pixels: np.ndarray, names: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
         """float32 [B, C, H, W] in [0, 1], in the weights' channel order, to the outputs by name.
 
-        Returns the `wanted` outputs, by default all but the stages' maps, each float32 [B, *shape].
+        Gives the outputs `names`, by default all but the stages' maps, each float32 [B, *shape].
         Raises ImageError.
         """
         if pixels.ndim != 4 or pixels.shape[1] != self.channels:
@@ -120,17 +98,14 @@ class NativeRuntime:
             )
         pixels = np.ascontiguousarray(pixels, np.float32)
         batch, _, height, width = pixels.shape
-        arrays, places, counts = self._buffers(height, width, wanted, batch)
+        arrays, places, counts = self._buffers(height, width, names, batch)
         if batch:
             images = pixels.ctypes.data, batch, height, width
             self._call(self._library.mv2_run, *images, places, counts, len(counts))
         return arrays
 
     def prepare(self, photo: np.ndarray) -> np.ndarray:
-        """A photo, uint8 RGB [H, W, 3], to float32 [3, h, w] as preprocessor_config.json says.
-
-        Matches `MobileViTImageProcessor` with these settings bit for bit. Raises ImageError.
-        """
+        """uint8 RGB [H, W, 3] to float32 [3, h, w]: the bundle's processor, bit for bit."""
         photo = _rows(photo)
         height, width = self._prepared_size(photo)
         pixels = np.empty((3, height, width), np.float32)
@@ -138,19 +113,18 @@ class NativeRuntime:
         return pixels
 
     def run_photo(
-        self, photo: np.ndarray, wanted: Collection[str] | None = None
+        self, photo: np.ndarray, names: Collection[str] | None = None
     ) -> dict[str, np.ndarray]:
         """`prepare` and a call in one: uint8 RGB [H, W, 3] to the outputs, without a batch."""
         photo = _rows(photo)
-        arrays, places, counts = self._buffers(*self._prepared_size(photo), wanted)
+        arrays, places, counts = self._buffers(*self._prepared_size(photo), names)
         self._call(self._library.mv2_run_photo, *_place(photo), places, counts, len(counts))
         return arrays
 
     def profile(self, height: int, width: int, *, rounds: int = 30) -> dict[str, Any]:
-        """Where the time for one image of this size goes.
+        """Where the time for one image goes, in `parts`: name, seconds (median), multiply_adds.
 
-        `peak`, one thread's multiply-adds per second in registers alone, and `parts`, each with
-        name, seconds (median of `rounds`) and multiply_adds. Raises ImageError.
+        `peak` is one thread's multiply-adds per second in registers alone. Raises ImageError.
         """
         _check_sides(height, width)
         text = ctypes.create_string_buffer(1 << 16)
@@ -163,20 +137,19 @@ class NativeRuntime:
         return height.value, width.value
 
     def _buffers(
-        self, height: int, width: int, wanted: Collection[str] | None, *batch: int
+        self, height: int, width: int, names: Collection[str] | None, *batch: int
     ) -> tuple[dict[str, np.ndarray], Any, Any]:
-        """New arrays for the wanted outputs; every output's address and size, 0 for the others."""
+        """New arrays for these outputs; every output's address and size, 0 for the others."""
         known = self.outputs(height, width)
-        if wanted is None:
-            wanted = {output.name for output in known if not output.name.startswith(STAGES)}
-        elif unknown := set(wanted) - {output.name for output in known}:
+        if names is None:
+            names = {output.name for output in known if not output.name.startswith(STAGES)}
+        elif unknown := set(names) - {output.name for output in known}:
             raise ConfigError(
                 f"the model has no output {', '.join(sorted(unknown))}; it has "
                 f"{', '.join(output.name for output in known)}."
             )
-        arrays = {
-            o.name: np.empty((*batch, *o.shape), np.float32) for o in known if o.name in wanted
-        }
+        made = (output for output in known if output.name in names)
+        arrays = {output.name: np.empty((*batch, *output.shape), np.float32) for output in made}
         buffers = [arrays.get(output.name) for output in known]
         places = [None if buffer is None else buffer.ctypes.data for buffer in buffers]
         counts = [0 if buffer is None else buffer.size for buffer in buffers]
@@ -187,7 +160,7 @@ class NativeRuntime:
 
 
 def available() -> bool:
-    """Whether the engine is installed and may be used; `missing` says why not."""
+    """Whether the engine can be used."""
     return missing() is None
 
 
@@ -203,10 +176,6 @@ def missing() -> str | None:
 def instructions_for(precision: NativePrecision) -> list[str]:
     """The instruction sets that the engine can use here in this precision, best first."""
     return library().mv2_instructions(PRECISIONS.index(precision)).decode().split()
-
-
-def _reopen(folder: str, threads: int | None, precision: Any, name: str | None) -> Any:
-    return NativeRuntime(folder, threads=threads, precision=precision, instructions=name)
 
 
 def _check_sides(height: int, width: int) -> None:

@@ -18,12 +18,9 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")  # that can be chosen; an int8 fil
 class Runtime(Protocol):
     """An exported file, ready to run. Safe to call from several threads at once."""
 
-    record: Record | None
-    """None if the file doesn't come from `export`."""
-    input_shape: tuple[int | None, ...]
-    """The shape of the graph's input; None where any length goes."""
-    precision: str
-    """What it computes in."""
+    record: Record | None  # None if the file doesn't come from `export`
+    input_shape: tuple[int | None, ...]  # the graph's; None where any length goes
+    precision: str  # what it computes in
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
         """All outputs, in the graph's order, for a batch of the graph's input."""

@@ -28,12 +28,8 @@ class File:
         found = model.get_rt_info(NAME) if model.has_rt_info(NAME) else None
         self.record = None if found is None else Record.from_json(found.astype(str), str(path))
         self.precision = _precision(core, precision)
-        options: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[
-                self.precision
-            ],
-            "PERFORMANCE_HINT": "LATENCY",
-        }
+        hint = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}[self.precision]
+        options: dict[str, Any] = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         shape = model.input(0).get_partial_shape()

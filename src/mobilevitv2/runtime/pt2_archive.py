@@ -50,37 +50,30 @@ CONTAINERS = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
 
 def without_code(path: Path) -> io.BytesIO:
-    """The archive again, in memory. Raises CheckpointError for what isn't known to be plain data.
-
-    A damaged file raises whatever zipfile, json or torch raise.
-    """
+    """A copy in memory. CheckpointError for what isn't plain data, or whatever torch raises."""
+    copy = io.BytesIO()
     try:
-        return _copied(path)
+        with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as written:
+            names = archive.namelist()
+            root = names[0].split("/")[0] + "/" if names and "version" not in names else ""
+            if len(set(names)) < len(names):
+                raise _Unsafe("two of its files have one name")
+            for entry in archive.infolist():
+                name = entry.filename.removeprefix(root)
+                if entry.compress_type != zipfile.ZIP_STORED or not entry.filename.startswith(root):
+                    raise _Unsafe(f"{entry.filename} isn't stored as torch stores it")
+                written.writestr(entry.filename, _checker(name)(archive.read(entry), name))
     except _Unsafe as error:
         raise CheckpointError(
             f"{path} is refused, because torch could run code that is in it: {error}. Get it from "
             "where it was made as weights, or export it anew: mobilevitv2 export MODEL --to torch."
         ) from error
+    copy.seek(0)
+    return copy
 
 
 class _Unsafe(Exception):
     """What is in the archive."""
-
-
-def _copied(path: Path) -> io.BytesIO:
-    copy = io.BytesIO()
-    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(copy, "w") as written:
-        names = archive.namelist()
-        root = names[0].split("/")[0] + "/" if names and "version" not in names else ""
-        if len(set(names)) < len(names):
-            raise _Unsafe("two of its files have one name")
-        for entry in archive.infolist():
-            name = entry.filename.removeprefix(root)
-            if entry.compress_type != zipfile.ZIP_STORED or not entry.filename.startswith(root):
-                raise _Unsafe(f"{entry.filename} isn't stored as torch stores it")
-            written.writestr(entry.filename, _checker(name)(archive.read(entry), name))
-    copy.seek(0)
-    return copy
 
 
 def _checker(name: str) -> Callable[[bytes, str], bytes]:
@@ -125,7 +118,7 @@ def _program(data: bytes, _: str) -> bytes:
                 _check_containers(json.loads(part[name]))
     for formula in formulas - {None}:
         _check_formula(formula)
-    if program.get("guards_code"):  # Python, and not needed: see `pt2._unguarded`
+    if program.get("guards_code"):  # Python, and not needed: the record checks inputs
         return json.dumps({**program, "guards_code": []}).encode()
     return data
 

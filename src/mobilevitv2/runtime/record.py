@@ -1,7 +1,7 @@
-"""`Record`: what travels inside every exported file, so that nobody has to remember it.
+"""`Record`: the metadata inside every exported file.
 
-It is JSON in the target's own metadata: the class names, how images are prepared, the inputs and
-outputs, and which weights it was made from.
+It is JSON in the target's own place for metadata: the class names, how images are prepared, the
+inputs and outputs, and the weights' hash.
 """
 
 import json
@@ -19,16 +19,11 @@ FORM = 1  # goes up when older code can't read what newer code writes
 class Record:
     """Everything needed to use a file, except its graph."""
 
-    task: str
-    """classification, segmentation or detection"""
-    labels: list[str]
-    """The classes in the order of the logits."""
-    processor: dict[str, Any]
-    """The fields of preprocessor_config.json."""
-    sizes: list[list[int]] | None
-    """[height, width] in px of the images; None: any multiples of 32."""
-    batch: int | None
-    """Images at a time; None: any number."""
+    task: str  # classification, multi-label classification, segmentation or detection
+    labels: list[str]  # the classes in the order of the logits
+    processor: dict[str, Any]  # the fields of preprocessor_config.json
+    sizes: list[list[int]] | None  # [height, width] in px of the images; None: any multiples of 32
+    batch: int | None  # images at a time; None: any number
     input: str = "float"
     """float: prepared pixels, float32 [B, 3, H, W]. uint8: RGB pixels, uint8 [B, H, W, 3]."""
     output: str = "logits"
@@ -41,21 +36,16 @@ class Record:
     classes] and corners [B, anchors, 4] of x1, y1, x2, y2. detections: what is left after
     non-maximum suppression, scores [B, 200], best first and 0 where there are fewer, int64 labels
     [B, 200] and corners [B, 200, 4]."""
-    top_k: int | None = None
-    """How many classes an output of top_k gives."""
-    thresholds: list[float] | None = None
-    """Of a multi-label model: what a class's probability has to exceed, for each class."""
-    colors: list[list[int]] | None = None
-    """RGB of each class, if somebody chose them."""
+    top_k: int | None = None  # how many classes an output of top_k gives
+    thresholds: list[float] | None = None  # a multi-label model's, for each class
+    colors: list[list[int]] | None = None  # RGB of each class, if somebody chose them
     precision: str = "fp32"
     target: str = ""
-    weights: str = ""
-    """sha256 of the weights that it was made from."""
+    weights: str = ""  # sha256 of the weights that it was made from
     versions: dict[str, str] = field(default_factory=dict)
     form: int = FORM
 
     def to_json(self) -> str:
-        """One line of JSON."""
         return json.dumps(asdict(self), ensure_ascii=False)
 
     @classmethod

@@ -17,33 +17,22 @@ WEB_RECORD = "record.json"  # what a page reads to prepare images and to name cl
 class Target:
     """One kind of file."""
 
-    key: str
-    """What it is called in `export(to=...)` and in records."""
+    key: str  # what it is called in `export(to=...)` and in records
     name: str
-    help: str
-    """What it is for, in a few words."""
-    suffix: str = ""
-    """Empty for a folder."""
-    packages: tuple[str, ...]
-    """What has to be importable to make it."""
+    help: str  # what it is for, in a few words
+    suffix: str = ""  # empty for a folder
+    packages: tuple[str, ...]  # what has to be importable to make it
     extra: str
     precisions: tuple[str, ...] = ("fp32", "fp16", "int8")
-    fixed: bool = False
-    """Whether it takes one image size and a fixed number of images."""
-    elementary_norms: bool = False
-    """Whether a norm over a whole map has to be spelled out for it."""
+    fixed: bool = False  # whether it takes one image size and a fixed number of images
+    elementary_norms: bool = False  # whether a norm over a whole map has to be spelled out for it
     runs_here: bool = True
-    alone: bool = False
-    """Whether it needs an environment of its own, as its package pins another torch."""
-    lacks: tuple[str, ...] = ("detections",)
-    """Outputs that it can't express."""
+    alone: bool = False  # whether it needs its own environment, as its package pins another torch
+    lacks: tuple[str, ...] = ("detections",)  # outputs that it can't express
     inputs: tuple[str, ...] = ("float", "uint8")
-    opsets: bool = False
-    """Whether the opset of ONNX can be chosen."""
-    beside: tuple[str, ...] = ()
-    """Suffixes of further files, in place of its own."""
-    within: tuple[str, ...] = ()
-    """Files that a folder always has."""
+    opsets: bool = False  # whether the opset of ONNX can be chosen
+    beside: tuple[str, ...] = ()  # suffixes of further files, in place of its own
+    within: tuple[str, ...] = ()  # files that a folder always has
 
     def files(self, name: str) -> list[str]:
         """The files of an export of this name, relative to the folder that it lies in."""
@@ -89,3 +78,11 @@ ROWS = (
 )  # fmt: skip
 TARGETS = {row.key: row for row in ROWS}
 FORMATS = {row.suffix: row for row in ROWS if row.suffix and row.runs_here}
+
+
+def bytes_of(path: Path) -> int:
+    """The size of an exported file, with what belongs beside it, or of a folder."""
+    target = FORMATS.get(path.suffix.lower())
+    beside = target.beside if target else ()
+    files = path.rglob("*") if path.is_dir() else [path, *map(path.with_suffix, beside)]
+    return sum(file.stat().st_size for file in files if file.is_file())

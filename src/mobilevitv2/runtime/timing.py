@@ -10,10 +10,7 @@ PAUSE = 0.02  # seconds before each call: OpenMP's threads keep spinning for som
 
 
 def interleaved(calls: Mapping[Name, Callable[[], Any]], rounds: int) -> dict[Name, list[float]]:
-    """Milliseconds of each call in each round, taken in turn, after a warm-up round.
-
-    A pause before each lets the threads of the one before go to sleep.
-    """
+    """Milliseconds of each call in each round, taken in turn, after a warm-up round."""
     times: dict[Name, list[float]] = {name: [] for name in calls}
     for i in range(rounds + 1):
         for name, call in calls.items():

@@ -12,10 +12,7 @@ from mobilevitv2.runtime.record import NAME, Record
 
 
 class File:
-    """The graph in PyTorch, on the CPU; `threads` is that of the whole process.
-
-    No code in the file runs: anything but tensors and ATen operators is a CheckpointError.
-    """
+    """The graph on the CPU; no code in the file runs. `threads` is that of the whole process."""
 
     def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
         self.precision = only_fp32(precision, "torch.export")
@@ -37,7 +34,12 @@ class File:
         self.input_shape = tuple(n if isinstance(n, int) else None for n in shape)
         if threads is not None:
             torch.set_num_threads(threads)
-        self.module = _unguarded(program)
+        # torch's guards reject sizes that are right: a detector's for any size was traced where no
+        # map has a side of 1, and they expect that of every image. The record checks inputs.
+        try:
+            self.module = program.module(check_guards=False)
+        except TypeError:  # torch before 2.9 has no guards in the graph
+            self.module = program.module()
         self.torch = torch
 
     def __call__(self, pixels: np.ndarray) -> list[np.ndarray]:
@@ -45,15 +47,3 @@ class File:
             found = self.module(self.torch.from_numpy(np.ascontiguousarray(pixels)))
         found = found if isinstance(found, tuple | list) else (found,)
         return [tensor.numpy() for tensor in found]
-
-
-def _unguarded(program: Any) -> Any:
-    """The graph, which is right at sizes that torch's guards reject.
-
-    A detector's for any size was traced where no map has a side of 1, and the guards expect that of
-    every image, as memory would be laid out differently. The record checks inputs.
-    """
-    try:
-        return program.module(check_guards=False)
-    except TypeError:  # torch before 2.9 has no guards in the graph
-        return program.module()

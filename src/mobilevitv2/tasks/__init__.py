@@ -1,9 +1,8 @@
-"""The tasks, a row each: what differs between them, said once.
+"""The table of tasks: what differs between them, in a row each.
 
-The rest of the package asks a row instead of comparing names. What a row can't hold, because it
-is code, stands in a module named after the task in the room that needs it: `part("evaluation")` of
-the row for segmentation is `mobilevitv2.evaluation.segmentation`. A new task is a row here and
-such modules.
+The rest of the package asks a row instead of comparing names. Code about a task is a module named
+after it in the room that needs it: segmentation's `part("evaluation")` is
+`mobilevitv2.evaluation.segmentation`. A new task is a row here and such modules.
 """
 
 from collections.abc import Mapping
@@ -16,43 +15,28 @@ from mobilevitv2.errors import CheckpointError, ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What is said of a task in one word or number."""
+    """A row of the table."""
 
-    name: str
-    """In checkpoints, in records of exported files, and in messages."""
-    verb: str
-    """On the command line: `train --task`."""
-    module: str
-    """The name of its modules."""
-    model: str
-    """Its model class, a public name of the package."""
-    result: str
-    """The class of its results, too."""
-    data: str
-    """What it is trained and measured on, for a message."""
-    rename: str
-    """How to make the class names of such data match a model's, for a message."""
-    fit: Literal["crop", "whole", "stretch"]
-    """How an image is brought to the size that the model takes."""
-    batch_size: int = 16
-    """Images at a time in prediction."""
-    outputs: tuple[str, ...]
-    """What an exported file can give, the default first."""
-    layouts: tuple[str, ...]
-    """Whose libraries have such a model."""
+    name: str  # in checkpoints, in records of exported files, and in messages
+    verb: str  # on the command line: `train --task`
+    module: str  # the name of its modules
+    model: str  # its model class, a public name of the package
+    result: str  # the class of its results, too
+    data: str  # what it is trained and measured on, for a message
+    rename: str  # how to make the class names of such data match a model's, for a message
+    fit: Literal["crop", "whole", "stretch"]  # how images are brought to the model's size
+    batch_size: int = 16  # images at a time in prediction
+    outputs: tuple[str, ...]  # what an exported file can give, the default first
+    layouts: tuple[str, ...]  # whose libraries have such a model
     engine_precisions: tuple[Literal["fp32", "bf16", "int8"], ...] = ("fp32", "bf16", "int8")
     """Those of the engine whose answers are good enough to be chosen."""
-    figures: Mapping[str, str]
-    """The scores in [0, 1] that training keeps, with their titles; the first decides which epoch is
-    the best."""
-    options: frozenset[str] = frozenset()
-    """Options of prediction and evaluation that only some tasks have."""
-    recipe: str = "default"
-    """The recipe to train with unless another is named."""
+    figures: Mapping[str, str]  # scores in [0, 1] that training keeps, with titles; see `metric`
+    options: frozenset[str] = frozenset()  # of prediction and evaluation, that only some tasks have
+    recipe: str = "default"  # the recipe to train with unless another is named
 
     @property
     def metric(self) -> str:
-        """The score that decides which epoch is the best."""
+        """The first of the figures, which decides on the best epoch."""
         return next(iter(self.figures))
 
     def part(self, room: str) -> Any:
@@ -61,12 +45,12 @@ class Task:
 
     @property
     def model_class(self) -> Any:
-        """Raises ImportError where PyTorch is missing."""
+        """Raises ImportError without PyTorch."""
         return getattr(import_module("mobilevitv2"), self.model)
 
     @property
     def result_class(self) -> Any:
-        """What `Predictor` gives for an image."""
+        """Of what `Predictor` gives for an image."""
         return getattr(import_module("mobilevitv2"), self.result)
 
 

@@ -1,4 +1,4 @@
-"""Where a model computes: PyTorch, the engine, or an exported file's own runtime."""
+"""Where a model runs: in PyTorch, in the engine, or in an exported file's own runtime."""
 
 from abc import ABC, abstractmethod
 
@@ -14,19 +14,14 @@ from mobilevitv2.processor import MobileViTImageProcessor
 class Backend(ABC):
     """A model that is ready to run on arrays."""
 
-    output = "logits"
-    """What it gives: logits, or what an exported file was made for; see `Record.output`."""
-    task: str
-    """The name of its task."""
-    classes: list[str]
-    """Their names, in the order of the logits."""
-    colors: list[tuple[int, int, int]]
-    """RGB of each class; empty unless somebody chose them."""
-    thresholds: list[float] | None
-    """What the probability of each label has to exceed, of a multi-label model that says so."""
+    output = "logits"  # or what an exported file was made for; see `Record.output`
+    task: str  # the name of its task
+    classes: list[str]  # the class names, in the order of the logits
+    colors: list[tuple[int, int, int]]  # RGB of each class; empty unless somebody chose them
+    thresholds: list[float] | None  # a multi-label model's own, for each class
 
     def take_names(self, config: MobileViTV2Config) -> None:
-        """Set classes and colors. Raises CheckpointError for a model of no classes or images."""
+        """Set what the config says of the classes. Raises CheckpointError; see `check_names`."""
         check_names(config)
         self.classes = list((config.id2label or {}).values())
         self.colors = [(r, g, b) for r, g, b in config.class_colors or []]
@@ -38,11 +33,11 @@ class Backend(ABC):
         """The runtime, the device or instructions, and the precision, for people."""
 
     def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
-        """Whether `prepare` makes what this processor makes."""
+        """Whether `prepare` does what this processor does."""
         return False
 
     def prepare(self, picture: Image.Image) -> np.ndarray:
-        """float32 [3, H, W] of an RGB picture."""
+        """An RGB picture to float32 [3, H, W]."""
         raise NotImplementedError
 
     @abstractmethod

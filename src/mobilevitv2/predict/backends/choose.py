@@ -1,4 +1,4 @@
-"""Where a model computes: in its file's own runtime, in the package's engine, or in PyTorch."""
+"""Chooses where a model runs: in its file's own runtime, in the engine, or in PyTorch."""
 
 import logging
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ logger = logging.getLogger(__name__)
 
 RuntimeName = Literal["auto", "native", "torch"]
 
-# Modules of this folder, in the order in which they are asked. Each has
+# Modules of this folder, in the order of preference. Each has
 # `refuses(request) -> Exception | None` and `open(request) -> Opened`.
 BACKENDS = ("exported", "engine", "torch")
 
 
 class Opened(NamedTuple):
-    """A backend, how its images are prepared, and where it was found: None for one in memory."""
+    """A backend, how its images are prepared, and its source: None for a model in memory."""
 
     backend: Backend
     processor: MobileViTImageProcessor
@@ -39,7 +39,7 @@ class Opened(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """What `Predictor` is asked to open; see there."""
+    """What to open, with the arguments of `Predictor`."""
 
     model: "TaskModel | str | Path"
     processor: MobileViTImageProcessor | None = None
@@ -55,42 +55,36 @@ class Request:
 
     @property
     def in_memory(self) -> bool:
-        """Whether it is a live model."""
         return not isinstance(self.model, str | Path)
 
     @cached_property
     def exported(self) -> bool:
-        """Whether it is an exported file."""
         return not self.in_memory and is_exported(self.source)
 
     @cached_property
     def source(self) -> str | Path:
-        """Where the model is; of a run's folder, the bundle of its best epoch."""
+        """Where the model is; for a run's folder, the bundle of its best epoch."""
         assert isinstance(self.model, str | Path)
         return self.model if is_exported(self.model) else bundle_of(self.model)
 
     @cached_property
     def bundle(self) -> Bundle | None:
-        """What lies in the folder of a bundle; None for every other checkpoint."""
+        """The bundle at the source; None for every other checkpoint."""
         return find_bundle(self.source)
 
     @cached_property
     def on_gpu(self) -> bool:
-        """Whether a GPU is to compute: one was asked for, or there is one."""
+        """Whether it should run on a GPU: the device is one, or is left out and there is one."""
         return gpu_is_here() if self.device is None else str(self.device).split(":")[0] != "cpu"
 
     @property
     def wants_engine(self) -> bool:
-        """Whether nothing but the engine will do; only it has int8."""
+        """Whether only the engine will do; int8 has no other."""
         return self.runtime == "native" or self.precision == "int8"
 
 
 def open_backend(request: Request) -> Opened:
-    """The first backend of the list that doesn't refuse.
-
-    Raises the reason of the one that was asked for, in so many words or by the kind of model, and
-    else PyTorch's, which takes most.
-    """
+    """The first backend that doesn't refuse; raises the reason of the last one that could do it."""
     _warn_of_export_beside(request)
     last = "exported" if request.exported else "engine" if request.wants_engine else "torch"
     for name in BACKENDS:
@@ -101,9 +95,9 @@ def open_backend(request: Request) -> Opened:
         if reason is None:
             try:
                 return backend.open(request)
-            except UnsupportedError as error:  # which only the network shows
+            except UnsupportedError as error:  # which shows only when it is opened
                 reason = error
-        if name == last:  # nothing but this would do
+        if name == last:
             raise reason
         logger.debug("%s refuses %s: %s", name, request.model, reason)
     raise AssertionError(f"{last} is none of {BACKENDS}")
@@ -115,7 +109,5 @@ def _warn_of_export_beside(request: Request) -> None:
     folders = [Path(place).expanduser() for place in (request.model, request.source)]  # pyright: ignore
     if beside := [folder for folder in folders if (folder / WEB_MODEL).is_file()]:
         logger.warning(
-            "%s also holds %s, which isn't used; name that file itself to run it",
-            beside[-1],
-            WEB_MODEL,
+            "%s also holds %s, which isn't used; name that file to run it", beside[-1], WEB_MODEL
         )

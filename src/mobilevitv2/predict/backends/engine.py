@@ -1,4 +1,4 @@
-"""A bundle in the package's own engine."""
+"""Runs bundles in the engine."""
 
 from pathlib import Path
 
@@ -17,14 +17,14 @@ from mobilevitv2.tasks import task_named
 
 
 class EngineBackend(Backend):
-    """A bundle in the engine; it answers as it does in PyTorch."""
+    """A bundle in the engine, with the same answers as in PyTorch."""
 
     def __init__(
         self, bundle: Bundle, *, threads: int | None = None, precision: Precision = "auto"
     ) -> None:
         if precision == "fp16":
             raise UnsupportedError(f"the engine computes in {', '.join(PRECISIONS)}, not fp16.")
-        self.config = bundle.config
+        self.bundle, self.config = bundle, bundle.config
         self.runtime = NativeRuntime(
             bundle.folder, threads=threads, precision="fp32" if precision == "auto" else precision
         )
@@ -34,34 +34,31 @@ class EngineBackend(Backend):
 
     @property
     def runs_in(self) -> str:
-        """The runtime, the instructions it computes with, and in what precision."""
         return f"engine, {self.runtime.instructions}, {self.runtime.precision}"
 
     def open_processor(self, source: str | Path) -> MobileViTImageProcessor:
-        """How images are prepared for `__call__`; `source` is what messages call the bundle."""
+        """How images are prepared for `__call__`; messages call the bundle `source`."""
         return processor_of(source, task=self.task, config=self.config)
 
     def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
-        """Whether `prepare` makes what this processor makes."""
-        # Unscaled, the pixels depend on what the picture was made of.
+        # Unscaled pixels depend on the picture's own type.
         return processor == self._stored and processor.do_rescale and processor.do_convert_rgb
 
     def prepare(self, picture: Image.Image) -> np.ndarray:
-        """float32 [3, H, W] of an RGB picture: the processor's to the bit, and quicker."""
+        """The same bits as the processor's, but faster."""
         return self.runtime.prepare(np.asarray(picture))
 
     def __call__(self, pixels: np.ndarray) -> Answer:
-        """The answer to float32 [B, 3, H, W]."""
         found = self.runtime(pixels)
         return of_model(found["logits"], found.get("boxes"))
 
 
 def refuses(request: Request) -> Exception | None:
-    """Why the engine isn't for this; what it can't do with a network shows when it is opened."""
+    """Why the engine can't run this; whether it supports the network shows only on opening it."""
     if request.in_memory:
         return ConfigError(
-            "a model in memory runs in PyTorch; the engine opens bundles. Save it with "
-            "save_pretrained, and its processor too, and give the folder."
+            "a model in memory runs in PyTorch; the engine opens bundles. Save the model and its "
+            "processor with save_pretrained, and pass the folder."
         )
     if request.exported:
         return ConfigError(f"{request.source} is an exported file, with a runtime of its own.")
@@ -86,22 +83,23 @@ def refuses(request: Request) -> Exception | None:
 def open(request: Request) -> Opened:
     """Raises UnsupportedError for what the engine can't compute."""
     assert request.bundle is not None  # or it was refused
-    how = {"threads": request.threads, "precision": request.precision}
-    backend = EngineBackend(request.bundle, **how)
+    backend = open_engine(request.bundle, threads=request.threads, precision=request.precision)
     processor = request.processor or backend.open_processor(request.source)
     return Opened(backend, processor, request.source)
 
 
 def open_engine(
-    source: str | Path, *, threads: int | None = None, precision: Precision = "auto"
+    source: str | Path | Bundle, *, threads: int | None = None, precision: Precision = "auto"
 ) -> EngineBackend:
-    """A bundle's folder, or a hub id, in the engine.
+    """Open a bundle, a bundle's folder or a hub id in the engine.
 
-    Raises UnsupportedError for every other checkpoint and for what the engine can't compute,
-    ImportError where there is no engine, CheckpointError, ConfigError or FileNotFoundError.
+    Raises UnsupportedError for any other checkpoint and for what the engine can't compute,
+    ImportError without the engine, CheckpointError, ConfigError or FileNotFoundError.
     """
-    request = Request(source, runtime="native")
-    if (reason := refuses(request)) is not None:
-        raise reason
-    assert request.bundle is not None  # or it was refused
-    return EngineBackend(request.bundle, threads=threads, precision=precision)
+    if not isinstance(source, Bundle):
+        request = Request(source, runtime="native")
+        if (reason := refuses(request)) is not None:
+            raise reason
+        assert request.bundle is not None  # or it was refused
+        source = request.bundle
+    return EngineBackend(source, threads=threads, precision=precision)

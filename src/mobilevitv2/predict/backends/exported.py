@@ -1,4 +1,4 @@
-"""An exported file in its own runtime."""
+"""Runs an exported file in its own runtime."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from mobilevitv2.tasks import task_named
 
 
 class ExportedBackend(Backend):
-    """An exported file with its record; batches of any number, whatever the graph takes."""
+    """An exported file with its record; takes batches of any size, whatever the graph takes."""
 
     def __init__(
         self, source: str | Path, *, threads: int | None = None, precision: Precision = "auto"
@@ -25,8 +25,8 @@ class ExportedBackend(Backend):
         self.source = str(source)
         if self.runtime.record is None:
             raise CheckpointError(
-                f"{source} has no record of its classes and of how images are prepared: it does "
-                "not come from mobilevitv2 export. Export the model with it, or run the graph by "
+                f"{source} has no record of its classes and of how images are prepared, so it "
+                "isn't from mobilevitv2 export. Export the model with it, or run the graph by "
                 "yourself: mobilevitv2.runtime.open_runtime."
             )
         self.record = self.runtime.record
@@ -40,7 +40,6 @@ class ExportedBackend(Backend):
 
     @property
     def runs_in(self) -> str:
-        """The runtime, and in what precision."""
         file = exported_file(self.source)
         assert file is not None  # it is open
         return f"{FORMATS[file.suffix.lower()].name}, {self.runtime.precision}"
@@ -48,14 +47,14 @@ class ExportedBackend(Backend):
     def open_processor(self) -> MobileViTImageProcessor:
         """How images are prepared for `__call__`."""
         processor = self.record.open_processor()
-        if self.record.input == "uint8":  # the graph turns RGB into what the weights want
+        if self.record.input == "uint8":  # the graph brings RGB into the weights' order
             processor.do_flip_channel_order = False
         return processor
 
     def __call__(self, pixels: np.ndarray) -> Answer:
-        """What the file gives for float32 [B, 3, H, W], as `open_processor` prepares images.
+        """The answer to float32 [B, 3, H, W], prepared by `open_processor`'s processor.
 
-        Raises ImageError for a size that the file was not made for, CheckpointError where the file
+        Raises ImageError for a size that the file was not made for, and CheckpointError if the file
         doesn't fit its record.
         """
         self._check_size(*pixels.shape[2:])
@@ -79,8 +78,8 @@ class ExportedBackend(Backend):
         answer = OF_OUTPUT[self.record.output](*outputs)
         if not answer.fits(len(self.classes)):
             raise CheckpointError(
-                f"{self.source} does not fit its record: it gives {list(outputs[0].shape)}, and "
-                f"the record names {len(self.classes)} classes. It was changed; export it again."
+                f"{self.source} doesn't fit its record: it gives {list(outputs[0].shape)}, and the "
+                f"record names {len(self.classes)} classes. It was changed; export it again."
             )
         return answer
 
@@ -100,7 +99,7 @@ class ExportedBackend(Backend):
 
 
 def refuses(request: Request) -> Exception | None:
-    """Why this isn't for a runtime of its own."""
+    """Why this doesn't run in a runtime of its own."""
     if not request.exported:
         return ConfigError(f"{request.model} isn't an exported file.")
     if request.device is not None and str(request.device) != "cpu":
@@ -109,7 +108,7 @@ def refuses(request: Request) -> Exception | None:
         )
     if request.runtime != "auto":
         return ConfigError(
-            f"{request.model} runs in its own runtime, and so can't run in {request.runtime}."
+            f"{request.model} runs in its own runtime, so it can't run in {request.runtime}."
         )
     return None
 

@@ -1,4 +1,4 @@
-"""Models in PyTorch, opened with all that belongs to them, and run on arrays."""
+"""Runs models in PyTorch."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -16,7 +16,7 @@ SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class TorchBackend(Backend):
-    """A live model; it is put into eval mode."""
+    """A model in memory, put into eval mode."""
 
     def __init__(self, model: TaskModel) -> None:
         self.take_names(model.config)
@@ -25,37 +25,33 @@ class TorchBackend(Backend):
 
     @property
     def runs_in(self) -> str:
-        """The runtime, where it computes, and in what precision."""
         dtype = str(self.model.dtype).removeprefix("torch.")
         return f"PyTorch, {self.model.device}, {SHORT.get(dtype, dtype)}"
 
     @torch.inference_mode()
     def __call__(self, pixels: np.ndarray) -> Answer:
-        """The answer to float32 [B, 3, H, W]."""
         batch = torch.from_numpy(pixels).to(self.model.device, self.model.dtype)
         output = self.model(batch, return_dict=True)
-        boxes = getattr(output, "pred_boxes", None)
-        arrays = (output.logits, boxes) if boxes is not None else (output.logits,)
-        return of_model(*(values.float().cpu().numpy() for values in arrays))
+        tensors = (output[name] for name in ("logits", "pred_boxes") if name in output)
+        return of_model(*(tensor.float().cpu().numpy() for tensor in tensors))
 
 
 def refuses(request: Request) -> Exception | None:
-    """Why this isn't for PyTorch."""
+    """Why PyTorch can't run this."""
     if request.in_memory and request.processor is None:
-        return ValueError("a model in memory comes with its image processor: pass both.")
+        return ValueError("a model in memory needs its image processor: pass both.")
     return None
 
 
 def open(request: Request) -> Opened:
-    """A checkpoint on the device that was asked for; a model in memory as it is, or a copy."""
+    """Open a checkpoint on the requested device; a model in memory stays as it is, or is copied."""
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     dtype = DTYPES.get(request.precision)
     if not isinstance(request.model, str | Path):
         assert request.processor is not None  # or it was refused
-        return Opened(
-            TorchBackend(_moved(request.model, request.device, dtype)), request.processor, None
-        )
+        model = _moved(request.model, request.device, dtype)
+        return Opened(TorchBackend(model), request.processor, None)
     model = open_model(request.source)
     processor = request.processor or open_processor(request.source, model)
     model = model.to(request.device or ("cuda" if request.on_gpu else "cpu")).to(dtype)
@@ -65,7 +61,7 @@ def open(request: Request) -> Opened:
 def _moved(
     model: TaskModel, device: "str | torch.device | None", dtype: torch.dtype | None
 ) -> TaskModel:
-    """The model, or a copy where something about it has to change: the caller's stays as it is."""
+    """The model, or a copy if anything about it must change."""
     here = next(model.parameters())
     there = here.new_empty(0).to(device).to(dtype or here.dtype)
     if model.training or (here.device, here.dtype) != (there.device, there.dtype):
