@@ -5,13 +5,13 @@ left out.
 """
 
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 from mobilevitv2.errors import ConfigError, ImageError
 from mobilevitv2.images.video import Reader, Writer, is_camera
-from mobilevitv2.predict.predictor import Predictor
+from mobilevitv2.predict.predictor import Predictor, Unreadable
 
 Progress = Callable[[int, int | None], None]  # frames done, and of how many, if that is known
 
@@ -58,13 +58,13 @@ def _predicted(
     predictor: Predictor, reader: Reader, save: Path | None, progress: Progress | None
 ) -> Generator[Any]:
     writer = None if save is None else Writer(save, reader)
-    results: Iterable[Any] = predictor.stream(iter(reader))
+    results = predictor.stream(iter(reader))
     if reader.live:  # waiting for a whole batch would delay the results
         results = (result for frame in reader for result in predictor.stream([frame]))
     try:
         for done, result in enumerate(results, 1):
             time = reader.times.popleft()
-            if writer is not None and hasattr(result, "draw"):
+            if writer is not None and not isinstance(result, Unreadable):
                 writer.write(result.draw(), time)
             if progress is not None:
                 progress(done, reader.count)
