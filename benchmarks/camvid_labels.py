@@ -4,12 +4,14 @@
         [--only mobilevitv2 | timm] [--out runs/camvid_labels]
 
 The table of labels is made from the masks: an image shows a class that covers at least 1 % of it.
-The split is CamVid's own. `guess` is the mAP of naming every class in every image.
+The split is CamVid's own. `guess` is the mAP of naming every class in every image. Finished runs
+aren't trained again, and stopped ones resume.
 """
 
 import argparse
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +20,7 @@ from networks import make
 from PIL import Image
 
 from mobilevitv2.data import open_multi_label, open_segmentation
-from mobilevitv2.evaluation import evaluate
-from mobilevitv2.training import Recipe, fit, train
+from mobilevitv2.training import Recipe, fit
 
 SHOWN = 0.01  # share of the pixels
 SIZE = (240, 180)  # px
@@ -57,27 +58,20 @@ def main() -> None:
     recipe = Recipe.load("multi_label", seed=options.seed, threads=options.threads, **changes)
     data = open_multi_label(write_table(options.data, options.out / "scenes"))
     shares = np.mean([labels for _, labels in data.val], axis=0)
-    rows = [{"model": "guess", "mAP": shares[shares > 0].mean()}]
+    guess = {"model": "guess", "mAP": shares[shares > 0].mean()}
+    rows: list[dict[str, Any]] = [guess | dict.fromkeys(("best epoch", "epochs", "minutes"), "")]
     for name in [options.only] if options.only else ["mobilevitv2", "timm"]:
         out = options.out / f"{name}-{options.seed}"
-        if name == "timm":
+        if not (out / "report.html").is_file():
             torch.manual_seed(options.seed)
             network = make(name, options.width, len(data.classes))
-            result, row = fit(network, data, recipe, out), {}
-        else:
-            result = train(data, out=out, width=options.width, recipe=recipe, overwrite=True)
-            found = evaluate(out, data)
-            row = {"macro F1": found.macro_f1, "micro F1": found.micro_f1}
-        rows.append(
-            {
-                "model": name,
-                "mAP": result.score,
-                **row,
-                "best epoch": result.best_epoch,
-                "epochs": len(result.history),
-                "minutes": result.seconds / 60,
-            }
-        )
+            fit(network, data, recipe, out, resume=(out / "checkpoints").is_dir())
+        with (out / "metrics.csv").open() as file:
+            epochs = [{k: float(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        best = max(epochs, key=lambda row: (row["val_map"], -row["val_loss"]))
+        minutes = sum(row["seconds"] for row in epochs) / 60
+        row = {"mAP": best["val_map"], "best epoch": int(best["epoch"]), "epochs": len(epochs)}
+        rows.append({"model": name, **row, "minutes": minutes})
     title = f"From scratch on CamVid's scenes, width {options.width}, the same recipe"
     report("camvid_labels", title, rows)
 
