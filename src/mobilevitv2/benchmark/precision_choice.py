@@ -34,10 +34,8 @@ class PrecisionFigures:
     agreement: float
     """Share of images, of a segmenter's pixels, or of a detector's anchors that see something, with
     fp32's first class, in [0, 1]."""
-    ms: float
-    """Median for one image, without reading and preparing it."""
-    good: bool
-    """Whether it agrees well enough to be chosen."""
+    ms: float  # median for one image, without reading and preparing it
+    good: bool  # whether it agrees well enough to be chosen
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -57,8 +57,7 @@ class Benchmark:
     rounds: int
     machine: dict[str, Any]
     timings: list[Timing]
-    left_out: dict[str, str]
-    """Each runtime that wasn't measured, and why."""
+    left_out: dict[str, str]  # each runtime that wasn't measured, and why
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values."""

@@ -1,14 +1,14 @@
 """How often a classifier is right."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 import numpy as np
 
 from mobilevitv2.evaluation.chosen import Chosen, match_classes
-from mobilevitv2.evaluation.measuring import Pass
+from mobilevitv2.evaluation.measuring import Measured, Pass
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.predict.predictor import ChannelOrder, Predictor
 from mobilevitv2.results.probabilities import softmax
@@ -35,8 +35,7 @@ class OrderComparison:
     count: int
     right: dict[str, int]
     only_right: dict[str, int]
-    p_value: float
-    """How often chance alone makes as large a difference (exact sign test)."""
+    p_value: float  # how often chance alone makes as large a difference (exact sign test)
 
     @property
     def better(self) -> str | None:
@@ -55,32 +54,21 @@ class OrderComparison:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Measured):
     """What `evaluate` found; shares are in [0, 1]."""
 
     task: ClassVar[str] = "classification"
-    model: str
-    data: str
-    split: str
-    count: int
     accuracy: float
-    interval: tuple[float, float]
-    """Where the true accuracy lies with 95 % confidence (Wilson)."""
-    top5: float | None
-    """None for a model of five classes or fewer."""
+    interval: tuple[float, float]  # where the true accuracy lies with 95 % confidence (Wilson)
+    top5: float | None  # None for a model of five classes or fewer
     macro_f1: float
     classes: list[ClassScore]
-    confusion: list[list[int]]
-    """[true][predicted], in the order of `classes`, which is the model's."""
+    confusion: list[list[int]]  # [true][predicted], in the order of `classes`, which is the model's
     channel_order: str
-    images_per_second: float
-    unreadable: dict[str, str] = field(default_factory=dict)
-    """Why an image was left out, by its path."""
     orders: OrderComparison | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        values = asdict(self)
+        values = super().to_dict()
         if self.orders is not None:
             values["orders"]["better"] = self.orders.better
         return values

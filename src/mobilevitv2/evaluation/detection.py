@@ -1,7 +1,7 @@
 """How well a detector's boxes agree with the true ones: COCO's numbers, in px of the images."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from mobilevitv2.data.boxes.opening import DetectionData
 from mobilevitv2.evaluation.chosen import Chosen, match_classes
-from mobilevitv2.evaluation.measuring import Pass, without_nan
+from mobilevitv2.evaluation.measuring import Measured, Pass
 from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.predict.predictor import Predictor
 from mobilevitv2.report.boxed_panels import BoxedExample
@@ -23,38 +23,22 @@ class BoxScore:
     """How well a class was found; nan where undefined."""
 
     name: str
-    ap: float
-    """Average precision, averaged over ten overlaps from 0.5 to 0.95."""
-    ap_50: float
-    """Average precision where an overlap of 0.5 is enough."""
-    boxes: int
-    """True boxes that count."""
+    ap: float  # average precision, averaged over ten overlaps from 0.5 to 0.95
+    ap_50: float  # average precision where an overlap of 0.5 is enough
+    boxes: int  # true boxes that count
 
 
 @dataclass(frozen=True)
-class DetectionEvaluation:
+class DetectionEvaluation(Measured):
     """What `evaluate` found of a detector; shares are in [0, 1], nan where undefined."""
 
     task: ClassVar[str] = "detection"
-    model: str
-    data: str
-    split: str
-    count: int
-    """Images."""
     summary: dict[str, float]
     """COCO's twelve numbers: map, map_50, map_75, map_small, mar_100 and so on."""
     classes: list[BoxScore]
     confusion: list[list[int]]
     """Boxes, [true][found], in the order of `classes`, which is the model's; the background last.
     Found boxes count above the threshold at which the model shows them."""
-    images_per_second: float
-    unreadable: dict[str, str] = field(default_factory=dict)
-    """Why an image was left out, by its path."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; None where undefined."""
-        rows = [without_nan(asdict(score)) for score in self.classes]
-        return asdict(self) | {"summary": without_nan(self.summary), "classes": rows}
 
 
 def evaluate(

@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from PIL import Image
 
@@ -13,6 +14,25 @@ from mobilevitv2.images.reading import load_image
 from mobilevitv2.predict.predictor import Predictor, Unreadable
 from mobilevitv2.report.page import told_of
 from mobilevitv2.tasks import task_named
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the results for all tasks share."""
+
+    task: ClassVar[str]
+
+    model: str
+    data: str
+    split: str
+    count: int  # images
+    images_per_second: float
+    unreadable: dict[str, str] = field(default_factory=dict, kw_only=True)
+    # ^ why an image was left out, by its path
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; None where undefined, as JSON can't hold nan."""
+        return _plain(asdict(self))
 
 
 class Pass:
@@ -102,6 +122,9 @@ class Pass:
         )
 
 
-def without_nan(values: dict[str, Any]) -> dict[str, Any]:
-    """The same with None for nan, which JSON can't hold."""
-    return {key: None if value != value else value for key, value in values.items()}
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_plain(part) for part in value]
+    return None if value != value else value  # nan is equal to nothing

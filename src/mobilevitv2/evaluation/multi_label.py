@@ -1,13 +1,13 @@
 """How well the labels found in images agree with those in the table."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
 from mobilevitv2.evaluation.chosen import Chosen, match_classes
-from mobilevitv2.evaluation.measuring import Pass, without_nan
+from mobilevitv2.evaluation.measuring import Measured, Pass
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.predict.predictor import Predictor
 from mobilevitv2.scores.multi_label import MultiLabelScores
@@ -22,36 +22,20 @@ class LabelScore:
     precision: float
     recall: float
     f1: float
-    threshold: float
-    """What a probability has to exceed; precision, recall and F1 depend on it."""
-    support: int
-    """Images with the class."""
+    threshold: float  # what a probability has to exceed; precision, recall and F1 depend on it
+    support: int  # images with the class
 
 
 @dataclass(frozen=True)
-class MultiLabelEvaluation:
+class MultiLabelEvaluation(Measured):
     """What `evaluate` found of a multi-label classifier; shares are in [0, 1], nan if undefined."""
 
     task: ClassVar[str] = "multi-label classification"
 
-    model: str
-    data: str
-    split: str
-    count: int
-    """Images."""
-    map: float
-    """Mean average precision, over the classes that are in any image."""
+    map: float  # mean average precision, over the classes that are in any image
     micro_f1: float
     macro_f1: float
     classes: list[LabelScore]
-    images_per_second: float
-    unreadable: dict[str, str] = field(default_factory=dict)
-    """Why an image was left out, by its path."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; None where undefined."""
-        classes = [without_nan(asdict(score)) for score in self.classes]
-        return without_nan(asdict(self)) | {"classes": classes}
 
 
 def evaluate(

@@ -1,6 +1,6 @@
 """How well a segmenter's masks agree with the true ones, at the size of the true ones."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,7 +9,7 @@ import numpy as np
 from mobilevitv2.data.masks.classes import FROM_VALUES
 from mobilevitv2.data.masks.opening import IGNORED, SegmentationData
 from mobilevitv2.evaluation.chosen import Chosen, match_classes
-from mobilevitv2.evaluation.measuring import Pass, without_nan
+from mobilevitv2.evaluation.measuring import Measured, Pass
 from mobilevitv2.predict.predictor import Predictor
 from mobilevitv2.report.masked_panels import Example
 from mobilevitv2.scores.segmentation import SegmentationScores
@@ -21,36 +21,21 @@ class MaskScore:
 
     name: str
     iou: float
-    accuracy: float
-    """The share of the class's pixels predicted as it."""
-    share: float
-    """The class's share of the true pixels that count."""
+    accuracy: float  # the share of the class's pixels predicted as it
+    share: float  # the class's share of the true pixels that count
 
 
 @dataclass(frozen=True)
-class SegmentationEvaluation:
+class SegmentationEvaluation(Measured):
     """What `evaluate` found of a segmenter; shares are in [0, 1]."""
 
     task: ClassVar[str] = "segmentation"
-    model: str
-    data: str
-    split: str
-    count: int
-    """Images."""
-    miou: float
-    """Mean intersection over union, over the classes that occur."""
+    miou: float  # mean intersection over union, over the classes that occur
     pixel_accuracy: float
     mean_class_accuracy: float
     classes: list[MaskScore]
     confusion: list[list[int]]
     """Pixels, [true][predicted], in the order of `classes`, which is the model's."""
-    images_per_second: float
-    unreadable: dict[str, str] = field(default_factory=dict)
-    """Why an image was left out, by its path."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values; None where undefined."""
-        return asdict(self) | {"classes": [without_nan(asdict(score)) for score in self.classes]}
 
 
 def evaluate(

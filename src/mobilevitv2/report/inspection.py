@@ -24,12 +24,10 @@ Sample = Any  # of whatever data: its first part is the image
 class Inspection:
     """What there is to know about a data set before training."""
 
-    text: str
-    """The data's own report, and what looks wrong or odd."""
+    text: str  # the data's own report, and what looks wrong or odd
     odd: dict[Path, list[str]] = field(default_factory=dict)
     """What looks odd about an image, the worst image first."""
-    sheets: list[Path] = field(default_factory=list)
-    """The pictures written."""
+    sheets: list[Path] = field(default_factory=list)  # the pictures written
 
 
 def inspect(data: Data, out: Path | None = None, *, count: int = 16, seed: int = 0) -> Inspection:

@@ -38,23 +38,18 @@ class TrainingResult:
     """A run's result, and where it lies."""
 
     out: Path
-    best: Path
-    """The bundle of the best epoch."""
-    task: str
-    """What the model is for, as its config says."""
+    best: Path  # the bundle of the best epoch
+    task: str  # what the model is for, as its config says
     metric: str
     """What `score` is: accuracy, miou (mean intersection over union), or map (mean average
     precision: COCO's for boxes, of the classes for multi-label)."""
-    score: float
-    """The best bundle's on the validation split, in [0, 1]."""
+    score: float  # the best bundle's on the validation split, in [0, 1]
     test_score: float | None
     """The same on images held out from training and from choosing the epoch."""
     best_epoch: int
-    seconds: float
-    """In training and validation, over all parts of a resumed run."""
+    seconds: float  # in training and validation, over all parts of a resumed run
     report: Path
-    history: list[dict[str, float]] = field(repr=False)
-    """A row for each epoch, as in metrics.csv."""
+    history: list[dict[str, float]] = field(repr=False)  # a row for each epoch, as in metrics.csv
 
     def __str__(self) -> str:
         held_out = "" if self.test_score is None else f", {self.test_score:.2%} held out"
