@@ -126,7 +126,10 @@ def test_class_weights_make_rare_classes_count_as_much():
 def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
     with pytest.raises(ConfigError, match="batch_size is 1"):
         train(data, out=tmp_path / "run", quiet=True, **quick(batch_size=1))
-    with pytest.raises(ConfigError, match=r"mixup is 0\.2, .* for classification, and this is seg"):
+    with pytest.raises(
+        ConfigError,
+        match=r"mixup is 0\.2, .* for classification and multi-label .* this is seg",
+    ):
         train(data, out=tmp_path / "run", quiet=True, **quick(mixup=0.2))
     with pytest.raises(ConfigError, match=r"blur is 0\.5, but it is a setting for segmentation"):
         train("digits", out=tmp_path / "run", quiet=True, blur=0.5)
