@@ -212,6 +212,9 @@ def test_the_commands_evaluate_predict_and_inspect(run, data, tmp_path):
     header, row = said("predict", run.out, data / "50.png", "--csv").splitlines()
     assert header == "image,labels,a-red,b-green,c-blue"
     assert row.split(",")[1] == ";".join(Predictor(run.out)(data / "50.png").labels)
+    thresholds = MobileViTV2Config.from_pretrained(run.best).label_thresholds or []
+    assert f"a-red above {100 * thresholds[0]:.0f} %" in said("info", run.out)
+    assert json.loads(said("info", run.out, "--json"))["thresholds"] == thresholds
     said("inspect", data, "--out", tmp_path / "look")
     assert (tmp_path / "look" / "train.png").is_file()
 

@@ -110,7 +110,11 @@ def model_info(info: "ModelInfo | ExportInfo") -> RenderableType:
     from mobilevitv2.predict.info import ModelInfo
 
     height, width = info.image_size
-    labels = ", ".join(info.labels[:MOST_LABELS])
+    named = info.labels[:MOST_LABELS]
+    if info.thresholds is not None:
+        limits = (f" above {percent(threshold, 0)}" for threshold in info.thresholds)
+        named = list(map(str.__add__, named, limits))
+    labels = ", ".join(named)
     if len(info.labels) > MOST_LABELS:
         labels += f", and {len(info.labels) - MOST_LABELS:,} more (--json lists all)"
     order = info.channel_order.upper()

@@ -30,6 +30,7 @@ class Info:
     file_bytes: int
     runs_in: str  # where `Predictor` runs it here by default, and why if not in the engine
     labels: list[str]
+    thresholds: list[float] | None  # a multi-label model's, for each class; None: 0.5
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,6 +90,7 @@ def describe(source: str | Path) -> ModelInfo | ExportInfo:
         file_bytes=_size(weights),
         runs_in=_runs_in(source),
         labels=list((model.config.id2label or {}).values()),
+        thresholds=model.config.label_thresholds,
     )
 
 
