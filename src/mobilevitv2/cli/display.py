@@ -112,8 +112,8 @@ def model_info(info: "ModelInfo | ExportInfo") -> RenderableType:
     height, width = info.image_size
     named = info.labels[:MOST_LABELS]
     if info.thresholds is not None:
-        limits = (f" above {percent(threshold, 0)}" for threshold in info.thresholds)
-        named = list(map(str.__add__, named, limits))
+        limits = zip(named, info.thresholds, strict=False)
+        named = [f"{label} above {percent(threshold, 0)}" for label, threshold in limits]
     labels = ", ".join(named)
     if len(info.labels) > MOST_LABELS:
         labels += f", and {len(info.labels) - MOST_LABELS:,} more (--json lists all)"
