@@ -224,7 +224,7 @@ def test_a_torch_file_without_weights_is_refused_with_what_is_in_it(tmp_path, co
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
-        ({"width_multiplier": "wide"}, "width_multiplier is 'wide'"),
+        ({"width_multiplier": "wide"}, "width_multiplier is the str 'wide'"),
         ({"width_multiplier": -1}, "width_multiplier is -1"),
         ({"output_stride": 7}, "output_stride is 7"),
         ({"n_attn_blocks": [2, 4]}, "n_attn_blocks is"),

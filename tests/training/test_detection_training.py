@@ -191,7 +191,7 @@ def test_images_without_boxes_are_trained_on_too(tmp_path):
 def test_what_a_detector_can_not_be_trained_with(data, tmp_path):
     with pytest.raises(
         ConfigError,
-        match=r"mixup is 0\.2, .* for classification and multi-label .* this is det",
+        match=r"mixup is 0\.2, .* for classification, multi-label .* this is det",
     ):
         train(data, out=tmp_path / "run", quiet=True, **quick(mixup=0.2))
     with pytest.raises(ConfigError, match="a step has one image of 96 px"):

@@ -87,7 +87,8 @@ def test_the_learning_rate_is_that_of_torch_schedulers(warmup):
         linear.step()
 
 
-TASKS = ("classification", "segmentation", "detection")
+TASKS = ("classification", "multi-label classification", "segmentation", "detection")
+WHOLE = "classification, multi-label classification"
 OWN = {  # a value that says something, and the tasks to which it does
     "segmentation_head": ("pspnet", "segmentation"),
     "head_channels": (64, "segmentation"),
@@ -98,19 +99,19 @@ OWN = {  # a value that says something, and the tasks to which it does
     "class_share": (0.5, "segmentation"),
     "blur": (0.5, "segmentation"),
     "box_crop": (0.5, "detection"),
-    "photometric": (0.5, "segmentation and detection"),
-    "rotate": (10, "classification and segmentation"),
-    "label_smoothing": (0.1, "classification and segmentation"),
-    "crop_scale": ((0.2, 1), "classification"),
-    "crop_ratio": ((0.5, 2), "classification"),
-    "shift": (0.1, "classification"),
-    "zoom": (0.1, "classification"),
-    "randaugment_ops": (2, "classification"),
-    "randaugment_magnitude": (3, "classification"),
-    "random_erasing": (0.1, "classification"),
-    "mixup": (0.2, "classification"),
-    "cutmix": (1.0, "classification"),
-    "mix_prob": (0.5, "classification"),
+    "photometric": (0.5, "segmentation, detection"),
+    "rotate": (10, f"{WHOLE}, segmentation"),
+    "label_smoothing": (0.1, f"{WHOLE}, segmentation"),
+    "crop_scale": ((0.2, 1), WHOLE),
+    "crop_ratio": ((0.5, 2), WHOLE),
+    "shift": (0.1, WHOLE),
+    "zoom": (0.1, WHOLE),
+    "randaugment_ops": (2, WHOLE),
+    "randaugment_magnitude": (3, WHOLE),
+    "random_erasing": (0.1, WHOLE),
+    "mixup": (0.2, WHOLE),
+    "cutmix": (1.0, WHOLE),
+    "mix_prob": (0.5, WHOLE),
 }
 
 
@@ -132,7 +133,9 @@ def test_a_head_asked_for_is_refused_even_as_it_usually_is_but_what_is_off_is_no
     with pytest.raises(ConfigError, match=r"output_stride is 16, but .* segmentation"):
         Recipe(output_stride=16).check_for("classification", ["output_stride"])
     Recipe(blur=0).check_for("classification", ["blur"])
-    for name, task in zip(("default", "segmentation", "detection"), TASKS, strict=True):
+    for name, task in zip(
+        ("default", "multi_label", "segmentation", "detection"), TASKS, strict=True
+    ):
         Recipe.load(name).check_for(task)
 
 

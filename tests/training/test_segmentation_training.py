@@ -128,7 +128,7 @@ def test_what_a_segmenter_can_not_be_trained_with(data, tmp_path):
         train(data, out=tmp_path / "run", quiet=True, **quick(batch_size=1))
     with pytest.raises(
         ConfigError,
-        match=r"mixup is 0\.2, .* for classification and multi-label .* this is seg",
+        match=r"mixup is 0\.2, .* for classification, multi-label .* this is seg",
     ):
         train(data, out=tmp_path / "run", quiet=True, **quick(mixup=0.2))
     with pytest.raises(ConfigError, match=r"blur is 0\.5, but it is a setting for segmentation"):

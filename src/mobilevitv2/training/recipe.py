@@ -204,7 +204,7 @@ class Recipe:
             tasks, value = f.metadata["tasks"], getattr(self, f.name)
             if tasks and task not in tasks and (value != f.default or (f.name in asked and value)):
                 raise ConfigError(
-                    f"{f.name} is {value}, but it is a setting for {' and '.join(tasks)}, and this "
+                    f"{f.name} is {value}, but it is a setting for {', '.join(tasks)}, and this "
                     f"is {task}. Leave it out."
                 )
 
