@@ -177,7 +177,7 @@ def same(first: Answer, second: Answer, _: Thresholds = None, *, best: int = 0) 
 
 def _pairs(first: Answer, second: Answer) -> list[tuple[Detections, Detections]]:
     """Both answers' detections in each image, down to the least score."""
-    found = partial(detections, size=(1, 1), threshold=LEAST_SCORE)
+    found = partial(detections, size=(1, 1), threshold=suppression.LEAST_SCORE)
     return [(found(first[i]), found(second[i])) for i in range(len(first))]
 
 
