@@ -84,7 +84,9 @@ def answer(models: Path, out: Path) -> None:
     pictures = sorted(models.glob("*.png"))
     for name, case in CASES.items():
         source, found = models / case["model"], {}
-        run = {"threshold": 0.01, "threads": 2, **case.get("run", {})}
+        run = {"threads": 2, **case.get("run", {})}
+        if case["model"] == "det":
+            run["threshold"] = 0.01
         try:
             if how := case.get("export"):
                 source = out / (name.replace(" ", "-") + SUFFIX[how["to"]])
