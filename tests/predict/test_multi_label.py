@@ -54,7 +54,9 @@ def test_each_class_has_its_own_probability_and_threshold(model, bundle, runtime
     found, scores = predictor(image), expected(model, image)
     assert isinstance(found, MultiLabel)
     assert found.all_scores == pytest.approx(scores.tolist(), abs=1e-5)
-    assert set(found.labels) == {c for c, s, t in zip(CLASSES, scores, THRESHOLDS) if s > t}  # noqa: B905
+    assert set(found.labels) == {
+        c for c, s, t in zip(CLASSES, scores, THRESHOLDS, strict=True) if s > t
+    }
     assert predictor(image, threshold=0.999).labels == []
     with pytest.raises(ConfigError, match="top_k is for classification"):
         predictor(image, top_k=2)

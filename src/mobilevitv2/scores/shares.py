@@ -5,6 +5,7 @@ What isn't defined is nan, such as a share of nothing.
 
 # N classes
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -28,18 +29,18 @@ class Growing:
         return self._parts[0]
 
 
-class FoundClasses:
+class FoundClasses(ABC):
     """Scores in [0, 1] of classes that are found in images, rightly or not."""
 
     @property
+    @abstractmethod
     def support(self) -> np.ndarray:
         """int64 [N]: images of each class."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def _found(self) -> np.ndarray:
         """int64 [2, N]: images in which a class is rightly found, and in which it is found."""
-        raise NotImplementedError
 
     @property
     def precision(self) -> np.ndarray:
