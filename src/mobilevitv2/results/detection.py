@@ -194,7 +194,7 @@ class Detection(ImageResult):
         return Path(path)
 
 
-setattr(Detection, "colours", property(lambda self: self.colors))  # noqa: B010 - in the class it is the parameter
+setattr(Detection, "colours", property(lambda self: self.colors))  # noqa: B010 - below the class, where the name is a parameter
 
 
 def _check(scores: np.ndarray, labels: np.ndarray, boxes: np.ndarray, count: int) -> None:

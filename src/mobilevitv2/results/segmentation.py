@@ -124,7 +124,7 @@ class Segmentation(ImageResult):
         return drawing.written(self.index_image(), path)
 
 
-setattr(Segmentation, "colours", property(lambda self: self.colors))  # noqa: B010 - in the class it is the parameter
+setattr(Segmentation, "colours", property(lambda self: self.colors))  # noqa: B010 - below the class, where the name is a parameter
 
 
 def _legend(

@@ -37,7 +37,7 @@ class Backend(ABC):
         return False
 
     def prepare(self, picture: Image.Image) -> np.ndarray:
-        """An RGB picture to float32 [3, H, W]."""
+        """An RGB picture to float32 [3, H, W]; only if `prepares_as` has said that it can."""
         raise NotImplementedError
 
     @abstractmethod
