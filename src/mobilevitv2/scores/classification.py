@@ -3,7 +3,6 @@
 # B batch, N classes, M images so far
 
 import math
-from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +22,7 @@ class ClassificationScores(FoundClasses):
         self.classes = classes
         self._true, self._predicted = Growing(np.zeros(0, np.int64)), Growing(np.zeros(0, np.int64))
         self._in_five = Growing(np.zeros(0, bool))
+        self.confusion = np.zeros((classes, classes), np.int64)  # [true, predicted]
 
     def update(self, logits: np.ndarray, targets: np.ndarray) -> None:
         """Count logits, or probabilities, [B, N] and class numbers [B].
@@ -41,10 +41,11 @@ class ClassificationScores(FoundClasses):
         of_truth = np.take_along_axis(logits, targets[:, None], 1)
         earlier = np.arange(self.classes) < targets[:, None]
         ahead = ~(logits <= of_truth) | ((logits == of_truth) & earlier)  # NaN is ahead of all
+        predicted = logits.argmax(1)
         self._true.add(targets)
-        self._predicted.add(logits.argmax(1))
+        self._predicted.add(predicted)
         self._in_five.add(ahead.sum(1) < FIVE)
-        self.__dict__.pop("confusion", None)
+        np.add.at(self.confusion, (targets, predicted), 1)
 
     @property
     def true(self) -> np.ndarray:
@@ -81,13 +82,6 @@ class ClassificationScores(FoundClasses):
         if self.classes <= FIVE:
             return None
         return float(self._in_five.whole.mean()) if len(self.true) else math.nan
-
-    @cached_property
-    def confusion(self) -> np.ndarray:
-        """int64 [N, N] of [true, predicted]"""
-        counts = np.zeros((self.classes, self.classes), np.int64)
-        np.add.at(counts, (self.true, self.predicted), 1)
-        return counts
 
     @property
     def support(self) -> np.ndarray:
