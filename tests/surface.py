@@ -38,10 +38,10 @@ def commands() -> dict[str, dict[str, Any]]:
                 "default": _plain(parameter.default),
                 "choices": [_plain(choice) for choice in getattr(parameter.type, "choices", [])],
             }
-            for parameter in command.params
+            for parameter in group.get_command(None, name).params
             if parameter.name != "help"
         }
-        for name, command in group.commands.items()
+        for name in group.list_commands(None)
     }
 
 

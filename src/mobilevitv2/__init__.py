@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from mobilevitv2.model.segmentation import MobileViTV2ForSemanticSegmentation
     from mobilevitv2.predict.predictor import Predictor
     from mobilevitv2.processor import MobileViTImageProcessor
-    from mobilevitv2.results import Classification, Detection, MultiLabel, Segmentation
+    from mobilevitv2.results.classification import Classification
+    from mobilevitv2.results.detection import Detection
+    from mobilevitv2.results.multi_label import MultiLabel
+    from mobilevitv2.results.segmentation import Segmentation
     from mobilevitv2.training import train
 
 __version__: str
@@ -41,8 +44,8 @@ __all__ = [
 ]
 
 _HOME = {  # name: the module that holds it, and what it needs: (module, extra)
-    "Classification": ("results", None),
-    "Detection": ("results", None),
+    "Classification": ("results.classification", None),
+    "Detection": ("results.detection", None),
     "MobileViTImageProcessor": ("processor", None),
     "MobileViTV2Backbone": ("model.backbone", ("torch", "torch")),
     "MobileViTV2Config": ("config", None),
@@ -50,9 +53,9 @@ _HOME = {  # name: the module that holds it, and what it needs: (module, extra)
     "MobileViTV2ForObjectDetection": ("model.detection", ("torch", "torch")),
     "MobileViTV2ForSemanticSegmentation": ("model.segmentation", ("torch", "torch")),
     "MobileViTV2Model": ("model.backbone", ("torch", "torch")),
-    "MultiLabel": ("results", None),
+    "MultiLabel": ("results.multi_label", None),
     "Predictor": ("predict.predictor", None),
-    "Segmentation": ("results", None),
+    "Segmentation": ("results.segmentation", None),
     "SeparableSelfAttention": ("model.attention", ("torch", "torch")),
     "evaluate": ("evaluation", ("torch", "torch")),
     "train": ("training", ("torch", "train")),

@@ -15,7 +15,8 @@ from tiny import COLORS, color_predictor
 from mobilevitv2 import Classification
 from mobilevitv2.errors import ConfigError, ImageError
 from mobilevitv2.images import video as video_files
-from mobilevitv2.predict.video import VIDEO_SUFFIXES, is_video, predict_video
+from mobilevitv2.images.finding import VIDEO_SUFFIXES, is_video
+from mobilevitv2.predict.video import predict_video
 
 av: Any = pytest.importorskip("av", reason="the extra video is not installed")
 COLOR_OF = list(COLORS)  # by the number of a frame, in turn

@@ -11,7 +11,7 @@ from mobilevitv2.report import charts
 from mobilevitv2.report.boxed_panels import BoxedExample, panels
 from mobilevitv2.report.detection import write
 from mobilevitv2.report.page import told_of
-from mobilevitv2.results import distinct_colors
+from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.detection import RECALLS, DetectionScores
 from mobilevitv2.scores.truth import Boxes

@@ -12,7 +12,7 @@ from mobilevitv2.report import charts
 from mobilevitv2.report.masked_panels import Example, panels
 from mobilevitv2.report.page import telling_examples
 from mobilevitv2.report.segmentation import write
-from mobilevitv2.results import distinct_colors
+from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.scores.segmentation import SegmentationScores
 
 NAMES = ["sky", "road", "tree", "car"]

@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from mobilevitv2.results import Classification, percent
+from mobilevitv2 import Classification
+from mobilevitv2.results.drawing import percent
 
 NAMES = {0: "daisy", 1: "dandelion", 2: "roses", 3: "sunflowers", 4: "tulips", 5: "thistle"}
 LOGITS = np.array([3.0, -1.0, 0.5, 0.5, 2.0, -4.0], np.float32)

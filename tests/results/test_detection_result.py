@@ -8,8 +8,9 @@ from PIL import Image
 
 from mobilevitv2.images.finding import Found
 from mobilevitv2.predict.sinks import Outputs
-from mobilevitv2.results import DetectedObject, Detection, distinct_colors
 from mobilevitv2.results.boxed import with_boxes
+from mobilevitv2.results.colors import distinct_colors
+from mobilevitv2.results.detection import DetectedObject, Detection
 from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.detection import DetectionScores
 from mobilevitv2.scores.truth import Boxes

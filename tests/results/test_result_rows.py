@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mobilevitv2.results import Classification, Detection, MultiLabel, Segmentation
+from mobilevitv2 import Classification, Detection, MultiLabel, Segmentation
 
 CLASSES = ["cat", "dog", "sofa"]
 BOXES = np.array([[10.4, 20.0, 1110.6, 70.0], [0, 0, 4, 3]])

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from mobilevitv2 import Segmentation
 from mobilevitv2.images.reading import load_segmentation_map
-from mobilevitv2.results import Segmentation, distinct_colors
+from mobilevitv2.results.colors import distinct_colors
 
 NAMES = ["sky", "road", "Bäume", "car"]
 COLORS = [(90, 140, 250), (250, 90, 200), (10, 160, 20), (240, 200, 30)]
@@ -173,7 +174,7 @@ def test_a_photo_of_12_megapixels_is_drawn_in_little_memory():
     code = (
         "import resource, numpy as np\n"
         "from PIL import Image\n"
-        "from mobilevitv2.results import Segmentation\n"
+        "from mobilevitv2 import Segmentation\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "mask = np.arange(150, dtype=np.uint8).repeat(80000).reshape(3000, 4000)\n"
         "found = Segmentation(mask, [str(i) for i in range(150)])\n"

@@ -4,17 +4,14 @@ Results go to standard output, progress and complaints to standard error. Exit c
 1 an error in one line, 2 wrong usage, 130 stopped by Ctrl-C.
 """
 
+from importlib import import_module
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
+from typer.main import get_group
 
 from mobilevitv2.cli.arguments import complain
-from mobilevitv2.cli.checkpoints import convert, info
-from mobilevitv2.cli.deploying import benchmark, export
-from mobilevitv2.cli.evaluating import EvaluateCommand, evaluate
-from mobilevitv2.cli.predicting import predict
-from mobilevitv2.cli.training import inspect, train
 from mobilevitv2.errors import (
     CheckpointError,
     ConfigError,
@@ -26,9 +23,30 @@ from mobilevitv2.errors import (
 
 KNOWN = (ImageError, CheckpointError, ConfigError, DataError, ExportError, ImportError, OSError)
 
+COMMANDS = {  # in the order of the help: the module of this folder whose `app` has it
+    "train": "training",
+    "inspect": "training",
+    "evaluate": "evaluating",
+    "predict": "predicting",
+    "info": "checkpoints",
+    "convert": "checkpoints",
+    "export": "deploying",
+    "benchmark": "deploying",
+}
+
 
 class Commands(TyperGroup):
-    """The commands, with known errors as one line instead of a traceback."""
+    """The commands, each loaded when it is asked for; known errors are a line, not a traceback."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = dict.fromkeys(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"mobilevitv2.cli.{COMMANDS[cmd_name]}")
+        return get_group(module.app).commands[cmd_name]
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -69,10 +87,6 @@ def mobilevitv2(
     ] = False,
 ) -> None:
     """MobileViTv2 on your own images: train, evaluate, predict, export."""
-
-
-for command in (train, inspect, evaluate, predict, info, convert, export, benchmark):
-    app.command(cls=EvaluateCommand if command is evaluate else None)(command)
 
 
 def main() -> None:

@@ -7,7 +7,10 @@ import typer
 
 from mobilevitv2.cli.arguments import AnyModel, Json, Model, Overwrite
 
+app = typer.Typer()
 
+
+@app.command()
 def info(model: AnyModel, json_: Json = False) -> None:
     """Describe a model.
 
@@ -20,6 +23,7 @@ def info(model: AnyModel, json_: Json = False) -> None:
     display.show(found.to_dict() if json_ else display.model_info(found))
 
 
+@app.command()
 def convert(
     model: Model,
     to: Annotated[

@@ -7,7 +7,10 @@ import typer
 
 from mobilevitv2.cli import arguments
 
+app = typer.Typer()
 
+
+@app.command()
 def export(
     model: arguments.Model,
     to: arguments.To,
@@ -82,6 +85,7 @@ def export(
     display.show(result.to_dict() if json_ else display.exported(result))
 
 
+@app.command()
 def benchmark(
     model: arguments.Model,
     image_size: Annotated[

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich import box
 from rich.console import Console, Group, RenderableType
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from mobilevitv2.results import Result, percent
+from mobilevitv2.results.drawing import percent
 from mobilevitv2.tasks import task_named
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from mobilevitv2.benchmark.run import Benchmark
     from mobilevitv2.deploy import Export
     from mobilevitv2.predict.info import ExportInfo, ModelInfo
+    from mobilevitv2.results import Result
     from mobilevitv2.runtime.record import Record
     from mobilevitv2.training import TrainingResult
 
@@ -46,28 +46,30 @@ def progress(what: str, *, lines: bool = False) -> Iterator[Callable[[int, int |
     It is hidden from files and pipes, and from a terminal to which `lines` are printed meanwhile.
     """
     console = Console(stderr=True)
+    if not console.is_terminal or (lines and sys.stdout.isatty()):
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
-    hidden = not console.is_terminal or (lines and sys.stdout.isatty())
-    with Progress(
-        *columns, console=console, transient=True, disable=hidden, redirect_stdout=False
-    ) as shown:
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
         bar = shown.add_task(what, total=None)
         yield lambda done, total: shown.update(bar, completed=done, total=total)
 
 
-def json_line(result: Result) -> None:
+def json_line(result: "Result") -> None:
     """Print a result as a line of JSON."""
     typer.echo(result.to_json())
 
 
-def csv_writer(task: str, classes: Sequence[str], top_k: int) -> Callable[[Result], None]:
+def csv_writer(task: str, classes: Sequence[str], top_k: int) -> "Callable[[Result], None]":
     """Prints a header at once, and the lines of each result that it is called with."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(task_named(task).result_class.csv_header(classes, top_k))
     return lambda result: writer.writerows(result.csv_rows())
 
 
-def one_prediction(result: Result) -> RenderableType:
+def one_prediction(result: "Result") -> RenderableType:
     """All classes of one image, with bars; or all objects, with their boxes."""
     source = Text(str(result.source), "dim")
     if cells := result.table():

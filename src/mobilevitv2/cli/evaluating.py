@@ -8,6 +8,8 @@ from typer.core import TyperCommand
 
 from mobilevitv2.cli import arguments
 
+app = typer.Typer()
+
 
 class EvaluateCommand(TyperCommand):
     """Takes `--channel-order rgb bgr` as well as the option given twice."""
@@ -21,6 +23,7 @@ class EvaluateCommand(TyperCommand):
         return super().parse_args(ctx, spread)
 
 
+@app.command(cls=EvaluateCommand)
 def evaluate(
     model: arguments.AnyModel,
     data: arguments.Data,

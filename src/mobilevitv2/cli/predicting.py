@@ -11,7 +11,10 @@ import typer
 
 from mobilevitv2.cli import arguments
 
+app = typer.Typer()
 
+
+@app.command()
 def predict(
     model: arguments.AnyModel,
     images: Annotated[
@@ -70,8 +73,7 @@ def predict(
         arguments.check_new(folder, "folder", overwrite)
     arguments.check_new(coco, "file", overwrite)
     from mobilevitv2.cli import display
-    from mobilevitv2.images.finding import collect_images
-    from mobilevitv2.predict.video import is_video
+    from mobilevitv2.images.finding import collect_images, is_video
 
     moving = any(map(is_video, images))
     if moving and (len(images) > 1 or masks or yolo or coco):

@@ -7,7 +7,10 @@ import typer
 
 from mobilevitv2.cli import arguments
 
+app = typer.Typer()
 
+
+@app.command()
 def train(
     data: arguments.Data,
     out: Annotated[
@@ -63,6 +66,7 @@ def train(
     display.show(display.trained(result))
 
 
+@app.command()
 def inspect(
     data: arguments.Data,
     out: Annotated[

@@ -9,7 +9,7 @@ import torch
 from mobilevitv2.deploy.form import ExportForm
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import require
-from mobilevitv2.results import distinct_colors
+from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.runtime.record import NAME, Record
 from mobilevitv2.tasks import task_named
 

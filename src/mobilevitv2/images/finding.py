@@ -11,9 +11,22 @@ from mobilevitv2.errors import DataError
 from mobilevitv2.images.download import is_address
 from mobilevitv2.images.reading import IMAGE_SUFFIXES
 
+VIDEO_SUFFIXES = frozenset(
+    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"]
+)
 DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # formats in which drawings are saved too
 STANDARD_INPUT = "-"
 RUBBISH = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # hidden, though without a dot
+
+
+def is_camera(source: str | os.PathLike) -> bool:
+    """Whether this is the number of a camera."""
+    return isinstance(source, str) and source.isascii() and source.isdecimal()
+
+
+def is_video(source: str | os.PathLike) -> bool:
+    """Whether this is the number of a camera or, by its name, a video file."""
+    return is_camera(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
 
 
 @dataclass(kw_only=True)

@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.errors import ConfigError, ImageError, require
+from mobilevitv2.images.finding import is_camera
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +24,6 @@ CAMERAS = {  # format and name of camera {} for FFmpeg
 }
 MISSING = 0.5  # s by which a file may be shorter than it announces
 USUAL_RATE = Fraction(30)  # frames per second of a file that names none
-
-
-def is_camera(source: str | os.PathLike) -> bool:
-    """Whether this is the number of a camera."""
-    return isinstance(source, str) and source.isascii() and source.isdecimal()
 
 
 class Reader:

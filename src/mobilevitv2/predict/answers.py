@@ -12,7 +12,7 @@ Thresholds = Sequence[float] | None  # a multi-label model's, [C]; None means 0.
 NEVER = 1e-30  # in place of a probability of 0, which has no logarithm
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class Answer:
     """Arrays about a batch, indexed by image; the first has a number [B, C, ...] for each class."""
 
@@ -47,14 +47,14 @@ class Answer:
         return self.arrays[0].argmax(1).ravel()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class Logits(Answer):
     """Scores of whole images."""
 
     logits: np.ndarray  # float32 [B, C]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class TopK(Answer):
     """The best classes of whole images."""
 
@@ -75,14 +75,14 @@ class TopK(Answer):
         return np.log(all_scores, dtype=np.float32)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class Scores(Answer):
     """The probability of each label of whole images."""
 
     scores: np.ndarray  # float32 [B, C] in [0, 1]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class PixelLogits(Answer):
     """Scores on a grid coarser than the image."""
 
@@ -90,7 +90,7 @@ class PixelLogits(Answer):
     logits: np.ndarray  # float32 [B, C, h, w]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class PixelClasses(Answer):
     """The class of each pixel of the input."""
 
@@ -103,7 +103,7 @@ class PixelClasses(Answer):
         return self.classes.ravel()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class RawBoxes(Answer):
     """A box for each anchor, before softmax and suppression."""
 
@@ -122,7 +122,7 @@ class RawBoxes(Answer):
         return self.logits.argmax(-1).ravel()
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class ScoredBoxes(Answer):
     """A box for each anchor, before suppression."""
 
@@ -133,7 +133,7 @@ class ScoredBoxes(Answer):
         return self.scores.shape[-1] == classes
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False, repr=False)
 class FinalBoxes(Answer):
     """The boxes after suppression, best first, filled up with scores of 0."""
 

@@ -6,7 +6,7 @@ from PIL import Image
 from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.predict.answers import Answer, Logits, Thresholds, TopK
 from mobilevitv2.predict.predictor import Predictor, Prepared
-from mobilevitv2.results import Classification
+from mobilevitv2.results.classification import Classification
 
 DEFAULTS = {"top_k": 5}
 

@@ -6,7 +6,7 @@ from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes, Thresholds
 from mobilevitv2.predict.classification import answers
 from mobilevitv2.predict.predictor import Predictor, Prepared
-from mobilevitv2.results import Detection
+from mobilevitv2.results.detection import Detection
 from mobilevitv2.results.suppression import Detections, detect, detect_scored, in_pixels
 
 __all__ = ["DEFAULTS", "answers", "detections", "pixels_of", "result", "same"]

@@ -7,7 +7,7 @@ import numpy as np
 from mobilevitv2.predict.answers import Answer, Logits, Scores, Thresholds
 from mobilevitv2.predict.classification import answers, pixels_of
 from mobilevitv2.predict.predictor import Predictor, Prepared
-from mobilevitv2.results import MultiLabel
+from mobilevitv2.results.multi_label import MultiLabel
 
 __all__ = ["DEFAULTS", "answers", "limits", "pixels_of", "result", "same"]
 

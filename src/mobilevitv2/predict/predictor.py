@@ -20,7 +20,6 @@ from mobilevitv2.predict.answers import Answer, Logits, TopK
 from mobilevitv2.predict.backends.choose import Request, RuntimeName, open_backend
 from mobilevitv2.predict.views import Views
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.results import Result, distinct_colors
 from mobilevitv2.runtime.opening import Precision
 from mobilevitv2.tasks import check_options, task_named
 
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     import torch
 
     from mobilevitv2.model.opening import TaskModel
+    from mobilevitv2.results import Result
 
 ChannelOrder = Literal["rgb", "bgr"]
 
@@ -162,6 +162,8 @@ class Predictor:
 
     @cached_property
     def colors(self) -> list[tuple[int, int, int]]:
+        from mobilevitv2.results.colors import distinct_colors
+
         return self.backend.colors or distinct_colors(len(self.classes))
 
     @property
@@ -197,7 +199,7 @@ class Predictor:
         top_k: int | None = None,
         threshold: float | None = None,
         batch_size: int | None = None,
-    ) -> Iterator[Result | Unreadable]:
+    ) -> "Iterator[Result | Unreadable]":
         """A result for each image, in order; an `Unreadable` for one that can't be read.
 
         Threads read the next batch meanwhile; `images` is consumed one batch ahead.

@@ -8,8 +8,8 @@ from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.predict.answers import Answer, PixelClasses, PixelLogits
 from mobilevitv2.predict.classification import same
 from mobilevitv2.predict.predictor import Predictor, Prepared
-from mobilevitv2.results import Segmentation
 from mobilevitv2.results.label_maps import label_map, nearest
+from mobilevitv2.results.segmentation import Segmentation
 
 __all__ = ["DEFAULTS", "answers", "pixels_of", "result", "same"]
 

@@ -10,19 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mobilevitv2.errors import ConfigError, ImageError
-from mobilevitv2.images.video import Reader, Writer, is_camera
+from mobilevitv2.images.finding import is_camera
+from mobilevitv2.images.video import Reader, Writer
 from mobilevitv2.predict.predictor import Predictor, Unreadable
 
 Progress = Callable[[int, int | None], None]  # frames done, and of how many, if that is known
-
-VIDEO_SUFFIXES = frozenset(
-    [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"]
-)
-
-
-def is_video(source: str | os.PathLike) -> bool:
-    """Whether this is the number of a camera or, by its name, a video file."""
-    return is_camera(source) or Path(source).suffix.lower() in VIDEO_SUFFIXES
 
 
 def predict_video(

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.report.masked_panels import WRONG, shrunk
-from mobilevitv2.results import percent
 from mobilevitv2.results.boxed import with_boxes
 from mobilevitv2.results.colors import Color
+from mobilevitv2.results.drawing import percent
 from mobilevitv2.results.suppression import Detections
 from mobilevitv2.scores.detection import above
 from mobilevitv2.scores.matching import match

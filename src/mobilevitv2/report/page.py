@@ -19,7 +19,7 @@ from mobilevitv2.class_names import Color
 from mobilevitv2.errors import ImageError, require
 from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.report import charts
-from mobilevitv2.results import percent
+from mobilevitv2.results.drawing import percent
 
 MOST_CELLS = 40  # classes; beyond, a confusion matrix can't be read
 MOST_PAIRS = 20

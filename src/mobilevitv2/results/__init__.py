@@ -4,22 +4,12 @@
 `Segmentation` every pixel.
 """
 
-from mobilevitv2.results.classification import Classification
-from mobilevitv2.results.colors import distinct_colors
-from mobilevitv2.results.detection import DetectedObject, Detection
-from mobilevitv2.results.drawing import percent
-from mobilevitv2.results.multi_label import MultiLabel
-from mobilevitv2.results.segmentation import Segmentation
+from typing import TYPE_CHECKING
 
-Result = Classification | MultiLabel | Segmentation | Detection
+if TYPE_CHECKING:  # each is imported where it is needed, so that one task doesn't load all
+    from mobilevitv2.results.classification import Classification
+    from mobilevitv2.results.detection import Detection
+    from mobilevitv2.results.multi_label import MultiLabel
+    from mobilevitv2.results.segmentation import Segmentation
 
-__all__ = [
-    "Classification",
-    "DetectedObject",
-    "Detection",
-    "MultiLabel",
-    "Result",
-    "Segmentation",
-    "distinct_colors",
-    "percent",
-]
+    Result = Classification | MultiLabel | Segmentation | Detection

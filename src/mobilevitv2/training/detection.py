@@ -14,7 +14,7 @@ from mobilevitv2.data.boxes.opening import DetectionData
 from mobilevitv2.data.decoded import BoxedImages
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.results import distinct_colors
+from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.results.suppression import Detections, detect
 from mobilevitv2.scores.detection import DetectionScores
 from mobilevitv2.scores.truth import Boxes

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from mobilevitv2.cli.display import new_table
-from mobilevitv2.results import percent
+from mobilevitv2.results.drawing import percent
 from mobilevitv2.tasks import task_named
 
 MOST_CLASSES = 40  # that a table lists
