@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.config import CONFIG_NAME, MobileViTV2Config
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.files.source import WEIGHTS_NAME, is_hub_id, is_loose, read_json, resolve_file
@@ -112,8 +113,11 @@ def task_of_config(config: MobileViTV2Config, head: str) -> str:
     return "multi-label classification" if each else head
 
 
-def check_names(config: MobileViTV2Config) -> None:
-    """Raise CheckpointError unless a model takes color images and names classes."""
+def facts_of(config: MobileViTV2Config) -> ClassFacts:
+    """What a config says of the classes.
+
+    Raises CheckpointError for a model that doesn't take color images or doesn't name classes.
+    """
     if config.problem_type == "regression":
         raise CheckpointError(
             "a model with problem_type regression estimates numbers, so it can't name what is in "
@@ -125,6 +129,7 @@ def check_names(config: MobileViTV2Config) -> None:
             f"a model with {channels} input channels and {classes} classes can't name what is "
             "in an image; expected 3 channels and at least one class."
         )
+    return config.class_facts
 
 
 def processor_of(

@@ -1,8 +1,18 @@
-"""Published class names and colors of known data sets."""
+"""What a model says of its classes, and the published names and colors of known data sets."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 Color = tuple[int, int, int]  # RGB, 0..255
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassFacts:
+    """What a checkpoint or an exported file says of its classes."""
+
+    labels: list[str]  # in the order of the logits
+    colors: list[list[int]] | None = None  # RGB of each class, if somebody chose them
+    thresholds: list[float] | None = None  # a multi-label model's, for each class; None: 0.5
 
 
 def _names(listed: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.files.source import read_json, resolve_file
 from mobilevitv2.files.writing import write_atomic
@@ -140,6 +141,12 @@ class MobileViTV2Config:
                 self.id2label = {i: f"LABEL_{i}" for i in range(value)}
 
     # Derived values
+
+    @property
+    def class_facts(self) -> ClassFacts:
+        """What it says of the classes."""
+        labels = list((self.id2label or {}).values())
+        return ClassFacts(labels=labels, colors=self.class_colors, thresholds=self.label_thresholds)
 
     @property
     def stem_channels(self) -> int:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.deploy.detection import agreement, has_partner, scored
 from mobilevitv2.deploy.verify import Verification
 from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes
@@ -73,7 +74,8 @@ def test_differences_are_those_of_what_the_file_gives(output):
 
     def compared(right: float) -> Any:  # and lower logits, which leaves the scores as they are
         moved = RawBoxes(logits - 2, boxes + np.array([right, 0, 0, 0], np.float32))
-        return agreement(expected, in_file(moved, output), 0)  # pyright: ignore[reportArgumentType]
+        answer: Any = in_file(moved, output)
+        return agreement(expected, answer, 0, ClassFacts(labels=list("abcde")))
 
     same = compared(0)
     assert same.same.all()

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.deploy.multi_label import agreement, same
 from mobilevitv2.predict.answers import Logits, Scores
 
+LABELS = ["sun", "sea", "sand"]
+HALVES = ClassFacts(labels=LABELS)  # of a model without thresholds of its own
 LOGITS = np.array([[2.0, -1.0, 1e-6], [-4.0, 0.5, 3.0]], np.float32)
 
 
@@ -16,12 +19,12 @@ def in_file(logits: np.ndarray, output: str) -> Logits | Scores:
 @pytest.mark.parametrize("output", ["logits", "scores"])
 def test_labels_agree_unless_one_changes_by_more_than_rounding(output):
     rounded = LOGITS - np.float32(2e-6)  # which changes a label that is neither likely nor not
-    close = agreement(Logits(LOGITS), in_file(rounded, output), 1e-4)
+    close = agreement(Logits(LOGITS), in_file(rounded, output), 1e-4, HALVES)
     assert close.same.tolist() == [True, True]
     assert close.difference / close.scale < 1e-5
-    assert same(in_file(LOGITS, output), in_file(rounded, output)).tolist() == [False, True]
+    assert same(in_file(LOGITS, output), in_file(rounded, output), HALVES).tolist() == [False, True]
     other = LOGITS * np.array([[1, 1, 1], [1, -1, 1]], np.float32)
-    apart = agreement(Logits(LOGITS), in_file(other, output), 1e-4)
+    apart = agreement(Logits(LOGITS), in_file(other, output), 1e-4, HALVES)
     assert apart.same.tolist() == [True, False]
     assert apart.difference == pytest.approx(1.0 if output == "logits" else 0.2449, rel=1e-3)
 
@@ -34,6 +37,7 @@ def test_labels_are_those_above_the_models_own_thresholds(output):
         ([0.6, 0.5, 0.5], [True, False]),
         ([0.0, 1.0, 0.0], [True, True]),
     ):
-        found = agreement(Logits(LOGITS), in_file(other, output), 1e-4, thresholds)
+        facts = ClassFacts(labels=LABELS, thresholds=thresholds)
+        found = agreement(Logits(LOGITS), in_file(other, output), 1e-4, facts)
         assert found.same.tolist() == alike
-        assert same(Logits(LOGITS), in_file(other, output), thresholds).tolist() == alike
+        assert same(Logits(LOGITS), in_file(other, output), facts).tolist() == alike

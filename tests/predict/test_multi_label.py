@@ -7,6 +7,7 @@ from tiny import CLASSES, SIZE, picture, processor
 from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification, MultiLabel, Predictor
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.cli import app
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.predict.answers import Logits, Scores
@@ -85,11 +86,10 @@ def test_the_command_prints_a_column_for_each_class(bundle, tmp_path):
 def test_labels_of_two_answers_are_compared_and_not_the_first_class_alone():
     first = Logits(np.array([[2, 1, -1], [2, 1, -1]], np.float32))
     second = Logits(np.array([[2, 3, -1], [2, -1, -1]], np.float32))
-    assert same(first, second).tolist() == [True, False]
-    assert same(first, Scores(np.array([[0.9, 0.6, 0.4], [0.9, 0.4, 0.4]]))).tolist() == [
-        True,
-        False,
-    ]
+    facts = ClassFacts(labels=CLASSES[:3])
+    assert same(first, second, facts).tolist() == [True, False]
+    scores = Scores(np.array([[0.9, 0.6, 0.4], [0.9, 0.4, 0.4]]))
+    assert same(first, scores, facts).tolist() == [True, False]
 
 
 def test_other_classes_take_no_thresholds_along_and_wrong_ones_are_refused(bundle):

@@ -74,7 +74,7 @@ def choose_precision(
         if isinstance(item, Prepared):
             answers = _timed(networks, item.pixels[None], times)
             for name, answer in answers.items():
-                same[name].append(is_same(answers["fp32"], answer, predictor.backend.thresholds))
+                same[name].append(is_same(answers["fp32"], answer, predictor.backend.facts))
         if progress is not None:
             progress(i + 1, len(sources))
     if not times["fp32"]:

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.deploy.verify import Agreement, as_good, logits_agreement
-from mobilevitv2.predict.answers import Logits, Thresholds, TopK
+from mobilevitv2.predict.answers import Logits, TopK
 from mobilevitv2.predict.classification import same
 from mobilevitv2.results.probabilities import softmax
 
@@ -35,9 +36,7 @@ def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
     return outputs
 
 
-def agreement(
-    expected: Logits, found: Logits | TopK, close: float, _: Thresholds = None
-) -> Agreement:
+def agreement(expected: Logits, found: Logits | TopK, close: float, _: ClassFacts) -> Agreement:
     """How far a file's answer is from its model's."""
     if isinstance(found, Logits):
         return logits_agreement(expected.logits, found.logits, close)

@@ -77,7 +77,7 @@ def compare(
     figures = {}
     for name, path in paths.items():
         pairs = zip(answers["fp32"], answers[name], strict=True)
-        alike = np.concatenate([part.same(*pair, fp32.thresholds) for pair in pairs])
+        alike = np.concatenate([part.same(*pair, fp32.facts) for pair in pairs])
         agreement = float(alike.mean()) if len(alike) else 1.0
         accuracy = None
         if labels is not None:

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.deploy.verify import Agreement, scale_of
 from mobilevitv2.errors import require
 from mobilevitv2.model.boxes import decode, make_anchors, to_corners
 from mobilevitv2.model.detection import BOX, MobileViTV2ForObjectDetection
-from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes, Thresholds
+from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes
 from mobilevitv2.predict.detection import detections
 from mobilevitv2.results import suppression
 from mobilevitv2.results.probabilities import softmax
@@ -144,15 +145,15 @@ def agreement(
     expected: RawBoxes,
     found: RawBoxes | ScoredBoxes | FinalBoxes,
     close: float,
-    _: Thresholds = None,
+    facts: ClassFacts,
 ) -> Agreement:
     """Between all anchors, or, if the file gives detections, those that are the same in both."""
     if isinstance(found, FinalBoxes):
         differences = [_differences(*pair) for pair in _pairs(expected, found)]
         scores, boxes = map(max, zip(*differences, strict=True))
-        return Agreement(scores, 1.0, same(expected, found, best=BEST), boxes)
+        return Agreement(scores, 1.0, same(expected, found, facts, best=BEST), boxes)
     own = scored(expected) if isinstance(found, ScoredBoxes) else expected
-    partners = same(own, found)
+    partners = same(own, found, facts)
     (scores, boxes), (others, other_boxes) = own.arrays, found.arrays
     scale = 1.0 if isinstance(found, ScoredBoxes) else scale_of(scores)
     apart = np.abs(boxes - other_boxes) / np.maximum(np.abs(boxes), 1)
@@ -169,7 +170,7 @@ def allowed(precision: str, detections: int) -> float:
     return max(2 / max(detections, 2), FULL if precision == "fp32" else HALF)
 
 
-def same(first: Answer, second: Answer, _: Thresholds = None, *, best: int = 0) -> np.ndarray:
+def same(first: Answer, second: Answer, _: ClassFacts, *, best: int = 0) -> np.ndarray:
     """bool [n] for the shown and the `best` detections of both: whether the other has them."""
     pairs = _pairs(first, second)
     return np.concatenate([has_partner(*p, best) for a, b in pairs for p in ((a, b), (b, a))])

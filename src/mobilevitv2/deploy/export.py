@@ -219,22 +219,20 @@ def _batch(batch: int | str | None, target: Target) -> int | None:
 
 
 def _record(model: TaskModel, processor: MobileViTImageProcessor, request: Request) -> Record:
-    labels = list((model.config.id2label or {}).values())
+    facts = model.config.class_facts
     versions = {}
     for name in dict.fromkeys(["mobilevitv2", "torch", *request.target.packages]):
         with suppress(metadata.PackageNotFoundError):
             versions[name] = metadata.version(name.replace("_", "-"))
     return Record(
         task=request.task,
-        labels=labels,
+        **asdict(facts),
         processor=processor.to_dict(),
         sizes=None if request.sizes is None else [list(size) for size in request.sizes],
         batch=request.batch,
         input=request.input,
         output=request.output,
-        top_k=min(request.best, len(labels)) if request.output == "top_k" else None,
-        thresholds=model.config.label_thresholds,
-        colors=model.config.class_colors,
+        top_k=min(request.best, len(facts.labels)) if request.output == "top_k" else None,
         precision=request.precision,
         target=request.target.key,
         weights=_hash(model),

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.deploy.classification import allowed
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.deploy.verify import Agreement, scale_of
-from mobilevitv2.predict.answers import Logits, Scores, Thresholds
+from mobilevitv2.predict.answers import Logits, Scores
 from mobilevitv2.predict.multi_label import limits, same
 from mobilevitv2.results.probabilities import sigmoid
 
@@ -32,13 +33,13 @@ def stage(model: Any, request: Request) -> Callable[[Tensor], Tensor]:
 
 
 def agreement(
-    expected: Logits, found: Logits | Scores, close: float, thresholds: Thresholds = None
+    expected: Logits, found: Logits | Scores, close: float, facts: ClassFacts
 ) -> Agreement:
     """How far a file's answer is from its model's. One `close` to its threshold may differ."""
     values, scale = expected.logits.astype(np.float64), scale_of(expected.logits)
     if isinstance(found, Scores):
         values, scale = sigmoid(values), 1.0
-    least = limits(found, thresholds)
+    least = limits(found, facts)
     unsure = np.abs(values - least) <= close * scale
     same_label = (values > least) == (found.arrays[0] > least)
     apart = np.abs(values - found.arrays[0]).max()

@@ -7,9 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.deploy.verify import Agreement, as_good, logits_agreement, scale_of
-from mobilevitv2.predict.answers import PixelClasses, PixelLogits, Thresholds
+from mobilevitv2.predict.answers import PixelClasses, PixelLogits
 from mobilevitv2.predict.classification import same
 
 __all__ = ["agreement", "allowed", "same", "stage"]
@@ -35,7 +36,7 @@ def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
 
 
 def agreement(
-    expected: PixelLogits, found: PixelLogits | PixelClasses, close: float, _: Thresholds = None
+    expected: PixelLogits, found: PixelLogits | PixelClasses, close: float, _: ClassFacts
 ) -> Agreement:
     """How far a file's answer is from its model's."""
     if isinstance(found, PixelLogits):

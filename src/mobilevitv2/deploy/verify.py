@@ -103,7 +103,7 @@ def verify(
     found: list[Agreement] = []
     for start in range(0, len(pixels), BATCH):
         batch, same = (np.stack(p[start : start + BATCH]) for p in (pixels, given))
-        found.append(part.agreement(live(batch), exported(same), close, exported.thresholds))
+        found.append(part.agreement(live(batch), exported(same), close, exported.facts))
     together = np.concatenate([agreement.same for agreement in found])
     boxes = [a.box_difference for a in found if a.box_difference is not None]
     made, computed = exported.record.precision, exported.runtime.precision

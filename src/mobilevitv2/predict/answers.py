@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-Thresholds = Sequence[float] | None  # a multi-label model's, [C]; None means 0.5 for each
 NEVER = 1e-30  # in place of a probability of 0, which has no logarithm
 
 

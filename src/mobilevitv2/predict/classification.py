@@ -3,8 +3,9 @@
 import numpy as np
 from PIL import Image
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.images.reading import ImageSource, load_image
-from mobilevitv2.predict.answers import Answer, Logits, Thresholds, TopK
+from mobilevitv2.predict.answers import Answer, Logits, TopK
 from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.results.classification import Classification
 
@@ -33,7 +34,7 @@ def answers(predictor: Predictor, pixels: list[np.ndarray]) -> list[Answer]:
     return [together[i] for i in range(len(pixels))]
 
 
-def same(first: Answer, second: Answer, _: Thresholds = None) -> np.ndarray:
+def same(first: Answer, second: Answer, _: ClassFacts) -> np.ndarray:
     """Whether the images, or pixels, have the same first class in both answers, bool [n]."""
     return first.first_classes() == second.first_classes()
 

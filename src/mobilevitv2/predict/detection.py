@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.images.reading import ImageSource, load_image
-from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes, Thresholds
+from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxes
 from mobilevitv2.predict.classification import answers
 from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.results.detection import Detection
@@ -20,7 +21,7 @@ def pixels_of(predictor: Predictor, image: ImageSource) -> tuple[np.ndarray, tup
     return predictor.processor(picture).pixel_values[0], (picture.height, picture.width)
 
 
-def same(first: RawBoxes, second: RawBoxes, _: Thresholds = None) -> np.ndarray:
+def same(first: RawBoxes, second: RawBoxes, _: ClassFacts) -> np.ndarray:
     """Whether the anchors that either answer gives a class have the same one, bool [n]."""
     one, other = first.first_classes(), second.first_classes()
     return (one == other)[(one > 0) | (other > 0)]

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilevitv2.bundle import bundle_of
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.devices import gpu_is_here
 from mobilevitv2.errors import UnsupportedError, require
 from mobilevitv2.files.source import INDEX_SUFFIX, read_json
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Info:
+class Info(ClassFacts):
     """What every model has."""
 
     source: str
@@ -29,8 +30,6 @@ class Info:
     file: str
     file_bytes: int
     runs_in: str  # where `Predictor` runs it here by default, and why if not in the engine
-    labels: list[str]
-    thresholds: list[float] | None  # a multi-label model's, for each class; None: 0.5
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -89,8 +88,7 @@ def describe(source: str | Path) -> ModelInfo | ExportInfo:
         file=str(weights),
         file_bytes=_size(weights),
         runs_in=_runs_in(source),
-        labels=list((model.config.id2label or {}).values()),
-        thresholds=model.config.label_thresholds,
+        **asdict(model.config.class_facts),
     )
 
 

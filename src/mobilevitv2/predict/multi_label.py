@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.predict.answers import Answer, Logits, Scores, Thresholds
+from mobilevitv2.class_names import ClassFacts
+from mobilevitv2.predict.answers import Answer, Logits, Scores
 from mobilevitv2.predict.classification import answers, pixels_of
 from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.results.multi_label import MultiLabel
@@ -15,17 +16,15 @@ DEFAULTS: dict[str, Any] = {}
 HALF = 0.5  # the threshold of a model without its own
 
 
-def same(
-    first: Logits | Scores, second: Logits | Scores, thresholds: Thresholds = None
-) -> np.ndarray:
+def same(first: Logits | Scores, second: Logits | Scores, facts: ClassFacts) -> np.ndarray:
     """Whether the images have the same labels in both answers, bool [B]."""
-    one, other = (answer.arrays[0] > limits(answer, thresholds) for answer in (first, second))
+    one, other = (answer.arrays[0] > limits(answer, facts) for answer in (first, second))
     return (one == other).all(1)
 
 
-def limits(answer: Logits | Scores, thresholds: Thresholds) -> np.ndarray:
+def limits(answer: Logits | Scores, facts: ClassFacts) -> np.ndarray:
     """What each class's number in the answer must exceed, [classes]."""
-    probabilities = np.full(answer.arrays[0].shape[1], HALF) if thresholds is None else thresholds
+    probabilities = facts.thresholds or [HALF] * len(facts.labels)
     if isinstance(answer, Scores):
         return np.asarray(probabilities)
     with np.errstate(divide="ignore"):  # no logit exceeds the one of 1
@@ -36,7 +35,7 @@ def result(
     predictor: Predictor, answer: Answer, item: Prepared, *, threshold: float | None = None
 ) -> MultiLabel:
     """The labels of one image whose probabilities exceed `threshold`, or the model's own."""
-    thresholds = predictor.backend.thresholds
+    thresholds = predictor.backend.facts.thresholds
     if thresholds is None or threshold is not None:
         thresholds = [HALF if threshold is None else threshold] * len(predictor.classes)
     if isinstance(answer, Scores):

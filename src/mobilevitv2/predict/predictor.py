@@ -164,7 +164,8 @@ class Predictor:
     def colors(self) -> list[tuple[int, int, int]]:
         from mobilevitv2.results.colors import distinct_colors
 
-        return self.backend.colors or distinct_colors(len(self.classes))
+        chosen = self.backend.facts.colors
+        return [(r, g, b) for r, g, b in chosen or distinct_colors(len(self.classes))]
 
     @property
     def colours(self) -> list[tuple[int, int, int]]:

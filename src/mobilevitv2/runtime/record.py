@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.errors import CheckpointError
 from mobilevitv2.processor import MobileViTImageProcessor
 
@@ -16,11 +17,10 @@ FORM = 1  # goes up when older code can't read what newer code writes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class Record(ClassFacts):
     """Everything needed to use a file, except its graph."""
 
-    task: str  # classification, multi-label classification, segmentation or detection
-    labels: list[str]  # the classes in the order of the logits
+    task: str  # its name in the table of tasks
     processor: dict[str, Any]  # the fields of preprocessor_config.json
     sizes: list[list[int]] | None  # [height, width] in px of the images; None: any multiples of 32
     batch: int | None  # images at a time; None: any number
@@ -37,8 +37,6 @@ class Record:
     non-maximum suppression, scores [B, 200], best first and 0 where there are fewer, int64 labels
     [B, 200] and corners [B, 200, 4]."""
     top_k: int | None = None  # how many classes an output of top_k gives
-    thresholds: list[float] | None = None  # a multi-label model's, for each class
-    colors: list[list[int]] | None = None  # RGB of each class, if somebody chose them
     precision: str = "fp32"
     target: str = ""
     weights: str = ""  # sha256 of the weights that it was made from

@@ -5,8 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.bundle import check_names
-from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.class_names import ClassFacts
 from mobilevitv2.predict.answers import Answer
 from mobilevitv2.processor import MobileViTImageProcessor
 
@@ -16,16 +15,11 @@ class Backend(ABC):
 
     output = "logits"  # or what an exported file was made for; see `Record.output`
     task: str  # the name of its task
-    classes: list[str]  # the class names, in the order of the logits
-    colors: list[tuple[int, int, int]]  # RGB of each class; empty unless somebody chose them
-    thresholds: list[float] | None  # a multi-label model's own, for each class
+    facts: ClassFacts
 
-    def take_names(self, config: MobileViTV2Config) -> None:
-        """Set what the config says of the classes. Raises CheckpointError; see `check_names`."""
-        check_names(config)
-        self.classes = list((config.id2label or {}).values())
-        self.colors = [(r, g, b) for r, g, b in config.class_colors or []]
-        self.thresholds = config.label_thresholds
+    @property
+    def classes(self) -> list[str]:
+        return self.facts.labels
 
     @property
     @abstractmethod

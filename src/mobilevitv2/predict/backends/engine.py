@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.bundle import Bundle, processor_of, task_of_config
+from mobilevitv2.bundle import Bundle, facts_of, processor_of, task_of_config
 from mobilevitv2.errors import ConfigError, UnsupportedError
 from mobilevitv2.predict.answers import Answer, of_model
 from mobilevitv2.predict.backends import Backend
@@ -29,7 +29,7 @@ class EngineBackend(Backend):
             bundle.folder, threads=threads, precision="fp32" if precision == "auto" else precision
         )
         self.task = task_named(task_of_config(self.config, self.runtime.task), bundle.folder).name
-        self.take_names(self.config)
+        self.facts = facts_of(self.config)
         self._stored = MobileViTImageProcessor.from_dict(self.runtime.description["processor"])
 
     @property

@@ -29,14 +29,11 @@ class ExportedBackend(Backend):
                 "isn't from mobilevitv2 export. Export the model with it, or run the graph by "
                 "yourself: mobilevitv2.runtime.open_runtime."
             )
-        self.record = self.runtime.record
+        self.record = self.facts = self.runtime.record
         self.output = self.record.output
         processor = self.record.open_processor()
         self.white = 255 * processor.rescale_factor if processor.do_rescale else 255.0
         self.task = task_named(self.record.task, source).name
-        self.classes = self.record.labels
-        self.colors = [(r, g, b) for r, g, b in self.record.colors or []]
-        self.thresholds = self.record.thresholds
 
     @property
     def runs_in(self) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mobilevitv2.bundle import facts_of
 from mobilevitv2.model.opening import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.predict.answers import Answer, of_model
 from mobilevitv2.predict.backends import Backend
@@ -19,7 +20,7 @@ class TorchBackend(Backend):
     """A model in memory, put into eval mode."""
 
     def __init__(self, model: TaskModel) -> None:
-        self.take_names(model.config)
+        self.facts = facts_of(model.config)
         self.model = model.eval()
         self.task = task_of_model(model)
 
