@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from mobilevitv2.config import SEGMENTATION_HEADS
 from mobilevitv2.errors import ConfigError, require
+from mobilevitv2.tasks import TASKS
 
 SHIPPED = Path(__file__).parent / "recipes"
 
@@ -74,7 +75,7 @@ def _setting(default: Any, check: Check, *tasks: str, optional: bool = False) ->
 
 COUNT = _number(0, whole=True)
 SHARE = _number(0, 1)
-CLASSES = ("classification", "multi-label classification")
+CLASSES = tuple(task.name for task in TASKS.values() if task.fit == "crop")  # of whole images
 MASKS, BOXES = "segmentation", "detection"
 NEEDS: dict[str, tuple[str, Callable[["Recipe"], Any]]] = {  # what a setting has no effect without
     "momentum": ("optimizer sgd", lambda recipe: recipe.optimizer == "sgd"),
