@@ -351,7 +351,7 @@ def open_colors(folder):
 @pytest.mark.parametrize(
     "options",
     [
-        {},
+        pytest.param({}, marks=pytest.mark.slow),
         pytest.param({"image_size": [64, 96]}, marks=pytest.mark.slow),
         pytest.param({"precision": "fp16"}, marks=pytest.mark.slow),
         {"image_size": 64, "output": "mask", "input": "uint8"},
