@@ -25,6 +25,7 @@ MOST_CELLS = 40  # classes; beyond, a confusion matrix can't be read
 MOST_PAIRS = 20
 THUMBNAIL = 256  # px, longest side of a mistake's picture
 EACH = 2  # examples of the worst, of the middle, of the best
+WRONG: Color = (220, 38, 38)  # in pictures
 PACKAGES = ("mobilevitv2", "torch", "torchvision", "lightning", "numpy", "pillow")
 
 
@@ -101,6 +102,13 @@ def check_classes(classes: Sequence[str], colors: Sequence[Color], count: int) -
             f"There are {len(classes)} class names and {len(colors)} colors, but the scores are "
             f"for {count} classes."
         )
+
+
+def shrunk(image: Image.Image, side: int) -> Image.Image:
+    """The RGB image with a longest side of at most `side` [px]."""
+    scale = min(1, side / max(image.size))
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.convert("RGB").resize((width, height), Image.Resampling.BOX)
 
 
 def picture_uri(image: Image.Image, longest_side: int) -> str:
