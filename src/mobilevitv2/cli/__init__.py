@@ -28,8 +28,8 @@ COMMANDS = {  # in the order of the help: the module of this folder whose `app` 
     "inspect": "training",
     "evaluate": "evaluating",
     "predict": "predicting",
-    "info": "checkpoints",
-    "convert": "checkpoints",
+    "info": "deploying",
+    "convert": "deploying",
     "export": "deploying",
     "benchmark": "deploying",
 }

@@ -87,9 +87,7 @@ def write(
             found=right.tolist(),
             objects=objects.tolist(),
         ),
-        groups=groups_of(
-            examples, lambda example: _shown(example, classes, colors, scores.threshold)
-        ),
+        groups=groups_of(examples, lambda one: _shown(one, classes, colors, scores.threshold)),
         **page,
     )
 

@@ -131,9 +131,8 @@ def panels(
 ) -> dict[str, Image.Image]:
     """RGB images of one size by caption; `scores` says which pixels of the truth count."""
     image = shrunk(example.image, SIDE)
-    truth, predicted = (
-        nearest(mask, image.size[::-1]) for mask in (example.truth, example.predicted)
-    )
+    size = image.height, image.width
+    truth, predicted = nearest(example.truth, size), nearest(example.predicted, size)
     counted = scores.counted(truth)
     found = {
         "image": image,
