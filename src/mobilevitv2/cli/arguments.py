@@ -57,8 +57,7 @@ Output = Annotated[
     ),
 ]
 Threads = Annotated[
-    int | None,
-    typer.Option(min=1, help="Threads that compute. [dim]Default: the runtime's own[/]"),
+    int | None, typer.Option(min=1, help="Threads that compute. [dim]Default: the runtime's own[/]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -126,8 +125,7 @@ def labels(
         typer.Option(help="Masks: a value that doesn't count, besides 255; repeatable."),
     ] = None,
     reduce_labels: Annotated[
-        bool,
-        typer.Option("--reduce-labels", help="Masks: 0 doesn't count, 1 is the first class."),
+        bool, typer.Option("--reduce-labels", help="Masks: 0 doesn't count, 1 is the first class.")
     ] = False,
 ) -> None:
     """What the labels of data mean: options of `open_data`."""

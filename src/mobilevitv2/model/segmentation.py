@@ -19,21 +19,9 @@ from torch import Tensor, nn
 
 from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.model.backbone import MobileViTV2Model
-from mobilevitv2.model.layers import ConvLayer
+from mobilevitv2.model.layers import ConvLayer, PooledMap, check_batch
 from mobilevitv2.model.outputs import SemanticSegmenterOutput
 from mobilevitv2.model.pretrained import MobileViTV2TaskModel
-
-
-class PooledContext(nn.Module):
-    """The mean over the whole map, as ASPP's last branch sees it: [B, C, H, W] to [B, D, 1, 1]."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv_1x1 = ConvLayer(in_channels, out_channels, 1, activation="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        check_batch(self, x)
-        return self.conv_1x1(x.mean((2, 3), keepdim=True))
 
 
 class ASPP(nn.Module):
@@ -51,7 +39,7 @@ class ASPP(nn.Module):
             ConvLayer(into, out, 3, dilation=rate, activation="relu")
             for rate in config.atrous_rates
         ]
-        self.convs = nn.ModuleList([near, *far, PooledContext(into, out)])
+        self.convs = nn.ModuleList([near, *far, PooledMap(into, out)])
         self.project = ConvLayer((2 + len(far)) * out, out, 1, activation="relu")
         self.dropout = nn.Dropout2d(config.aspp_dropout_prob)
 
@@ -201,12 +189,3 @@ def segmentation_loss(
 def scores_of(channels: int, config: MobileViTV2Config) -> ConvLayer:
     """A head's last convolution, to class scores."""
     return ConvLayer(channels, config.num_labels or 0, 1, norm=False, bias=True)
-
-
-def check_batch(module: nn.Module, x: Tensor) -> None:
-    """Raise ValueError where BatchNorm in training would get one value a channel."""
-    if module.training and x.shape[0] == 1:
-        raise ValueError(
-            "the batch is a single image, over which the head's means over the whole map can't be "
-            "normalized. Train with batches of two or more, or call eval() on the head."
-        )

@@ -115,7 +115,7 @@ def shrunk(image: Image.Image, side: int) -> Image.Image:
 
 
 def picture_uri(image: Image.Image, longest_side: int) -> str:
-    """A data URI of the RGB image, with a longest side of at most so many px."""
+    """A data URI of the RGB image, shrunk to at most `longest_side` px."""
     tiny = max(image.size) < longest_side // 4
     image = image.copy()
     image.thumbnail((longest_side, longest_side))

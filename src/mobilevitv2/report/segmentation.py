@@ -101,10 +101,7 @@ def _headline(scores: SegmentationScores) -> dict[str, str]:
 
 
 def _shown(
-    example: Example,
-    classes: Sequence[str],
-    colors: Sequence[Color],
-    scores: SegmentationScores,
+    example: Example, classes: Sequence[str], colors: Sequence[Color], scores: SegmentationScores
 ) -> dict[str, Any]:
     """The panels of one image, and the classes that it was worst at."""
     own = SegmentationScores(scores.classes, scores.ignore_index)

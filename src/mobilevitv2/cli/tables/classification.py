@@ -12,10 +12,7 @@ COLUMNS = {"precision": "precision", "recall": "recall", "F1": "f1", "images": "
 def evaluation(result: Evaluation) -> list[RenderableType]:
     """Accuracy, the classes, what is confused with what, and which channel order is better."""
     low, high = result.interval
-    facts = [
-        f"95 % interval {share(low)} to {share(high)}",
-        f"macro F1 {share(result.macro_f1)}",
-    ]
+    facts = [f"95 % interval {share(low)} to {share(high)}", f"macro F1 {share(result.macro_f1)}"]
     if result.top5 is not None:
         facts.append(f"top 5 {share(result.top5)}")
     facts.append(result.channel_order.upper())

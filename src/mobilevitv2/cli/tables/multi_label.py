@@ -17,7 +17,6 @@ COLUMNS = {
 
 def evaluation(result: MultiLabelEvaluation) -> list[RenderableType]:
     """mAP, F1 at the model's thresholds, and both for each class."""
-    facts = f"micro F1 {share(result.micro_f1)}", f"macro F1 {share(result.macro_f1)}"
-    counted = f"on {result.count:,} images"
-    parts = headline(result, f"mAP {share(result.map)}", counted, *facts)
+    f1 = f"micro F1 {share(result.micro_f1)}", f"macro F1 {share(result.macro_f1)}"
+    parts = headline(result, f"mAP {share(result.map)}", f"on {result.count:,} images", *f1)
     return parts + class_table(result.classes, COLUMNS, by="average_precision")
