@@ -92,13 +92,6 @@ class Head(nn.Sequential):
 FEATURES = {"deeplabv3": ("aspp", ASPP), "pspnet": ("pyramid", PyramidPooling)}
 
 
-def main_head(config: MobileViTV2Config) -> Head:
-    """The head that the config names."""
-    name, features = FEATURES[config.segmentation_head]
-    channels, dropout = config.aspp_out_channels, config.classifier_dropout_prob
-    return Head(config, channels, dropout, **{name: features(config)})
-
-
 def auxiliary_head(config: MobileViTV2Config) -> Head:
     """A small head on the fourth stage's map, whose loss helps that stage learn."""
     channels = config.auxiliary_channels
@@ -118,7 +111,9 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
         self.num_labels = config.num_labels
         self.mobilevitv2 = MobileViTV2Model(config, expand_output=False)
         self.auxiliary_head = auxiliary_head(config) if config.use_auxiliary_head else None
-        self.segmentation_head = main_head(config)
+        name, features = FEATURES[config.segmentation_head]
+        channels, dropout = config.aspp_out_channels, config.classifier_dropout_prob
+        self.segmentation_head = Head(config, channels, dropout, **{name: features(config)})
 
     def forward(
         self,
