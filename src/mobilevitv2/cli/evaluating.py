@@ -63,17 +63,9 @@ def evaluate(
     from mobilevitv2.cli.tables import evaluation
     from mobilevitv2.evaluation import evaluate as run
 
+    how |= {"split": split, "channel_orders": orders, "report": report, "coco": coco}
     with display.progress("evaluating") as progress:
-        result = run(
-            model,
-            data,
-            split=split,
-            channel_orders=orders,
-            report=report,
-            coco=coco,
-            progress=progress,
-            **how,
-        )
+        result = run(model, data, progress=progress, **how)
     display.show(result.to_dict() if json_ else evaluation(result))
     for reason in result.unreadable.values():
         typer.echo(f"left out: {reason}", err=True)
