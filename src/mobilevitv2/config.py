@@ -241,14 +241,8 @@ class MobileViTV2Config:
         **overrides: Any,
     ) -> "MobileViTV2Config":
         """The config of a folder or hub id. A damaged or unfit `config.json` is a ConfigError."""
-        path = resolve_file(
-            source,
-            CONFIG_NAME,
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-        )
+        hub: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
+        path = resolve_file(source, CONFIG_NAME, local_files_only=local_files_only, **hub)
         return cls.from_dict(read_json(path), **overrides)
 
     def save_pretrained(self, folder: str | Path) -> None:

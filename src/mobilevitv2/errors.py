@@ -1,7 +1,6 @@
 """The errors, by kind; how messages name many things, and packages that aren't installed.
 
-Every message says what came, what was expected and what to do; the command line prints it as one
-line and exits with 1.
+Every message says what came, what was expected and what to do.
 """
 
 from collections.abc import Iterable
@@ -32,6 +31,9 @@ class DataError(ValueError):
 class ExportError(RuntimeError):
     """An exported file whose answers differ from its model's."""
 
+
+KNOWN = (ImageError, CheckpointError, ConfigError, DataError, ExportError, ImportError, OSError)
+"""What the command line prints as one line; everything else is a bug, with a traceback."""
 
 DIVERGED = (
     "hold NaN or infinity, so there is no prediction. The weights are damaged, the training "

@@ -86,14 +86,8 @@ class ProcessorSettings:
         """
         path = Path(source)
         if path.suffix != ".json" or not path.is_file():
-            path = resolve_file(
-                source,
-                FILE_NAME,
-                revision=revision,
-                cache_dir=cache_dir,
-                local_files_only=local_files_only,
-                token=token,
-            )
+            hub: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
+            path = resolve_file(source, FILE_NAME, local_files_only=local_files_only, **hub)
         settings = read_json(path)
         try:
             return cls.from_dict(settings, **overrides)

@@ -8,8 +8,7 @@ from page import Page
 from PIL import Image
 
 from mobilevitv2.report import charts
-from mobilevitv2.report.boxed_panels import BoxedExample, panels
-from mobilevitv2.report.detection import write
+from mobilevitv2.report.detection import BoxedExample, panels, write
 from mobilevitv2.report.page import told_of
 from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.results.suppression import Detections

@@ -9,9 +9,8 @@ from PIL import Image
 from torchmetrics.classification import MulticlassJaccardIndex
 
 from mobilevitv2.report import charts
-from mobilevitv2.report.masked_panels import Example, panels
 from mobilevitv2.report.page import telling_examples
-from mobilevitv2.report.segmentation import write
+from mobilevitv2.report.segmentation import Example, panels, write
 from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.scores.segmentation import SegmentationScores
 

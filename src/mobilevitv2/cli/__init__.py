@@ -12,24 +12,15 @@ from typer.core import TyperGroup
 from typer.main import get_group
 
 from mobilevitv2.cli.arguments import complain
-from mobilevitv2.errors import (
-    CheckpointError,
-    ConfigError,
-    DataError,
-    ExportError,
-    ImageError,
-    how_to_install,
-)
-
-KNOWN = (ImageError, CheckpointError, ConfigError, DataError, ExportError, ImportError, OSError)
+from mobilevitv2.errors import KNOWN, how_to_install
 
 COMMANDS = {  # in the order of the help: the module of this folder whose `app` has it
     "train": "training",
     "inspect": "training",
     "evaluate": "evaluating",
     "predict": "predicting",
-    "info": "checkpoints",
-    "convert": "checkpoints",
+    "info": "deploying",
+    "convert": "deploying",
     "export": "deploying",
     "benchmark": "deploying",
 }
@@ -82,8 +73,7 @@ def _version(asked: bool) -> None:
 @app.callback()
 def mobilevitv2(
     version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
     """MobileViTv2 on your own images: train, evaluate, predict, export."""

@@ -1,5 +1,7 @@
 """The arguments that several commands share, and how their text is read."""
 
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -54,68 +56,90 @@ Output = Annotated[
         "boxes of all anchors (boxes) or detections after suppression."
     ),
 ]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(min=1, help="Images at a time. [dim]Default: 16; for segmenters 4[/]"),
-]
 Threads = Annotated[
-    int | None,
-    typer.Option(min=1, help="Threads that compute. [dim]Default: the runtime's own[/]"),
-]
-Runtime = Annotated[
-    Literal["auto", "native", "torch"],
-    typer.Option(
-        help="Where a bundle runs: native is the package's own engine for the CPU, torch is "
-        "PyTorch; auto: a GPU if there is one, else the engine if it can."
-    ),
-]
-Precision = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16", "int8"],
-    typer.Option(
-        help="What to compute in; int8 needs the engine. auto: fp32, or whatever is fastest for an "
-        "exported file."
-    ),
+    int | None, typer.Option(min=1, help="Threads that compute. [dim]Default: the runtime's own[/]")
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on standard output.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Task = Annotated[
     TaskName, typer.Option(help="What the data is for; auto: what the folder looks like.")
 ]
-Classes = Annotated[
-    str | None,
-    typer.Option(
-        help="Masks: a file of class names and colors (classes.txt, .csv or .json), or voc, camvid "
-        "or ade20k. Boxes and labels: a file with a name per line, or voc or coco."
-    ),
-]
-Ignore = Annotated[
-    list[int] | None,
-    typer.Option(help="Masks: a value that doesn't count, besides 255; repeatable."),
-]
-ReduceLabels = Annotated[
-    bool,
-    typer.Option("--reduce-labels", help="Masks: 0 doesn't count, 1 is the first class."),
-]
-Flip = Annotated[bool, typer.Option("--flip", help="Segmenters: average with the mirrored image.")]
-Window = Annotated[
-    int | None,
-    typer.Option(
-        help="Segmenters: see an image that --image-size makes larger than this through "
-        "overlapping squares of this side, in px."
-    ),
-]
-Threshold = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        max=1,
-        help="Detectors: lowest score of a box that is shown; by default 0.3. Multi-label: "
-        "probability above which an image has a label; by default the model's own, else 0.5.",
-    ),
-]
-SeenAt = Annotated[
-    int | None, typer.Option(help="Segmenters: short side at which images are seen, in px.")
-]
+
+
+def prediction(
+    batch_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Images at a time. [dim]Default: 16; for segmenters 4[/]"),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Detectors: lowest score of a box that is shown; by default 0.3. Multi-label: "
+            "probability above which an image has a label; by default the model's own, else 0.5.",
+        ),
+    ] = None,
+    flip: Annotated[
+        bool, typer.Option("--flip", help="Segmenters: average with the mirrored image.")
+    ] = False,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Segmenters: see an image that --image-size makes larger than this through "
+            "overlapping squares of this side, in px."
+        ),
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Segmenters: short side at which images are seen, in px.")
+    ] = None,
+    threads: Threads = None,
+    runtime: Annotated[
+        Literal["auto", "native", "torch"],
+        typer.Option(
+            help="Where a bundle runs: native is the package's own engine for the CPU, torch is "
+            "PyTorch; auto: a GPU if there is one, else the engine if it can."
+        ),
+    ] = "auto",
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16", "int8"],
+        typer.Option(
+            help="What to compute in; int8 needs the engine. auto: fp32, or whatever is fastest "
+            "for an exported file."
+        ),
+    ] = "auto",
+) -> None:
+    """How a model predicts: options of `Predictor`."""
+
+
+def labels(
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            help="Masks: a file of class names and colors (classes.txt, .csv or .json), or voc, "
+            "camvid or ade20k. Boxes and labels: a file with a name per line, or voc or coco."
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[int] | None,
+        typer.Option(help="Masks: a value that doesn't count, besides 255; repeatable."),
+    ] = None,
+    reduce_labels: Annotated[
+        bool, typer.Option("--reduce-labels", help="Masks: 0 doesn't count, 1 is the first class.")
+    ] = False,
+) -> None:
+    """What the labels of data mean: options of `open_data`."""
+
+
+def also(*options: Callable[..., None]) -> Callable[[Any], Any]:
+    """Give a command the parameters of these functions, too, for its last one: **keywords."""
+
+    def extended(command: Any) -> Any:
+        own, *shared = (list(inspect.signature(f).parameters.values()) for f in (command, *options))
+        command.__signature__ = inspect.Signature(sum(shared, own[:-1]))
+        return command
+
+    return extended
 
 
 def complain(message: str) -> None:

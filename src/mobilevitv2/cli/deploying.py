@@ -1,4 +1,4 @@
-"""Other runtimes: `export`, `benchmark`."""
+"""A model elsewhere: `info`, `convert`, `export`, `benchmark`."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -8,6 +8,39 @@ import typer
 from mobilevitv2.cli import arguments
 
 app = typer.Typer()
+
+
+@app.command()
+def info(model: arguments.AnyModel, json_: arguments.Json = False) -> None:
+    """Describe a model.
+
+    mobilevitv2 info runs/flowers
+    """
+    from mobilevitv2.cli import display
+    from mobilevitv2.predict.info import describe
+
+    found = describe(model)
+    display.show(found.to_dict() if json_ else display.model_info(found))
+
+
+@app.command()
+def convert(
+    model: arguments.Model,
+    to: Annotated[
+        Literal["transformers", "timm", "cvnets"], typer.Option(help="Whose layout to write.")
+    ],
+    out: Annotated[
+        Path, typer.Option(help="A folder for transformers, else a .pth or .safetensors file.")
+    ],
+    overwrite: arguments.Overwrite = False,
+) -> None:
+    """Write a model so that transformers, timm or ml-cvnets opens it.
+
+    mobilevitv2 convert runs/flowers --to timm --out flowers.pth
+    """
+    from mobilevitv2.deploy.conversion import convert as run
+
+    typer.echo(run(model, layout=to, out=out, overwrite=overwrite))
 
 
 @app.command()

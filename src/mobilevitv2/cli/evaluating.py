@@ -24,6 +24,7 @@ class EvaluateCommand(TyperCommand):
 
 
 @app.command(cls=EvaluateCommand)
+@arguments.also(arguments.prediction, arguments.labels)
 def evaluate(
     model: arguments.AnyModel,
     data: arguments.Data,
@@ -31,7 +32,6 @@ def evaluate(
         Literal["auto", "train", "val", "test", "all"],
         typer.Option(help="auto: test, else val, else images the model wasn't trained on."),
     ] = "auto",
-    batch_size: arguments.BatchSize = None,
     channel_order: Annotated[
         list[str] | None,
         typer.Option(metavar="rgb|bgr", help="Feed this order; with both (rgb bgr), compare."),
@@ -46,18 +46,9 @@ def evaluate(
             "pycocotools expects them."
         ),
     ] = None,
-    threshold: arguments.Threshold = None,
-    flip: arguments.Flip = False,
-    window: arguments.Window = None,
-    image_size: arguments.SeenAt = None,
-    threads: arguments.Threads = None,
-    runtime: arguments.Runtime = "auto",
-    precision: arguments.Precision = "auto",
-    classes: arguments.Classes = None,
-    ignore: arguments.Ignore = None,
-    reduce_labels: arguments.ReduceLabels = False,
     json_: arguments.Json = False,
     overwrite: arguments.Overwrite = False,
+    **how: Any,
 ) -> None:
     """Measure how often a model is right.
 
@@ -72,27 +63,9 @@ def evaluate(
     from mobilevitv2.cli.tables import evaluation
     from mobilevitv2.evaluation import evaluate as run
 
+    how |= {"split": split, "channel_orders": orders, "report": report, "coco": coco}
     with display.progress("evaluating") as progress:
-        result = run(
-            model,
-            data,
-            split=split,
-            batch_size=batch_size,
-            channel_orders=orders,
-            report=report,
-            coco=coco,
-            progress=progress,
-            threshold=threshold,
-            flip=flip,
-            window=window,
-            image_size=image_size,
-            threads=threads,
-            runtime=runtime,
-            precision=precision,
-            classes=classes,
-            ignore=ignore,
-            reduce_labels=reduce_labels,
-        )
+        result = run(model, data, progress=progress, **how)
     display.show(result.to_dict() if json_ else evaluation(result))
     for reason in result.unreadable.values():
         typer.echo(f"left out: {reason}", err=True)

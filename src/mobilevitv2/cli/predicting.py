@@ -15,6 +15,7 @@ app = typer.Typer()
 
 
 @app.command()
+@arguments.also(arguments.prediction)
 def predict(
     model: arguments.AnyModel,
     images: Annotated[
@@ -29,7 +30,6 @@ def predict(
         int | None,
         typer.Option(min=1, help="Classifiers: classes to name per image. [dim]Default: 5[/]"),
     ] = None,
-    batch_size: arguments.BatchSize = None,
     channel_order: Annotated[
         Literal["rgb", "bgr"] | None, typer.Option(help="Overrule the model's own.")
     ] = None,
@@ -51,14 +51,8 @@ def predict(
             "file's name, else a count from 1; evaluate --coco writes the data's own."
         ),
     ] = None,
-    threshold: arguments.Threshold = None,
-    flip: arguments.Flip = False,
-    window: arguments.Window = None,
-    image_size: arguments.SeenAt = None,
-    threads: arguments.Threads = None,
-    runtime: arguments.Runtime = "auto",
-    precision: arguments.Precision = "auto",
     overwrite: arguments.Overwrite = False,
+    **how: Any,
 ) -> None:
     """Predict what images show: a class, labels, masks or boxes.
 
@@ -82,19 +76,7 @@ def predict(
     from mobilevitv2.predict.predictor import Predictor, Unreadable
     from mobilevitv2.predict.sinks import Outputs
 
-    predictor = Predictor(
-        model,
-        top_k=top_k,
-        threshold=threshold,
-        batch_size=batch_size,
-        channel_order=channel_order,
-        runtime=runtime,
-        threads=threads,
-        precision=precision,
-        image_size=image_size,
-        flip=flip,
-        window=window,
-    )
+    predictor = Predictor(model, top_k=top_k, channel_order=channel_order, **how)
     write = display.json_line if json_ else None
     if csv_:
         columns = predictor.options.get("top_k", 0)

@@ -11,6 +11,7 @@ app = typer.Typer()
 
 
 @app.command()
+@arguments.also(arguments.labels)
 def train(
     data: arguments.Data,
     out: Annotated[
@@ -37,11 +38,9 @@ def train(
         typer.Option("--set", metavar="NAME=VALUE", help="Any setting of a recipe; repeatable."),
     ] = None,
     task: arguments.Task = "auto",
-    classes: arguments.Classes = None,
-    ignore: arguments.Ignore = None,
-    reduce_labels: arguments.ReduceLabels = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an old run.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run.")] = False,
+    **labels: Any,
 ) -> None:
     """Train on a folder of images with classes, labels, masks or boxes.
 
@@ -54,19 +53,19 @@ def train(
     named = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "image_size": image_size}
     named |= {"freeze": freeze, "seed": seed, "precision": precision, "workers": workers}
     named |= {"threads": threads, "width": width, "recipe": recipe, "model": model}
-    named |= {"classes": classes, "ignore": ignore}
     given = {name: value for name, value in named.items() if value is not None}
     overrides = given | dict(map(arguments.setting, settings or []))
     from mobilevitv2.cli import display
     from mobilevitv2.training import train as run
 
     out = out or Path("runs") / Path(data).resolve().name
-    how = {"task": task, "reduce_labels": reduce_labels, "overwrite": overwrite, "resume": resume}
-    result = run(data, out=out, **how, **overrides)
+    how = {"task": task, "overwrite": overwrite, "resume": resume, **labels}
+    result = run(data, out=out, **{**how, **overrides})
     display.show(display.trained(result))
 
 
 @app.command()
+@arguments.also(arguments.labels)
 def inspect(
     data: arguments.Data,
     out: Annotated[
@@ -75,10 +74,8 @@ def inspect(
     count: Annotated[int, typer.Option(min=1, help="Images to draw per split.")] = 16,
     seed: Annotated[int, typer.Option(help="Seed of their choice.")] = 0,
     task: arguments.Task = "auto",
-    classes: arguments.Classes = None,
-    ignore: arguments.Ignore = None,
-    reduce_labels: arguments.ReduceLabels = False,
     overwrite: arguments.Overwrite = False,
+    **labels: Any,
 ) -> None:
     """Look at a data set before training: counts, drawings, and what is odd about it.
 
@@ -88,5 +85,5 @@ def inspect(
     from mobilevitv2.data import open_data
     from mobilevitv2.report.inspection import inspect as run
 
-    how: dict[str, Any] = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
-    typer.echo(run(open_data(data, task, seed=seed, **how), out, count=count, seed=seed).text)
+    opened = open_data(data, task, seed=seed, **labels)
+    typer.echo(run(opened, out, count=count, seed=seed).text)

@@ -12,7 +12,7 @@ from mobilevitv2.evaluation.chosen import Chosen, match_classes
 from mobilevitv2.evaluation.measuring import Measured, Pass
 from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.predict.predictor import Predictor
-from mobilevitv2.report.boxed_panels import BoxedExample
+from mobilevitv2.report.detection import BoxedExample
 from mobilevitv2.results.suppression import LEAST_SCORE
 from mobilevitv2.scores.detection import DetectionScores
 from mobilevitv2.scores.truth import BoxedSample, Boxes

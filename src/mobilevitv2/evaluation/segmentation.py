@@ -11,7 +11,7 @@ from mobilevitv2.data.masks.opening import IGNORED, SegmentationData
 from mobilevitv2.evaluation.chosen import Chosen, match_classes
 from mobilevitv2.evaluation.measuring import Measured, Pass
 from mobilevitv2.predict.predictor import Predictor
-from mobilevitv2.report.masked_panels import Example
+from mobilevitv2.report.segmentation import Example
 from mobilevitv2.scores.segmentation import SegmentationScores
 
 

@@ -154,9 +154,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         maps = self.stages(pixel_values, range(5) if all_maps else [4])
         mean = maps[-1].mean((2, 3), keepdim=True).flatten(1) if self.expand_output else None
         output = BaseModelOutput(
-            last_hidden_state=maps[-1],
-            pooler_output=mean,
-            hidden_states=maps if all_maps else None,
+            last_hidden_state=maps[-1], pooler_output=mean, hidden_states=maps if all_maps else None
         )
         return output if self._returns_dict(return_dict) else output.to_tuple()
 

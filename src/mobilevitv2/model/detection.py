@@ -23,7 +23,7 @@ from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.model.backbone import MobileViTV2Model
 from mobilevitv2.model.boxes import ANCHORS_OF_A_CELL, decode, encode, make_anchors, match
-from mobilevitv2.model.layers import ConvLayer
+from mobilevitv2.model.layers import ConvLayer, PooledMap
 from mobilevitv2.model.outputs import ObjectDetectionOutput
 from mobilevitv2.model.pretrained import MobileViTV2TaskModel
 
@@ -54,17 +54,6 @@ class HalvedMap(nn.Module):
         return self.conv_1x1(self.conv_3x3(x))
 
 
-class PooledMap(nn.Module):
-    """The mean over the whole map, mixed: [B, C, H, W] to [B, D, 1, 1]; no norm for one cell."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv_1x1 = ConvLayer(in_channels, out_channels, 1, norm=False, activation="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.conv_1x1(x.mean((2, 3), keepdim=True))
-
-
 class Predictor(nn.Module):
     """A map's answers for its anchors: [B, C, H, W] to [B, H * W * A, 4 + 1 + N].
 
@@ -89,7 +78,7 @@ class Predictor(nn.Module):
         return x.permute(0, 2, 3, 1).reshape(x.shape[0], -1, self.answers)
 
     def reset(self, answers: int) -> None:
-        """New scores, so that each anchor has so many answers; what predicts boxes stays."""
+        """New class scores, for `answers` per anchor in all; what predicts boxes stays."""
         old = self.conv_1x1.convolution
         new = ConvLayer(old.in_channels, self.anchors * answers, 1, norm=False, bias=True)
         start(new)
@@ -108,7 +97,7 @@ class SSDLite(nn.Module):
         fine, coarse = config.stage_channels[-2:]
         channels = (fine, coarse, *HALVED, POOLED)
         halved = [HalvedMap(a, b) for a, b in zip(channels[1:4], HALVED, strict=True)]
-        self.extra_layers = nn.ModuleList([*halved, PooledMap(HALVED[-1], POOLED)])
+        self.extra_layers = nn.ModuleList([*halved, PooledMap(HALVED[-1], POOLED, norm=False)])
         answers = BOX + 1 + (config.num_labels or 0)
         self.predictors = nn.ModuleList(
             Predictor(into, inside, answers, anchors=anchors, looks_around=inside != POOLED)

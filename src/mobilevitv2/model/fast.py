@@ -31,7 +31,9 @@ def conv_layer(layer: "ConvLayer", x: Tensor) -> Tensor | None:
     if type(norm) is not nn.BatchNorm2d or torch.compiler.is_compiling():
         return None
     if norm.training and type(act) is nn.SiLU and norm.momentum is not None:
-        return batch_norm_silu(conv(x), norm)
+        present(norm.num_batches_tracked).add_(1)
+        statistics = norm.running_mean, norm.running_var, norm.momentum, norm.eps
+        return BatchNormSiLU.apply(conv(x), norm.weight, norm.bias, *statistics)  # pyright: ignore[reportReturnType]
     if norm.training or torch.is_grad_enabled() or type(conv) is not nn.Conv2d:
         return None
     x = conv._conv_forward(x, *fold(conv, norm))
@@ -51,14 +53,6 @@ def present(buffer: Tensor | None) -> Tensor:
     """A statistic of a BatchNorm that tracks them."""
     assert buffer is not None
     return buffer
-
-
-def batch_norm_silu(x: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    """`silu(norm(x))` in training."""
-    present(norm.num_batches_tracked).add_(1)
-    return BatchNormSiLU.apply(  # pyright: ignore[reportReturnType]
-        x, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps
-    )
 
 
 class BatchNormSiLU(torch.autograd.Function):

@@ -102,3 +102,25 @@ class DropPath(nn.Module):
         keep = 1 - self.rate
         kept = torch.empty(x.shape[0], 1, 1, 1, dtype=x.dtype, device=x.device).bernoulli_(keep)
         return x * (kept / keep)
+
+
+class PooledMap(nn.Module):
+    """The mean over the whole map, mixed: [B, C, H, W] to [B, D, 1, 1]."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, norm: bool = True) -> None:
+        super().__init__()
+        self.conv_1x1 = ConvLayer(in_channels, out_channels, 1, norm=norm, activation="relu")
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.conv_1x1.normalization is not None:
+            check_batch(self, x)
+        return self.conv_1x1(x.mean((2, 3), keepdim=True))
+
+
+def check_batch(module: nn.Module, x: Tensor) -> None:
+    """Raise ValueError where BatchNorm in training would get one value a channel."""
+    if module.training and x.shape[0] == 1:
+        raise ValueError(
+            "the batch is a single image, over which the head's means over the whole map can't be "
+            "normalized. Train with batches of two or more, or call eval() on the head."
+        )

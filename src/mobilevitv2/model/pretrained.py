@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 
+def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """A network's trainable parameters for an optimizer; no weight decay for one dimension."""
+    trained = [p for p in network.parameters() if p.requires_grad]
+    return [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+
+
 class MobileViTV2PreTrainedModel(nn.Module):
     """A model with a config, opened from checkpoints and saved to them."""
 
@@ -66,14 +75,9 @@ class MobileViTV2PreTrainedModel(nn.Module):
         leaves out a checkpoint's head; with `ignore_mismatched_sizes` all tensors of another shape
         are new. Raises CheckpointError with all differences, ConfigError, or FileNotFoundError.
         """
-        checkpoint = open_checkpoint(
-            source,
-            None if config is None else config.to_dict(),
-            revision=revision,
-            cache_dir=cache_dir,
-            local_files_only=local_files_only,
-            token=token,
-        )
+        given = None if config is None else config.to_dict()
+        hub: dict[str, Any] = {"revision": revision, "cache_dir": cache_dir, "token": token}
+        checkpoint = open_checkpoint(source, given, local_files_only=local_files_only, **hub)
         options = cls._options_among(overrides)
         any_head = bool(overrides.keys() & {"num_labels", "id2label"})
         names = checkpoint.config.get("id2label")
@@ -232,9 +236,7 @@ class MobileViTV2PreTrainedModel(nn.Module):
         """How many numbers are learned; buffers such as running means don't count."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad or not only_trainable)
 
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """Trainable parameters for an optimizer; no weight decay for those of one dimension."""
-        return parameter_groups(self, weight_decay)
+    parameter_groups = parameter_groups
 
     def gradient_checkpointing_enable(self) -> None:
         """Recompute activations in backward: less memory, more time."""
@@ -282,12 +284,3 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
     def _reset_scores(self) -> None:
         """Give the head new last layers for the config's classes, with the old device and dtype."""
         raise NotImplementedError
-
-
-def parameter_groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Trainable parameters of any network; no weight decay for those of one dimension."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]

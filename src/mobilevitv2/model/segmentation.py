@@ -19,21 +19,9 @@ from torch import Tensor, nn
 
 from mobilevitv2.config import MobileViTV2Config
 from mobilevitv2.model.backbone import MobileViTV2Model
-from mobilevitv2.model.layers import ConvLayer
+from mobilevitv2.model.layers import ConvLayer, PooledMap, check_batch
 from mobilevitv2.model.outputs import SemanticSegmenterOutput
 from mobilevitv2.model.pretrained import MobileViTV2TaskModel
-
-
-class PooledContext(nn.Module):
-    """The mean over the whole map, as ASPP's last branch sees it: [B, C, H, W] to [B, D, 1, 1]."""
-
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__()
-        self.conv_1x1 = ConvLayer(in_channels, out_channels, 1, activation="relu")
-
-    def forward(self, x: Tensor) -> Tensor:
-        check_batch(self, x)
-        return self.conv_1x1(x.mean((2, 3), keepdim=True))
 
 
 class ASPP(nn.Module):
@@ -51,7 +39,7 @@ class ASPP(nn.Module):
             ConvLayer(into, out, 3, dilation=rate, activation="relu")
             for rate in config.atrous_rates
         ]
-        self.convs = nn.ModuleList([near, *far, PooledContext(into, out)])
+        self.convs = nn.ModuleList([near, *far, PooledMap(into, out)])
         self.project = ConvLayer((2 + len(far)) * out, out, 1, activation="relu")
         self.dropout = nn.Dropout2d(config.aspp_dropout_prob)
 
@@ -104,13 +92,6 @@ class Head(nn.Sequential):
 FEATURES = {"deeplabv3": ("aspp", ASPP), "pspnet": ("pyramid", PyramidPooling)}
 
 
-def main_head(config: MobileViTV2Config) -> Head:
-    """The head that the config names."""
-    name, features = FEATURES[config.segmentation_head]
-    channels, dropout = config.aspp_out_channels, config.classifier_dropout_prob
-    return Head(config, channels, dropout, **{name: features(config)})
-
-
 def auxiliary_head(config: MobileViTV2Config) -> Head:
     """A small head on the fourth stage's map, whose loss helps that stage learn."""
     channels = config.auxiliary_channels
@@ -130,7 +111,9 @@ class MobileViTV2ForSemanticSegmentation(MobileViTV2TaskModel):
         self.num_labels = config.num_labels
         self.mobilevitv2 = MobileViTV2Model(config, expand_output=False)
         self.auxiliary_head = auxiliary_head(config) if config.use_auxiliary_head else None
-        self.segmentation_head = main_head(config)
+        name, features = FEATURES[config.segmentation_head]
+        channels, dropout = config.aspp_out_channels, config.classifier_dropout_prob
+        self.segmentation_head = Head(config, channels, dropout, **{name: features(config)})
 
     def forward(
         self,
@@ -201,12 +184,3 @@ def segmentation_loss(
 def scores_of(channels: int, config: MobileViTV2Config) -> ConvLayer:
     """A head's last convolution, to class scores."""
     return ConvLayer(channels, config.num_labels or 0, 1, norm=False, bias=True)
-
-
-def check_batch(module: nn.Module, x: Tensor) -> None:
-    """Raise ValueError where BatchNorm in training would get one value a channel."""
-    if module.training and x.shape[0] == 1:
-        raise ValueError(
-            "the batch is a single image, over which the head's means over the whole map can't be "
-            "normalized. Train with batches of two or more, or call eval() on the head."
-        )

@@ -17,15 +17,19 @@ if TYPE_CHECKING:
 
 DPI = 160
 PAPER, INK, FAINT, GRID = "#ffffff", "#1d2430", "#6b7482", "#e6e9ee"
-COLORS = {"train": "#9aa5b5", "val": "#2563eb", "top5": "#0d9488", "map_50": "#0d9488"}
-CURVES = {  # charts of a history: title, and what is drawn
-    "accuracy": ("Accuracy", ("val_accuracy", "val_top5")),
-    "miou": ("Mean IoU", ("val_miou",)),
-    "map": ("Mean average precision", ("val_map", "val_map_50")),
-    "macro_f1": ("Macro F1", ("val_macro_f1",)),
-    "loss": ("Loss", ("train_loss", "val_loss")),
-    "learning_rate": ("Learning rate", ("lr",)),
+BLUE, TEAL, GRAY = "#2563eb", "#0d9488", "#9aa5b5"
+CURVES = {  # charts of a history: title, and what is drawn, with its name in the legend
+    "accuracy": ("Accuracy", {"val_accuracy": "validation", "val_top5": "validation top 5"}),
+    "miou": ("Mean IoU", {"val_miou": "validation"}),
+    "map": (
+        "Mean average precision",
+        {"val_map": "at IoU 0.5 to 0.95", "val_map_50": "at IoU 0.5"},
+    ),
+    "macro_f1": ("Macro F1", {"val_macro_f1": "validation"}),
+    "loss": ("Loss", {"train_loss": "training", "val_loss": "validation"}),
+    "learning_rate": ("Learning rate", {"lr": "learning rate"}),
 }
+COLORS = {"train_loss": GRAY, "val_top5": TEAL, "val_map_50": TEAL}  # the others are blue
 PLAIN = ("Loss", "Learning rate")  # the others are in percent
 MOST_CURVES = 12  # classes with a curve each, in their colors
 BEST = ("val_accuracy", "val_miou", "val_map")  # one of them judges the run
@@ -39,8 +43,8 @@ def learning_curves(history: Sequence[Mapping[str, float]]) -> dict[str, bytes]:
     """
     if len(history) < 2:
         return {}
-    shown = {name: [key for key in keys if key in history[0]] for name, (_, keys) in CURVES.items()}
-    return {name: _lines(history, keys, CURVES[name][0]) for name, keys in shown.items() if keys}
+    there = [name for name, (_, curves) in CURVES.items() if curves.keys() & history[0].keys()]
+    return {name: _lines(history, *CURVES[name]) for name in there}
 
 
 def precision_recall(
@@ -117,17 +121,17 @@ def _matrix(shares: np.ndarray, texts: list[list[str]], classes: Sequence[str]) 
     return _png(figure)
 
 
-def _lines(history: Sequence[Mapping[str, float]], keys: list[str], title: str) -> bytes:
+def _lines(history: Sequence[Mapping[str, float]], title: str, names: dict[str, str]) -> bytes:
     figure, axes = _figure(4, 2.8)
     epochs = [row.get("epoch", i + 1) for i, row in enumerate(history)]
     scale = 1 if title in PLAIN else 100
+    keys = [key for key in names if key in history[0]]
     for key in keys:
-        kind = next((kind for kind in ("top5", "map_50", "train") if kind in key), "val")
         values = [scale * row.get(key, math.nan) for row in history]
-        axes.plot(epochs, values, color=COLORS[kind], linewidth=1.8, label=_called(key))
+        axes.plot(epochs, values, color=COLORS.get(key, BLUE), linewidth=1.8, label=names[key])
         if key in BEST and not np.isnan(values).all():
             top = int(np.nanargmax(values))
-            axes.plot(epochs[top], values[top], "o", color=COLORS["val"], markersize=5)
+            axes.plot(epochs[top], values[top], "o", color=BLUE, markersize=5)
     unit = " (%)" if scale == 100 else ""
     axes.set_title(title + unit, loc="left", fontsize=11, color=INK, pad=10)
     axes.set_xlabel("epoch", color=FAINT)
@@ -150,14 +154,6 @@ def _plain_axes(axes: "Axes") -> None:
         spine.set_visible(name == "bottom")
         spine.set_color(GRID)
     axes.tick_params(length=0, colors=FAINT)
-
-
-def _called(key: str) -> str:
-    if "map" in key:
-        return "at IoU 0.5" if key.endswith("50") else "at IoU 0.5 to 0.95"
-    words = {"val": "validation", "train": "training", "top5": "top 5"}
-    parts = [words.get(part, part) for part in key.split("_")]
-    return " ".join(part for part in parts if part not in ("loss", "accuracy", "miou")) or key
 
 
 def _literal(name: str) -> str:

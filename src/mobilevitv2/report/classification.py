@@ -1,7 +1,6 @@
 """What is particular to classification on a report's page and in the pictures of a data set."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +8,8 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.class_names import Color
-from mobilevitv2.report import charts
 from mobilevitv2.report.contact_sheet import Tile, fitting
-from mobilevitv2.report.page import class_rows, mistake, percentage, write_page
+from mobilevitv2.report.page import Labels, class_rows, gallery, percentage, write_page
 from mobilevitv2.scores.classification import ClassificationScores
 
 MOST_MISTAKES = 24
@@ -37,10 +35,9 @@ def write(
         "classification",
         classes=classes,
         confusion=scores.confusion,
-        matrix=charts.confusion_matrix,
         headline=_headline(scores),
         rows=class_rows(shares, name=classes, support=scores.support.tolist()),
-        mistakes=_mistakes(scores, probabilities, classes, images, names),
+        mistakes=gallery(_mistakes(scores, probabilities, classes), names, images),
         **page,
     )
 
@@ -60,26 +57,20 @@ def _headline(scores: ClassificationScores) -> dict[str, Any]:
 
 
 def _mistakes(
-    scores: ClassificationScores,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-    images: Callable[[int], Image.Image],
-    names: list[str],
-) -> list[dict[str, Any]]:
+    scores: ClassificationScores, probabilities: np.ndarray, classes: Sequence[str]
+) -> dict[int, Labels]:
     """The wrong predictions with the highest loss, that is, the least probability of the truth."""
     targets, predicted = scores.true, scores.predicted
     p_true = probabilities[np.arange(len(targets)), targets]
     wrong = np.flatnonzero(~scores.right)
     worst = wrong[np.argsort(p_true[wrong], kind="stable")][:MOST_MISTAKES]
-    return [
-        mistake(
-            names[i],
-            partial(images, i),
-            wrong=[(classes[int(predicted[i])], float(probabilities[i, predicted[i]]))],
-            right=[(classes[int(targets[i])], float(p_true[i]))],
-        )
+    return {
+        i: {
+            "wrong": [(classes[int(predicted[i])], float(probabilities[i, predicted[i]]))],
+            "right": [(classes[int(targets[i])], float(p_true[i]))],
+        }
         for i in worst.tolist()
-    ]
+    }
 
 
 def colors_of(data: Any) -> list[Color]:

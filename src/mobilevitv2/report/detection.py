@@ -1,16 +1,18 @@
 """What is particular to detection on a report's page and in the pictures of a data set."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mobilevitv2.class_names import Color
 from mobilevitv2.report import charts
-from mobilevitv2.report.boxed_panels import SIDE, BoxedExample, panels
 from mobilevitv2.report.contact_sheet import Tile, fitting
 from mobilevitv2.report.page import (
+    WRONG,
     check_classes,
     class_rows,
     css,
@@ -18,16 +20,34 @@ from mobilevitv2.report.page import (
     number,
     percentage,
     picture_uri,
+    shrunk,
     write_page,
 )
 from mobilevitv2.results.boxed import with_boxes
 from mobilevitv2.results.colors import distinct_colors
-from mobilevitv2.scores.detection import RECALLS, DetectionScores
+from mobilevitv2.results.drawing import percent
+from mobilevitv2.results.suppression import Detections
+from mobilevitv2.scores.detection import RECALLS, DetectionScores, above
+from mobilevitv2.scores.matching import match
 from mobilevitv2.scores.shares import share
+from mobilevitv2.scores.truth import Boxes
 
 MOST_COUNTED = 9_999  # boxes; beyond, a confusion matrix holds percentages
 BACKGROUND = "background"
 COLORS = 60  # in the pictures of a data set; more can't be told apart
+SIDE = 560  # px, longest side of a panel
+SPARED = (150, 160, 175)  # what doesn't count
+
+
+@dataclass(frozen=True, eq=False)
+class BoxedExample:
+    """An image of a report with boxes in px of it; `score` is its F1."""
+
+    name: str
+    image: Image.Image
+    truth: Boxes
+    found: Detections
+    score: float
 
 
 def write(
@@ -67,9 +87,7 @@ def write(
             found=right.tolist(),
             objects=objects.tolist(),
         ),
-        groups=groups_of(
-            examples, lambda example: _shown(example, classes, colors, scores.threshold)
-        ),
+        groups=groups_of(examples, lambda one: _shown(one, classes, colors, scores.threshold)),
         **page,
     )
 
@@ -102,6 +120,62 @@ def _shown(
         "counts": counts,
         "panels": {caption: picture_uri(image, SIDE) for caption, image in pictures.items()},
     }
+
+
+def panels(
+    example: BoxedExample, classes: Sequence[str], colors: Sequence[Color], threshold: float
+) -> tuple[dict[str, Image.Image], dict[str, int]]:
+    """RGB images of one size by caption, and how many boxes are right, missed and wrong.
+
+    Found are detections above `threshold`. Solid boxes are right, dashed red ones missed or wrong;
+    dashed gray ones don't count.
+    """
+    image = shrunk(example.image, SIDE)
+    scale = min(1, SIDE / max(example.image.size))
+    truth, found = example.truth, example.found
+    matched = match(found, truth, len(classes))
+    records = matched.found
+    right, wrong = above(records, threshold)
+
+    there = np.full(len(truth.labels), False)
+    there[~truth.ignored] = matched.true["score"] > threshold
+    drawn = np.argsort(there, kind="stable")  # the missed ones on top
+    true_picture = with_boxes(
+        image,
+        truth.corners[drawn] * scale,
+        _names(truth.labels[drawn], classes),
+        _colors(truth.labels[drawn], there[drawn], truth.ignored[drawn], colors),
+        dashed=(~there[drawn]).tolist(),
+    )
+
+    shown = np.flatnonzero(records["score"] > threshold)
+    shown = shown[np.argsort(-records["score"][shown], kind="stable")]
+    labels = records["label"][shown]
+    found_picture = with_boxes(
+        image,
+        found.boxes[matched.places[shown]] * scale,
+        _names(labels, classes),
+        _colors(labels, right[shown], ~(right | wrong)[shown], colors),
+        percents=[percent(score, 0) for score in records["score"][shown].tolist()],
+        dashed=(~right[shown]).tolist(),
+    )
+    missed = int((~there & ~truth.ignored).sum())
+    counts = {"right": int(right.sum()), "missed": missed, "wrong": int(wrong.sum())}
+    return {"truth": true_picture, "found": found_picture}, counts
+
+
+def _names(labels: np.ndarray, classes: Sequence[str]) -> list[str]:
+    return [classes[int(label)] for label in labels]
+
+
+def _colors(
+    labels: np.ndarray, right: np.ndarray, spared: np.ndarray, colors: Sequence[Color]
+) -> list[Color]:
+    """The class's where it is right, else red, or gray where it doesn't count."""
+    return [
+        colors[label] if good else SPARED if uncounted else WRONG
+        for label, good, uncounted in zip(labels.tolist(), right, spared, strict=True)
+    ]
 
 
 def colors_of(data: Any) -> list[Color]:

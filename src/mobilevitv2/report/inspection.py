@@ -9,7 +9,7 @@ from PIL import Image
 
 from mobilevitv2.class_names import Color
 from mobilevitv2.data import Data
-from mobilevitv2.data.findings import Finding, find_all
+from mobilevitv2.data.findings import find_all
 from mobilevitv2.errors import DataError, ImageError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.images.reading import load_image
@@ -46,15 +46,10 @@ def inspect(data: Data, out: Path | None = None, *, count: int = 16, seed: int =
         for image, words in finding.images.items():
             odd.setdefault(image, []).append(words)
     sheets = [] if out is None else _write(data, Path(out), odd, count, seed)
-    return Inspection(_text(data, found, sheets), odd, sheets)
-
-
-def _text(data: Data, found: list[Finding], sheets: list[Path]) -> str:
-    lines = [data.report(), ""]
-    lines += [f"odd: {finding.sentence}" for finding in found] or ["nothing odd was found"]
+    lines = [f"odd: {finding.sentence}" for finding in found] or ["nothing odd was found"]
     if sheets:
         lines += ["", f"pictures: {', '.join(map(str, sheets))}"]
-    return "\n".join(lines)
+    return Inspection("\n".join([data.report(), "", *lines]), odd, sheets)
 
 
 def _write(data: Data, out: Path, odd: dict[Path, list[str]], count: int, seed: int) -> list[Path]:

@@ -1,7 +1,6 @@
 """What is particular to multi-label classification on a report's page."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from PIL import Image
 
 from mobilevitv2.report import charts
 from mobilevitv2.report.classification import MOST_MISTAKES, colors_of, labeled
-from mobilevitv2.report.page import class_rows, mistake, percentage, write_page
+from mobilevitv2.report.page import Labels, class_rows, gallery, percentage, write_page
 from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.scores.multi_label import MultiLabelScores
 
@@ -35,6 +34,7 @@ def write(
     `scores`, `probabilities` [M, N] in [0, 1] and `names` are of M images, which `images(i)` opens.
     """
     curves = (RECALLS, scores.precision_at(RECALLS), classes, distinct_colors(len(classes)))
+    figures = {"precision_recall": charts.precision_recall(*curves)} if scores.truth.any() else {}
     shares = {
         "ap": scores.average_precision,
         "precision": scores.precision,
@@ -46,12 +46,10 @@ def write(
         out,
         "multi_label",
         classes=classes,
-        figures={"precision_recall": charts.precision_recall(*curves)}
-        if scores.truth.any()
-        else {},
+        figures=figures,
         headline=_headline(scores),
         rows=class_rows(shares, name=classes, support=scores.support.tolist()),
-        mistakes=_mistakes(scores, probabilities, classes, images, names),
+        mistakes=gallery(_mistakes(scores, probabilities, classes), names, images),
         **page,
     )
 
@@ -70,12 +68,8 @@ def _headline(scores: MultiLabelScores) -> dict[str, str]:
 
 
 def _mistakes(
-    scores: MultiLabelScores,
-    probabilities: np.ndarray,
-    classes: Sequence[str],
-    images: Callable[[int], Image.Image],
-    names: list[str],
-) -> list[dict[str, Any]]:
+    scores: MultiLabelScores, probabilities: np.ndarray, classes: Sequence[str]
+) -> dict[int, Labels]:
     """The images with a wrong or missed label that have the highest loss."""
     truth, found = scores.truth, probabilities > scores.thresholds
     of_truth = np.where(truth, probabilities, 1 - probabilities).clip(LEAST)
@@ -85,13 +79,11 @@ def _mistakes(
     def some(i: int, which: np.ndarray) -> list[tuple[str, float]]:
         return [(classes[c], float(probabilities[i, c])) for c in np.flatnonzero(which).tolist()]
 
-    return [
-        mistake(
-            names[i],
-            partial(images, i),
-            wrong=some(i, found[i] & ~truth[i]),
-            missed=some(i, truth[i] & ~found[i]),
-            right=some(i, truth[i] & found[i]),
-        )
+    return {
+        i: {
+            "wrong": some(i, found[i] & ~truth[i]),
+            "missed": some(i, truth[i] & ~found[i]),
+            "right": some(i, truth[i] & found[i]),
+        }
         for i in worst.tolist()
-    ]
+    }

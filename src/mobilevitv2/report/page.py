@@ -25,7 +25,11 @@ MOST_CELLS = 40  # classes; beyond, a confusion matrix can't be read
 MOST_PAIRS = 20
 THUMBNAIL = 256  # px, longest side of a mistake's picture
 EACH = 2  # examples of the worst, of the middle, of the best
+WRONG: Color = (220, 38, 38)  # in pictures
 PACKAGES = ("mobilevitv2", "torch", "torchvision", "lightning", "numpy", "pillow")
+
+Labels = dict[str, list[tuple[str, float]]]
+"""Of an image with mistakes: the names and probabilities of `wrong`, `right` and `missed` ones."""
 
 
 def write_page(
@@ -34,7 +38,7 @@ def write_page(
     *,
     classes: Sequence[str],
     confusion: np.ndarray | None = None,
-    matrix: Callable[[np.ndarray, Sequence[str]], bytes] | None = None,
+    matrix: Callable[[np.ndarray, Sequence[str]], bytes] = charts.confusion_matrix,
     history: Sequence[Mapping[str, float]],
     settings: Mapping[str, Any],
     timing: Mapping[str, Any],
@@ -51,7 +55,7 @@ def write_page(
     """
     figures = {**charts.learning_curves(history), **(figures or {})}
     many = len(classes) > MOST_CELLS
-    if matrix is not None and confusion is not None and not many:
+    if confusion is not None and not many:
         figures["confusion"] = matrix(confusion, classes)
     jinja2 = require("jinja2", extra="train")
     environment = jinja2.Environment(
@@ -103,8 +107,15 @@ def check_classes(classes: Sequence[str], colors: Sequence[Color], count: int) -
         )
 
 
+def shrunk(image: Image.Image, side: int) -> Image.Image:
+    """The RGB image with a longest side of at most `side` [px]."""
+    scale = min(1, side / max(image.size))
+    width, height = (max(1, round(length * scale)) for length in image.size)
+    return image.convert("RGB").resize((width, height), Image.Resampling.BOX)
+
+
 def picture_uri(image: Image.Image, longest_side: int) -> str:
-    """A data URI of the RGB image, with a longest side of at most so many px."""
+    """A data URI of the RGB image, shrunk to at most `longest_side` px."""
     tiny = max(image.size) < longest_side // 4
     image = image.copy()
     image.thumbnail((longest_side, longest_side))
@@ -114,19 +125,19 @@ def picture_uri(image: Image.Image, longest_side: int) -> str:
     return _data_uri(file.getvalue(), kind)
 
 
-def mistake(
-    name: str, picture: Callable[[], Image.Image], **labels: list[tuple[str, float]]
-) -> dict[str, Any]:
-    """What the gallery of mistakes shows of an image: its labels, `wrong`, `right` or `missed`.
-
-    Each comes with its probability. `picture` opens the image.
-    """
-    try:
-        uri = picture_uri(picture().convert("RGB"), THUMBNAIL)
-    except (ImageError, OSError):  # moved or damaged since; the rest of the page still counts
-        uri = None
-    rows = [(kind, label, percent(p)) for kind, some in labels.items() for label, p in some]
-    return {"name": name, "picture": uri, "labels": rows}
+def gallery(
+    mistakes: Mapping[int, Labels], names: list[str], images: Callable[[int], Image.Image]
+) -> list[dict[str, Any]]:
+    """What the page shows of images with mistakes; `images(i)` opens the one with `names[i]`."""
+    shown = []
+    for i, labels in mistakes.items():
+        try:
+            uri = picture_uri(images(i).convert("RGB"), THUMBNAIL)
+        except (ImageError, OSError):  # moved or damaged since; the rest of the page still counts
+            uri = None
+        rows = [(kind, label, percent(p)) for kind, some in labels.items() for label, p in some]
+        shown.append({"name": names[i], "picture": uri, "labels": rows})
+    return shown
 
 
 def told_of(scores: Mapping[int, float]) -> list[int]:

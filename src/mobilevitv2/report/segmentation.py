@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,22 +10,51 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.class_names import Color
+from mobilevitv2.errors import require
 from mobilevitv2.report import charts
 from mobilevitv2.report.contact_sheet import VOID, Tile, fitting
-from mobilevitv2.report.masked_panels import SIDE, Example, doubt_scale, panels
 from mobilevitv2.report.page import (
+    WRONG,
     check_classes,
     class_rows,
     css,
     groups_of,
     percentage,
     picture_uri,
+    shrunk,
     write_page,
 )
-from mobilevitv2.results.colors import overlay
+from mobilevitv2.results.colors import overlay, painted
+from mobilevitv2.results.label_maps import nearest
 from mobilevitv2.scores.segmentation import SegmentationScores
 
 HARDEST = 5  # classes of an example that are named
+SIDE = 480  # px, longest side of a panel
+STRIPE = 6  # px
+DARK, LESS_DARK = (24, 27, 33), (62, 68, 79)
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image with masks [H, W] of class numbers at its size; `score` is its mIoU.
+
+    `certainty` [H, W] in [0, 1] is the probability of the predicted class. Raises ValueError where
+    sizes differ.
+    """
+
+    name: str
+    image: Image.Image
+    truth: np.ndarray
+    predicted: np.ndarray
+    score: float
+    certainty: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        masks = [self.truth, self.predicted, self.certainty]
+        shapes = [mask.shape for mask in masks if mask is not None]
+        own = (self.image.height, self.image.width)
+        if strange := [shape for shape in shapes if shape != own]:
+            raise ValueError(f"{self.name} is {own} px, [H, W], but has a mask of {strange[0]}.")
 
 
 def write(
@@ -71,10 +101,7 @@ def _headline(scores: SegmentationScores) -> dict[str, str]:
 
 
 def _shown(
-    example: Example,
-    classes: Sequence[str],
-    colors: Sequence[Color],
-    scores: SegmentationScores,
+    example: Example, classes: Sequence[str], colors: Sequence[Color], scores: SegmentationScores
 ) -> dict[str, Any]:
     """The panels of one image, and the classes that it was worst at."""
     own = SegmentationScores(scores.classes, scores.ignore_index)
@@ -94,6 +121,53 @@ def _shown(
             if not np.isnan(own.iou[i])
         ],
     }
+
+
+def panels(
+    example: Example, colors: Sequence[Color], scores: SegmentationScores
+) -> dict[str, Image.Image]:
+    """RGB images of one size by caption; `scores` says which pixels of the truth count."""
+    image = shrunk(example.image, SIDE)
+    size = image.height, image.width
+    truth, predicted = nearest(example.truth, size), nearest(example.predicted, size)
+    counted = scores.counted(truth)
+    found = {
+        "image": image,
+        "truth": _hatched(overlay(image, np.where(counted, truth, 0), colors), counted),
+        "prediction": overlay(image, predicted, colors),
+        "wrong": _hatched(_errors(image, predicted != truth), counted),
+    }
+    if example.certainty is not None:
+        certainty = Image.fromarray(example.certainty.astype(np.float32)).resize(image.size)
+        found["unsure"] = _heat(1 - np.asarray(certainty), len(colors))
+    return found
+
+
+def doubt_scale(width: int) -> Image.Image:
+    """The colors of doubt, from none on the left to a mere guess on the right."""
+    return _heat(np.linspace(0, 1, width)[None].repeat(2, axis=0), 0)
+
+
+def _errors(image: Image.Image, wrong: np.ndarray) -> Image.Image:
+    """Wrong pixels in red on a faint gray image."""
+    gray = Image.blend(
+        image.convert("L").convert("RGB"), Image.new("RGB", image.size, "white"), 0.6
+    )
+    return Image.composite(Image.new("RGB", image.size, WRONG), gray, Image.fromarray(wrong))
+
+
+def _hatched(picture: Image.Image, counted: np.ndarray) -> Image.Image:
+    """Dark stripes where pixels don't count."""
+    height, width = counted.shape
+    stripes = (np.arange(height)[:, None] + np.arange(width)) // STRIPE % 2
+    return Image.composite(picture, painted(stripes, [DARK, LESS_DARK]), Image.fromarray(counted))
+
+
+def _heat(doubt: np.ndarray, classes: int) -> Image.Image:
+    """Doubt in [0, 1]; a guess among all classes is the brightest."""
+    colormaps = require("matplotlib", extra="train").colormaps
+    most = 1 - 1 / classes if classes > 1 else 1
+    return Image.fromarray(colormaps["inferno"](doubt / most, bytes=True)[..., :3])
 
 
 def colors_of(data: Any) -> list[Color]:

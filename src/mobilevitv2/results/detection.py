@@ -65,16 +65,9 @@ class Detection(ImageResult):
         image: Image.Image | None = None,
     ) -> Self:
         """From what `detect` returns for an image of `size` (height, width)."""
-        return cls(
-            detections.scores,
-            detections.labels,
-            detections.boxes,
-            classes,
-            size,
-            colors=list(colors),
-            source=None if source is None else os.fspath(source),
-            image=image,
-        )
+        arrays = detections.scores, detections.labels, detections.boxes
+        name = None if source is None else os.fspath(source)
+        return cls(*arrays, classes, size, list(colors), name, image)
 
     @property
     def detections(self) -> Detections:

@@ -79,7 +79,7 @@ class ImageResult:
 
 
 def check_numbers(numbers: np.ndarray, count: int) -> None:
-    """Raise ValueError unless all are numbers of so many classes."""
+    """Raise ValueError unless all are class numbers, from 0 to `count` - 1."""
     low, high = int(numbers.min(initial=0)), int(numbers.max(initial=0))
     if low < 0 or high >= count:
         raise ValueError(

@@ -10,16 +10,7 @@ from typing import Any
 import numpy as np
 
 from mobilevitv2.results.suppression import Detections
-from mobilevitv2.scores.matching import (
-    FIRST,
-    FOUND,
-    IOUS,
-    MOST,
-    RANGES,
-    TRUE,
-    check_boxes,
-    match,
-)
+from mobilevitv2.scores.matching import FIRST, FOUND, IOUS, MOST, RANGES, TRUE, check_boxes, match
 from mobilevitv2.scores.shares import Growing, mean_of_known
 from mobilevitv2.scores.truth import Boxes
 

@@ -98,7 +98,7 @@ class Goal(goal.Goal[DetectionData]):
     def examples(
         self, network: nn.Module, images: Any, results: dict[int, float], name: Any
     ) -> dict[str, Any]:
-        from mobilevitv2.report.boxed_panels import BoxedExample
+        from mobilevitv2.report.detection import BoxedExample
         from mobilevitv2.report.page import told_of
 
         device = next(network.parameters()).device

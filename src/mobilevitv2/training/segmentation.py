@@ -125,8 +125,8 @@ class Goal(goal.Goal[SegmentationData]):
     def examples(
         self, network: nn.Module, images: Any, results: dict[int, float], name: Any
     ) -> dict[str, Any]:
-        from mobilevitv2.report.masked_panels import Example
         from mobilevitv2.report.page import told_of
+        from mobilevitv2.report.segmentation import Example
 
         device = next(network.parameters()).device
         examples = []

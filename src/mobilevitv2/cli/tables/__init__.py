@@ -31,9 +31,8 @@ def class_table(scores: Sequence[Any], columns: Mapping[str, str], by: str) -> l
     table = new_table("class, hardest first", right=list(columns))
     ranked = sorted(scores, key=lambda score: (isnan(getattr(score, by)), getattr(score, by)))
     for score in ranked[:MOST_CLASSES]:
-        table.add_row(
-            Text(score.name), *(cell(getattr(score, field)) for field in columns.values())
-        )
+        cells = [cell(getattr(score, field)) for field in columns.values()]
+        table.add_row(Text(score.name), *cells)
     if len(ranked) > MOST_CLASSES:
         return [table, Text(f"and {len(ranked) - MOST_CLASSES:,} more classes", "dim")]
     return [table]

@@ -1,25 +1,18 @@
 """How often a classifier is right, on the terminal."""
 
-from typing import TYPE_CHECKING
-
 from rich.console import RenderableType
 from rich.text import Text
 
 from mobilevitv2.cli.tables import class_table, headline, share
-
-if TYPE_CHECKING:
-    from mobilevitv2.evaluation import Evaluation
+from mobilevitv2.evaluation import Evaluation
 
 COLUMNS = {"precision": "precision", "recall": "recall", "F1": "f1", "images": "support"}
 
 
-def evaluation(result: "Evaluation") -> list[RenderableType]:
+def evaluation(result: Evaluation) -> list[RenderableType]:
     """Accuracy, the classes, what is confused with what, and which channel order is better."""
     low, high = result.interval
-    facts = [
-        f"95 % interval {share(low)} to {share(high)}",
-        f"macro F1 {share(result.macro_f1)}",
-    ]
+    facts = [f"95 % interval {share(low)} to {share(high)}", f"macro F1 {share(result.macro_f1)}"]
     if result.top5 is not None:
         facts.append(f"top 5 {share(result.top5)}")
     facts.append(result.channel_order.upper())
@@ -33,7 +26,7 @@ def evaluation(result: "Evaluation") -> list[RenderableType]:
     return parts
 
 
-def _confusions(result: "Evaluation") -> str:
+def _confusions(result: Evaluation) -> str:
     names = [score.name for score in result.classes]
     counts = [
         (count, names[i], names[j])

@@ -1,20 +1,16 @@
 """How well a detector's boxes agree with the true ones, on the terminal."""
 
-from typing import TYPE_CHECKING
-
 from rich.console import RenderableType
 
 from mobilevitv2.cli.display import new_table
 from mobilevitv2.cli.tables import cell, class_table, headline, share
-
-if TYPE_CHECKING:
-    from mobilevitv2.evaluation import DetectionEvaluation
+from mobilevitv2.evaluation import DetectionEvaluation
 
 COLUMNS = {"AP": "ap", "AP@0.5": "ap_50", "boxes": "boxes"}
 AREAS = ("small", "medium", "large")
 
 
-def evaluation(result: "DetectionEvaluation") -> list[RenderableType]:
+def evaluation(result: DetectionEvaluation) -> list[RenderableType]:
     """COCO's twelve numbers, and the classes."""
     numbers = result.summary
     parts = headline(

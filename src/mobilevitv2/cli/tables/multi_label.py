@@ -1,13 +1,9 @@
 """How well all labels of images are found, on the terminal."""
 
-from typing import TYPE_CHECKING
-
 from rich.console import RenderableType
 
 from mobilevitv2.cli.tables import class_table, headline, share
-
-if TYPE_CHECKING:
-    from mobilevitv2.evaluation import MultiLabelEvaluation
+from mobilevitv2.evaluation import MultiLabelEvaluation
 
 COLUMNS = {
     "AP": "average_precision",
@@ -19,9 +15,8 @@ COLUMNS = {
 }
 
 
-def evaluation(result: "MultiLabelEvaluation") -> list[RenderableType]:
+def evaluation(result: MultiLabelEvaluation) -> list[RenderableType]:
     """mAP, F1 at the model's thresholds, and both for each class."""
-    facts = f"micro F1 {share(result.micro_f1)}", f"macro F1 {share(result.macro_f1)}"
-    counted = f"on {result.count:,} images"
-    parts = headline(result, f"mAP {share(result.map)}", counted, *facts)
+    f1 = f"micro F1 {share(result.micro_f1)}", f"macro F1 {share(result.macro_f1)}"
+    parts = headline(result, f"mAP {share(result.map)}", f"on {result.count:,} images", *f1)
     return parts + class_table(result.classes, COLUMNS, by="average_precision")

@@ -1,20 +1,17 @@
 """How well a segmenter's masks agree with the true ones, on the terminal."""
 
 from math import isnan
-from typing import TYPE_CHECKING
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from mobilevitv2.cli.tables import class_table, headline, share
-
-if TYPE_CHECKING:
-    from mobilevitv2.evaluation import SegmentationEvaluation
+from mobilevitv2.evaluation import SegmentationEvaluation
 
 COLUMNS = {"IoU": "iou", "accuracy": "accuracy", "of all pixels": "share"}
 
 
-def evaluation(result: "SegmentationEvaluation") -> list[RenderableType]:
+def evaluation(result: SegmentationEvaluation) -> list[RenderableType]:
     """Mean IoU, and the classes that occur."""
     known = [score for score in result.classes if not isnan(score.iou)]
     parts = headline(
