@@ -376,6 +376,9 @@ def test_new_classes_leave_what_says_where_boxes_are():
     assert after.logits.shape == (1, before.logits.shape[1], 6)
     torch.testing.assert_close(after.pred_boxes, before.pred_boxes)
     assert model.config.label2id["e"] == 4
+    for predictor in model.detection_head.predictors:  # new scores begin as ml-cvnets' do
+        new = predictor.conv_1x1.convolution.bias.view(-1, predictor.answers)[:, 4:]
+        assert torch.equal(new, torch.zeros_like(new))
     fresh = detector(num_labels=5)
     fresh.load_state_dict(model.state_dict())
     with pytest.raises(ConfigError, match="a detector needs at least one"):

@@ -81,7 +81,7 @@ class Predictor(nn.Module):
         """New class scores, for `answers` per anchor in all; what predicts boxes stays."""
         old = self.conv_1x1.convolution
         new = ConvLayer(old.in_channels, self.anchors * answers, 1, norm=False, bias=True)
-        start(new)
+        new.apply(start)
         for mine, theirs in zip(new.parameters(), old.parameters(), strict=True):
             by_anchor = theirs.detach().unflatten(0, (self.anchors, -1))
             mine.data.unflatten(0, (self.anchors, -1))[:, :BOX] = by_anchor[:, :BOX]
