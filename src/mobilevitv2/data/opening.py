@@ -8,8 +8,7 @@ from mobilevitv2.data.boxes.opening import DetectionData, is_detection, open_det
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.classes.opening import DIGITS, ClassificationData, open_classification
 from mobilevitv2.data.data_set import Data
-from mobilevitv2.data.labels.layouts import is_multi_label
-from mobilevitv2.data.labels.opening import MultiLabelData, open_multi_label
+from mobilevitv2.data.labels.opening import MultiLabelData, is_multi_label, open_multi_label
 from mobilevitv2.data.masks.opening import SegmentationData, is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError
 from mobilevitv2.tasks import BY_VERB, TASKS
