@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from mobilevitv2.errors import DataError
+from mobilevitv2.errors import DataError, first_of
 from mobilevitv2.evaluation.chosen import Chosen, Progress
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.predict.predictor import Predictor, Unreadable
 from mobilevitv2.report.page import told_of
-from mobilevitv2.tasks import task_named
+from mobilevitv2.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Pass:
         predictor: Predictor,
         chosen: Chosen,
         *,
-        batch_size: int | None = None,
-        progress: Progress | None = None,
+        batch_size: int | None,
+        progress: Progress | None,
     ) -> None:
         self.predictor = predictor
         self.chosen = chosen
@@ -58,6 +58,24 @@ class Pass:
     def images(self) -> Iterator[Any]:
         """The image of each sample."""
         return (sample[0] for sample in self.chosen.samples)
+
+    def numbers_in_model(self) -> list[int]:
+        """For each class of the data, the number of the model's class of the same name."""
+        of_model, of_data = self.predictor.classes, self.chosen.data.classes
+        if doubled := sorted({name for name in of_model if of_model.count(name) > 1}):
+            names = first_of(map(repr, doubled))
+            raise DataError(f"the model has several classes of one name: {names}.")
+        only = {"data": {*of_data} - {*of_model}, "model": {*of_model} - {*of_data}}
+        if differences := [
+            f"{len(names)} only in the {where} ({first_of(map(repr, sorted(names)))})"
+            for where, names in only.items()
+            if names
+        ]:
+            hint = f"{TASKS[self.predictor.task].rename}; `mobilevitv2 info` lists the model's."
+            if all(name.startswith("LABEL_") for name in of_model):
+                hint = "The model's classes have no names: save it with id2label."
+            raise DataError(f"the classes differ: {' and '.join(differences)}. {hint}")
+        return [of_model.index(name) for name in of_data]
 
     def results(self, **options: Any) -> Iterator[tuple[int, Any]]:
         """The index of each image that can be read, and what the model says of it."""
@@ -111,7 +129,7 @@ class Pass:
         """Write the page into the folder `out`; `shown` is for the task's own part of it."""
         facts = self.facts
         told = {name: facts[name] for name in ("model", "data", "split")}
-        task_named(self.predictor.task).part("report").write(
+        TASKS[self.predictor.task].part("report").write(
             Path(out),
             history=[],
             classes=self.predictor.classes,
