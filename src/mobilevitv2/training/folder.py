@@ -12,7 +12,7 @@ import numpy as np
 
 from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.data import Data
-from mobilevitv2.errors import ConfigError, DataError
+from mobilevitv2.errors import ConfigError, DataError, first_of
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.files.source import WEIGHTS_NAME, read_json
 from mobilevitv2.files.writing import remove_debris, write_atomic
@@ -25,11 +25,10 @@ Sample = tuple[Any, Any]  # an image and its label
 RECIPE, DATA = "recipe.yaml", "data.json"
 BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
 NEWEST, PREVIOUS = "last.ckpt", "previous.ckpt"
-CHARTS = (*CURVES, "confusion", "precision_recall")
 BUNDLE = (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME)
 FILES = (  # a run's, besides tensorboard's events
     *(RECIPE, DATA, "metrics.csv", "report.html", "tensorboard/hparams.yaml"),
-    *(f"report/{chart}.png" for chart in CHARTS),
+    *(f"report/{chart}.png" for chart in (*CURVES, "confusion", "precision_recall")),
     *(f"{folder}/{name}" for folder in (BEST, LAST) for name in BUNDLE),
     *(f"{CHECKPOINTS}/{name}" for name in (NEWEST, PREVIOUS)),
 )
@@ -180,7 +179,7 @@ def check_same_data(out: Path, data: Data) -> None:
         if before.get(what) != now[what]:
             raise DataError(
                 f"the classes of {data.name} aren't those with which the run in {out} began "
-                f"({', '.join(before['classes'][:8])}). Give the same classes, ignore and "
+                f"({first_of(before['classes'])}). Give the same classes, ignore and "
                 "reduce_labels, or none of them; or train anew in another folder."
             )
 
