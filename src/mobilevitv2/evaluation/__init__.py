@@ -92,11 +92,9 @@ def evaluate(
     options = check_options(task, coco=coco, channel_orders=channel_orders or None)
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
-    once = Pass(predictor, chosen, batch_size=batch_size, progress=progress)
-    inputs = []
-    if report is not None or coco is not None:
-        inputs = chosen.data.files()
-        inputs += files_of_model(predictor.source) if predictor.source else []
+    once = Pass(predictor, *chosen, batch_size=batch_size, progress=progress)
+    inputs = once.data.files()
+    inputs += files_of_model(predictor.source) if predictor.source else []
     with ExitStack() as stack:
         if report is not None:
             place = Place(Path(report), "evaluate")

@@ -1,11 +1,10 @@
 """Which images a model is measured on."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from mobilevitv2.data import Data, kind_of, open_data
+from mobilevitv2.data import Data, open_data
 from mobilevitv2.data.opening import check_given, says_something
 from mobilevitv2.errors import DataError
 from mobilevitv2.tasks import TASKS
@@ -16,19 +15,13 @@ Split = Literal["auto", "train", "val", "test", "all"]
 Progress = Callable[[int, int], None]  # images done, images in all
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """Samples of a data set, and what they are called together."""
-
-    data: Any
-    split: str
-    samples: list[Any]
-
-
 def choose(
     source: str | Path | None, data: str | Path | Data, split: Split, task: str, **how: Any
-) -> Chosen:
-    """The samples to measure the model of `source` on; `how` says what masks and boxes mean."""
+) -> tuple[Data, str, list[Any]]:
+    """The data, the split and the samples to measure the model of `source` on.
+
+    `how` says what masks and boxes mean.
+    """
     if split not in get_args(Split):
         raise ValueError(f"split must be one of {', '.join(get_args(Split))}, not {split!r}.")
     check_given(data, "auto", **how)
@@ -36,16 +29,16 @@ def choose(
     held_out = True
     if not isinstance(data, Data):
         data, held_out = _open(source, data, row.verb, how)
-    if kind_of(data) != row.verb:
+    if data.task != task:
         raise DataError(f"the model is for {task}, and {data.name} isn't. Give {row.data}.")
     if split == "auto":
         split = "all" if not held_out else "val" if data.test is None else "test"
     if split == "all":
-        return Chosen(data, split, [sample for part in data.splits.values() for sample in part])
+        return data, split, [sample for part in data.splits.values() for sample in part]
     if split not in data.splits:
         there = ", ".join(data.splits)
         raise DataError(f"{data.name} has no {split} split, but {there}. Choose one of them.")
-    return Chosen(data, split, list(data.splits[split]))
+    return data, split, list(data.splits[split])
 
 
 def _open(

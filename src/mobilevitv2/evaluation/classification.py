@@ -80,7 +80,7 @@ def evaluate(
     channel_orders: Sequence[ChannelOrder] = (),
 ) -> Evaluation:
     """Accuracy, and all that is known of the mistakes; see `mobilevitv2.evaluate`."""
-    predictor, samples, classes = once.predictor, once.chosen.samples, once.predictor.classes
+    predictor, samples, classes = once.predictor, once.samples, once.predictor.classes
     to_model = once.numbers_in_model()
     own_order = predictor.processor.channel_order
     orders = list(dict.fromkeys(channel_orders)) or [own_order]

@@ -38,7 +38,7 @@ class MultiLabelEvaluation(Measured):
 
 def evaluate(once: Pass, *, report: str | Path | None = None) -> MultiLabelEvaluation:
     """Each class by itself, and means over them; see `mobilevitv2.evaluate`."""
-    samples, classes = once.chosen.samples, once.predictor.classes
+    samples, classes = once.samples, once.predictor.classes
     to_model = once.numbers_in_model()
     found = dict(once.results())
     thresholds = next(iter(found.values())).thresholds

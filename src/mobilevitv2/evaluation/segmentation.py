@@ -41,7 +41,7 @@ def evaluate(once: Pass, *, report: str | Path | None = None) -> SegmentationEva
 
     Memory grows with the number of images by 8 bytes each, for the report.
     """
-    predictor, data = once.predictor, once.chosen.data
+    predictor, data = once.predictor, once.data
     count = len(data.classes)
     nameless = data.origin == FROM_VALUES and count <= len(predictor.classes)
     to_model = np.full(256, IGNORED, np.uint8)
@@ -49,7 +49,7 @@ def evaluate(once: Pass, *, report: str | Path | None = None) -> SegmentationEva
     scores = SegmentationScores(len(predictor.classes), IGNORED)
 
     def truth_of(index: int) -> np.ndarray:
-        return to_model[data.read_mask(once.chosen.samples[index][1])]
+        return to_model[data.read_mask(once.samples[index][1])]
 
     own = {index: scores.update(result.mask, truth_of(index)) for index, result in once.results()}
     if report is not None:

@@ -20,8 +20,6 @@ from mobilevitv2.processor_settings import FILE_NAME
 from mobilevitv2.report.charts import CURVES
 from mobilevitv2.training.recipe import Recipe
 
-Sample = tuple[Any, Any]  # an image and its label
-
 RECIPE, DATA = "recipe.yaml", "data.json"
 BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
 NEWEST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -213,7 +211,7 @@ def _listing(data: Data) -> dict[str, Any]:
     }
 
 
-def _fingerprint(data: Data, samples: Sequence[Sample]) -> str:
+def _fingerprint(data: Data, samples: Sequence[Any]) -> str:
     """A digest of names and labels; of pixels only where there are no names."""
     digest = sha256()
     for sample in samples:

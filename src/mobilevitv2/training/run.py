@@ -146,7 +146,6 @@ def fit(
     processor: "MobileViTImageProcessor | None" = None,
     resume: bool = False,
     quiet: bool = False,
-    introduction: str = "",
 ) -> TrainingResult:
     """Train a network as `train` does; its output is logits, or has them.
 
@@ -167,7 +166,7 @@ def fit(
         goal.check(recipe)
         if processor is None:
             processor = fresh_processor(goal, goal.image_size(recipe))
-        return _fit(network, goal, recipe, place, run, processor, quiet, introduction)
+        return _fit(network, goal, recipe, place, run, processor, quiet)
 
 
 def _fit(
@@ -178,7 +177,7 @@ def _fit(
     run: Path | None,
     processor: "MobileViTImageProcessor",
     quiet: bool,
-    introduction: str,
+    introduction: str = "",
 ) -> TrainingResult:
     """Resume `run`, or train anew; whatever can be refused is refused before that."""
     import torch

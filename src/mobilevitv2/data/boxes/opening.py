@@ -38,9 +38,6 @@ class DetectionData(Data[BoxedSample], BoxRemarks):
     def _seen(self, sample: BoxedSample) -> Iterable[int]:
         return np.unique(sample.boxes.labels[~sample.boxes.ignored]).tolist()
 
-    def amounts(self) -> dict[str, list[int]]:
-        return self.boxes()
-
     def boxes(self) -> dict[str, list[int]]:
         """For each split, the number of boxes of each class; those that are ignored don't count."""
         count, none = len(self.classes), np.zeros(0, np.int64)
@@ -49,6 +46,8 @@ class DetectionData(Data[BoxedSample], BoxRemarks):
             for name, samples in self.splits.items()
         }
         return {n: np.bincount(found, minlength=count).tolist() for n, found in labels.items()}
+
+    amounts = boxes
 
     def target(self, sample: BoxedSample) -> str:
         return sha256(b"".join(part.tobytes() for part in sample.boxes)).hexdigest()[:16]
