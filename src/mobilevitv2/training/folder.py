@@ -79,8 +79,7 @@ def write_settings(out: Path, recipe: Recipe, data: Data) -> None:
 def room_of_run(place: Place) -> Path:
     """The folder of the run to resume, without what a killed one left half-written."""
     place.finish()
-    if place.stage.is_dir() and not _has_checkpoint(place.stage):
-        place.discard()
+    leave_room(place)
     out = place.stage if place.stage.is_dir() else place.folder
     if not (out / RECIPE).is_file():
         raise FileNotFoundError(f"{out} has no training run to resume. Train without resume.")
@@ -95,9 +94,9 @@ def reopen(place: Place, run: Path) -> None:
         place.reopen([RECIPE])
 
 
-def leave_room(place: Place, run: Path) -> None:
+def leave_room(place: Place) -> None:
     """After a failure, remove what can't be resumed."""
-    if run == place.stage and not _has_checkpoint(run):
+    if not _has_checkpoint(place.stage):
         place.discard()
 
 

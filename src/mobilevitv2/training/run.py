@@ -251,7 +251,7 @@ def _fit(
         ) from None
     finally:
         torch.set_num_threads(threads)
-        folder.leave_room(place, run)
+        folder.leave_room(place)
     _name_broken(run, data, module.broken, images, narrator.say)
     seconds = sum(row["seconds"] for row in module.history)
     speed = max(row["images_per_second"] for row in module.history)

@@ -65,17 +65,6 @@ class ClassList:
     void: int | None = None
 
 
-@dataclass(frozen=True)
-class MaskClasses:
-    """Names and colors in the order of the class numbers, and what values become."""
-
-    names: list[str]
-    colors: list[Color]
-    ignored: tuple[int, ...]
-    table: np.ndarray  # uint8 [256]: the class of each value, or IGNORED
-    origin: str  # what a message calls the list
-
-
 def settle_classes(
     classes: GivenClasses | None,
     source: Path,
@@ -84,8 +73,11 @@ def settle_classes(
     *,
     ignored: tuple[int, ...],
     reduce_labels: bool,
-) -> MaskClasses:
-    """The classes that are given, listed in the folder, known, or found; in this order."""
+) -> tuple[ClassList, list[Color], tuple[int, ...]]:
+    """The classes that are given, listed in the folder, known, or found; in this order.
+
+    With them a color for each, and all the values of masks that don't count.
+    """
     table = class_table(ignored, reduce_labels=reduce_labels)
     counts = sum((look.counts for look in masks.values()), np.zeros(256, dtype=np.int64))
     present = sorted({*table[counts > 0].tolist()} - {IGNORED})
@@ -111,7 +103,7 @@ def settle_classes(
         color if color is not None else own[i] if own else next(free)
         for i, color in enumerate(chosen.colors)
     ]
-    return MaskClasses(chosen.names, colors, ignored, table, chosen.origin)
+    return chosen, colors, ignored
 
 
 def _found(

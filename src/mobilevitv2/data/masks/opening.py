@@ -125,7 +125,10 @@ def open_segmentation(
     DataError if this makes no data set.
     """
     check_share(val_share)
-    ignored = _ignored(ignore)
+    ignored = [] if ignore is None else [ignore] if isinstance(ignore, int) else list(ignore)
+    if wrong := [v for v in ignored if not isinstance(v, int) or not 0 <= v <= 255]:
+        raise DataError(f"ignore has {wrong[0]!r}; expected values of masks, 0 to 255.")
+    ignored = tuple(sorted({*ignored, IGNORED}))
     source = Path(source).expanduser()
     layout = find_layout(source)
     left_out = LeftOut()
@@ -135,23 +138,24 @@ def open_segmentation(
     }
     every = [pair for of_split in pairs.values() for pair in of_split]
     headers, masks, unreadable = look_at_pairs(every)
-    chosen = settle_classes(
+    chosen, colors, ignored = settle_classes(
         classes, source, layout, masks, ignored=ignored, reduce_labels=reduce_labels
     )
-    check_values(masks, chosen.table, len(chosen.names), chosen.origin)
+    table = class_table(ignored, reduce_labels=reduce_labels)
+    check_values(masks, table, len(chosen.names), chosen.origin)
     pixels = {}  # int64 [classes] of each mask
     for mask, look in masks.items():
-        counts = np.bincount(chosen.table, look.counts, minlength=256)
+        counts = np.bincount(table, look.counts, minlength=256)
         pixels[mask] = counts[: len(chosen.names)].astype(np.int64)
     void = "is void throughout: every pixel has a value that is ignored"
     unlabeled = {str(path): void for path, counted in pixels.items() if not counted.any()}
     splits = usable(pairs, unreadable | unlabeled)
-    fields = settled(source, splits, headers, val_share, seed)
+    fields = settled(source, splits, headers, val_share, seed)  # splits get a `val`
     return SegmentationData(
         classes=chosen.names,
-        colors=chosen.colors,
+        colors=colors,
         origin=chosen.origin,
-        ignored=chosen.ignored,
+        ignored=ignored,
         reduce_labels=reduce_labels,
         unlabeled=list(unlabeled),
         unreadable=unreadable,
@@ -159,13 +163,6 @@ def open_segmentation(
         **_tally(splits, headers, pixels),
         **fields,
     )
-
-
-def _ignored(ignore: int | Sequence[int] | None) -> tuple[int, ...]:
-    values = [] if ignore is None else [ignore] if isinstance(ignore, int) else list(ignore)
-    if wrong := [v for v in values if not isinstance(v, int) or not 0 <= v <= 255]:
-        raise DataError(f"ignore has {wrong[0]!r}; expected values of masks, 0 to 255.")
-    return tuple(sorted({*values, IGNORED}))
 
 
 def _tally(
