@@ -2,7 +2,7 @@
 
 # B batch, N classes, a anchors
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -71,9 +71,7 @@ class Goal(goal.Goal[DetectionData]):
         bicubic = int(Image.Resampling.BICUBIC)
         return replace(processor.stretched(size, size), resample=bicubic)
 
-    def preparations(
-        self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> tuple[type[BoxedImages], BoxAugment, Callable[..., Any]]:
+    def preparations(self, recipe: Recipe, processor: MobileViTImageProcessor) -> goal.Preparations:
         def prepare(image: Image.Image, boxes: Boxes, _: tuple[int, int]) -> Any:
             pixels = processor(image).pixel_values[0]
             label = label_of(boxes.some(~boxes.ignored), image.size)

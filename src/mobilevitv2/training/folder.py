@@ -88,12 +88,6 @@ def room_of_run(place: Place) -> Path:
     return out
 
 
-def reopen(place: Place, run: Path) -> None:
-    """A finished run is going to change, except for its recipe."""
-    if run == place.folder:
-        place.reopen([RECIPE])
-
-
 def leave_room(place: Place) -> None:
     """After a failure, remove what can't be resumed."""
     if not _has_checkpoint(place.stage):

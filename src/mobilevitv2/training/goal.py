@@ -21,6 +21,8 @@ from mobilevitv2.training.module import Training
 from mobilevitv2.training.recipe import Recipe
 
 Data = TypeVar("Data", bound=AnyData)
+Preparations = tuple[Callable[..., DecodedSamples], Any, Callable[..., Any]]
+"""What decodes samples, what augments them to train, and what prepares the others."""
 Found = tuple[Any, dict[int, Any]]  # the scores of a split, and each image's result by its index
 
 
@@ -57,10 +59,8 @@ class Goal(ABC, Generic[Data]):
         """The same processor, for images of this size."""
 
     @abstractmethod
-    def preparations(
-        self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> tuple[Callable[..., DecodedSamples], Any, Callable[..., Any]]:
-        """What decodes samples, what augments them to train, and what prepares the others."""
+    def preparations(self, recipe: Recipe, processor: MobileViTImageProcessor) -> Preparations:
+        """How samples become what the network takes."""
 
     def image_sets(self, recipe: Recipe, processor: MobileViTImageProcessor) -> dict[str, Any]:
         """The splits: training images augmented, the others as the processor prepares them."""

@@ -210,7 +210,8 @@ def _fit(
     if run:
         folder.check_same_data(run, data)
         checkpoint, state = checkpoints.newest_checkpoint(run)
-        folder.reopen(place, run)
+        if run == place.folder:  # it may be finished, and is going to change
+            place.reopen([folder.RECIPE])
     else:
         run = folder.make_room(place, recipe, data)
     save = partial(networks.save_bundle, network, processor, data.classes)
