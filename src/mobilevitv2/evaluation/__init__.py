@@ -58,10 +58,10 @@ def evaluate(
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
 ) -> Any:
-    """What a model's answers are worth on whatever training accepts.
+    """How good a model's answers are, on any data that training accepts.
 
-    It is an `Evaluation` of a classifier, a `MultiLabelEvaluation`, a `SegmentationEvaluation` or a
-    `DetectionEvaluation`.
+    Returns an `Evaluation` for a classifier, or a `MultiLabelEvaluation`, `SegmentationEvaluation`
+    or `DetectionEvaluation`.
 
     `auto` is the split called test, else val. A folder that has neither is taken whole, unless the
     model was trained on it: then it is what was held out of training.

@@ -44,7 +44,7 @@ def choose(
 def _open(
     source: str | Path | None, data: str | Path, verb: Any, how: dict[str, Any]
 ) -> tuple[Data, bool]:
-    """The data, split as in the run that made the model, if one did; is some of it held out?"""
+    """The data, split as in the run that trained the model, if any; does it hold images out?"""
     run = Path(source).expanduser().parent if source is not None else None  # of the bundle
     if run is None or not all((run / name).is_file() for name in (folder.RECIPE, folder.DATA)):
         opened = open_data(data, verb, **how)

@@ -41,7 +41,7 @@ class Keeper(Checkpoint):
     ) -> None:
         self.out = out
         self.save_bundle = save_bundle
-        self.tell = tell  # a person of each epoch's row of the history
+        self.tell = tell  # gets each epoch's row of the history, for a person
         self.metric = metric
         self.best: tuple[float, float] = (-1.0, 0.0)  # the metric, minus the loss
         self.best_epoch = 0

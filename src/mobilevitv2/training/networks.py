@@ -47,7 +47,7 @@ def from_scratch(
 def from_checkpoint(
     goal: Goal, source: Any, recipe: Recipe, image_size: int, asked: Iterable[str] = ()
 ) -> tuple[MobileViTV2PreTrainedModel, str]:
-    """A checkpoint's network, with a new head unless its own fits; and which it has, for people.
+    """A checkpoint's network, with a new head unless its own fits; says which, for people.
 
     Raises ConfigError where settings `asked` for by name contradict a head that is kept.
     """

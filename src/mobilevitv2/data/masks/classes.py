@@ -178,7 +178,7 @@ def read_class_list(path: Path) -> ClassList:
 
 
 def _of_lines(lines: list[str]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Where an entry is, the entry, its name and the numbers behind."""
+    """Where an entry is, the entry, its name and the numbers after it."""
     for number, line in enumerate(lines, start=1):
         fields = [field.strip() for field in line.split(",")]
         if not line.strip() or line.startswith("#") or [f.lower() for f in fields] == HEADER:
