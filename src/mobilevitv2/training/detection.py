@@ -53,7 +53,7 @@ class Goal(goal.Goal[DetectionData]):
         alone = min(recipe.batch_size, len(self.data.train)) == 1
         if alone and (size := self.image_size(recipe)) <= COARSEST:
             raise ConfigError(
-                f"a step has one image of {size} px, whose coarsest map is a single cell, which "
+                f"a step has one image of {size} px; one of its maps is a single cell, which "
                 f"can't be normalized. Train with batches of two, or more than {COARSEST} px."
             )
         for split, samples in self.data.splits.items():
