@@ -320,9 +320,9 @@ def test_ignoring_class_0_is_heard(bundle, data):
 
 
 def test_a_predictor_that_is_made_already_has_its_way_to_look(predictor, data):
-    with pytest.raises(ConfigError, match="said when the Predictor is made"):
+    with pytest.raises(ConfigError, match="set when the Predictor is made"):
         evaluate(predictor, data, flip=True)
-    with pytest.raises(ConfigError, match="said when the Predictor is made"):
+    with pytest.raises(ConfigError, match="set when the Predictor is made"):
         evaluate(predictor, data, threshold=0.5)
     with pytest.raises(DataError, match=r"ignore, .* given when .* is opened"):
         evaluate(predictor, open_segmentation(data), ignore=0)

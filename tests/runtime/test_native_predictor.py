@@ -458,7 +458,7 @@ def test_evaluate_runs_in_the_engine_too(bundle, tmp_path):
     found = [evaluate(bundle, data, runtime=runtime) for runtime in ("native", "torch")]
     assert [f.accuracy for f in found] == [pytest.approx(2 / 3)] * 2
     assert "66.7 %" in run("evaluate", bundle, data, "--runtime", "native").stdout
-    with pytest.raises(ConfigError, match="said when the Predictor is made"):
+    with pytest.raises(ConfigError, match="set when the Predictor is made"):
         evaluate(Predictor(bundle), data, runtime="native")
 
 

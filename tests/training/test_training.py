@@ -80,7 +80,7 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(photos):
 
     def batches(seed: int, epoch: int, workers: int) -> list[torch.Tensor]:
         images = ImageSet(data.train, Augment(recipe.with_(seed=seed), 32))
-        loader = train_loader(images, batch_size=4, seed=seed, workers=workers, pin_memory=False)
+        loader = train_loader(images, batch_size=4, seed=seed, num_workers=workers)
         order_of(loader).set_epoch(epoch)
         torch.manual_seed(workers)  # which nothing may hear
         return [pixels for pixels, _, _ in loader]

@@ -50,7 +50,7 @@ def listed(path: Path, sets: Iterable[str] = PUBLISHED) -> list[Any]:
 
 
 def checked_names(names: list[Any], origin: str) -> tuple[list[str], str]:
-    """Both as they came. Raises DataError for no names, no proper name, or one that is repeated."""
+    """Both unchanged. Raises DataError for no names, no proper name, or one that is repeated."""
     if wrong := [name for name in names if not isinstance(name, str) or not name.strip()]:
         raise DataError(f"{origin} has {wrong[0]!r}, which isn't a class name.")
     if twice := [name for name, count in Counter(names).items() if count > 1]:

@@ -4,13 +4,12 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
-from mobilevitv2.data.boxes.opening import DetectionData, is_detection, open_detection
+from mobilevitv2.data.boxes.opening import is_detection, open_detection
 from mobilevitv2.data.class_lists import GivenClasses
-from mobilevitv2.data.classes.opening import DIGITS, ClassificationData, open_classification
+from mobilevitv2.data.classes.opening import DIGITS, open_classification
 from mobilevitv2.data.data_set import Data
-from mobilevitv2.data.labels.layouts import is_multi_label
-from mobilevitv2.data.labels.opening import MultiLabelData, open_multi_label
-from mobilevitv2.data.masks.opening import SegmentationData, is_segmentation, open_segmentation
+from mobilevitv2.data.labels.opening import is_multi_label, open_multi_label
+from mobilevitv2.data.masks.opening import is_segmentation, open_segmentation
 from mobilevitv2.errors import DataError
 from mobilevitv2.tasks import BY_VERB, TASKS
 
@@ -20,25 +19,17 @@ TaskName = Literal["auto", "classify", "segment", "detect", "multi-label"]
 class Kind(NamedTuple):
     """A kind of data set."""
 
-    data: type[Data]
     looks_like: Callable[[Path], bool]
     open: Callable[..., Data]
     options: Set[str] = frozenset()  # the arguments of `open_data` about labels that it has
 
-    @property
-    def verb(self) -> Any:
-        """Its task on the command line."""
-        return TASKS[self.data.task].verb
 
-
-KINDS = (  # the first that a source looks like counts
-    Kind(DetectionData, is_detection, open_detection, {"classes"}),
-    Kind(
-        SegmentationData, is_segmentation, open_segmentation, {"classes", "ignore", "reduce_labels"}
-    ),
-    Kind(MultiLabelData, is_multi_label, open_multi_label, {"classes"}),
-    Kind(ClassificationData, lambda source: True, open_classification),
-)
+KINDS: dict[TaskName, Kind] = {  # the first that a source looks like counts
+    "detect": Kind(is_detection, open_detection, {"classes"}),
+    "segment": Kind(is_segmentation, open_segmentation, {"classes", "ignore", "reduce_labels"}),
+    "multi-label": Kind(is_multi_label, open_multi_label, {"classes"}),
+    "classify": Kind(lambda source: True, open_classification),
+}
 
 
 def kind_of(data: Any) -> TaskName:
@@ -48,7 +39,7 @@ def kind_of(data: Any) -> TaskName:
     if data == DIGITS or not isinstance(data, str | Path):
         return "classify"
     source = Path(data).expanduser()
-    return next(kind.verb for kind in KINDS if kind.looks_like(source))
+    return next(verb for verb, kind in KINDS.items() if kind.looks_like(source))
 
 
 def open_data(
@@ -64,15 +55,15 @@ def open_data(
     `open_detection` or `open_multi_label` opens it; they explain the last three arguments.
     """
     verb = kind_of(source) if task == "auto" else task
-    kind = next((kind for kind in KINDS if kind.verb == verb), None)
+    kind = KINDS.get(verb)
     if kind is None:
         raise DataError(f"task must be auto or one of {', '.join(BY_VERB)}, not {task!r}.")
     options = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     given = {name for name, value in options.items() if says_something({name: value})}
     if wrong := sorted(given - kind.options):
-        owners = " or ".join(other.verb for other in KINDS if given <= other.options)
+        owners = " or ".join(name for name, other in KINDS.items() if given <= other.options)
         raise DataError(
-            f"{source} is opened as {TASKS[kind.data.task].data}; {' and '.join(wrong)} can't be "
+            f"{source} is opened as {BY_VERB[verb].data}; {' and '.join(wrong)} can't be "
             f"given for that. Leave it out, or give task {owners}."
         )
     taken = {name: value for name, value in options.items() if name in kind.options}

@@ -1,4 +1,4 @@
-"""Images and a file of labels for each, of the same name: masks, or boxes in XML files."""
+"""Images, each with a file of labels of the same name: a mask, or boxes in an XML file."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection

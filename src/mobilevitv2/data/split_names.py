@@ -15,9 +15,11 @@ Sample = TypeVar("Sample")
 # (source, samples, share, seed) to the samples in two
 Draw = Callable[[Path, list[Any], float, int], tuple[list[Any], list[Any]]]
 
-TRAIN, TEST = "train", "test"
-VAL_NAMES = ("val", "valid", "validation")
-SPLIT_NAMES = {"train": (TRAIN, "training"), "val": VAL_NAMES, "test": (TEST, "testing")}
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
 HELD_OUT = frozenset({"val", "test"})
 
 

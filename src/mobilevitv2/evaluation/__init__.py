@@ -12,19 +12,16 @@ from typing import Any
 from mobilevitv2.bundle import files_of_model
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.evaluation.chosen import Data, Progress, Split, choose
-from mobilevitv2.evaluation.classification import (
-    ClassScore,
-    Evaluation,
-    OrderComparison,
-)
+from mobilevitv2.evaluation.classification import ClassScore, Evaluation, OrderComparison
 from mobilevitv2.evaluation.detection import BoxScore, DetectionEvaluation
+from mobilevitv2.evaluation.measuring import Pass
 from mobilevitv2.evaluation.multi_label import LabelScore, MultiLabelEvaluation
 from mobilevitv2.evaluation.segmentation import SegmentationEvaluation
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.predict.backends.choose import RuntimeName
 from mobilevitv2.predict.predictor import ChannelOrder, Predictor
 from mobilevitv2.runtime.opening import Precision
-from mobilevitv2.tasks import check_options, task_named
+from mobilevitv2.tasks import TASKS, check_options
 
 __all__ = [
     "BoxScore",
@@ -61,10 +58,10 @@ def evaluate(
     ignore: int | Sequence[int] | None = None,
     reduce_labels: bool = False,
 ) -> Any:
-    """What a model's answers are worth on whatever training accepts.
+    """How good a model's answers are, on any data that training accepts.
 
-    It is an `Evaluation` of a classifier, a `MultiLabelEvaluation`, a `SegmentationEvaluation` or a
-    `DetectionEvaluation`.
+    Returns an `Evaluation` for a classifier, or a `MultiLabelEvaluation`, `SegmentationEvaluation`
+    or `DetectionEvaluation`.
 
     `auto` is the split called test, else val. A folder that has neither is taken whole, unless the
     model was trained on it: then it is what was held out of training.
@@ -80,34 +77,24 @@ def evaluate(
     categories. Raises DataError where the classes of the model and of the data have different
     names, FileExistsError where a file that isn't of an earlier report would be overwritten.
     """
+    settings: dict[str, Any] = {"threshold": threshold, "flip": flip, "window": window}
+    settings |= {"image_size": image_size, "threads": threads}
+    settings |= {"runtime": runtime, "precision": precision}
     if isinstance(source, Predictor):
+        unset = (None, "auto")
+        given = [n for n, value in settings.items() if value not in unset and value is not False]
+        if given:
+            raise ConfigError(f"{' and '.join(given)} must be set when the Predictor is made.")
         predictor = source
-        if flip or window is not None or image_size is not None:
-            raise ConfigError("flip, window and image_size are said when the Predictor is made.")
-        if threads is not None or runtime != "auto" or precision != "auto":
-            raise ConfigError("threads, runtime and precision are said when the Predictor is made.")
-        if threshold is not None:
-            raise ConfigError("threshold is said when the Predictor is made.")
     else:
-        predictor = Predictor(
-            source,
-            batch_size=batch_size,
-            threshold=threshold,
-            flip=flip,
-            window=window,
-            image_size=image_size,
-            threads=threads,
-            runtime=runtime,
-            precision=precision,
-        )
-    task = task_named(predictor.task)
+        predictor = Predictor(source, batch_size=batch_size, **settings)
+    task = TASKS[predictor.task]
     options = check_options(task, coco=coco, channel_orders=channel_orders or None)
     how = {"classes": classes, "ignore": ignore, "reduce_labels": reduce_labels}
     chosen = choose(predictor.source, data, split, predictor.task, **how)
-    inputs = []
-    if report is not None or coco is not None:
-        inputs = chosen.data.files()
-        inputs += files_of_model(predictor.source) if predictor.source else []
+    once = Pass(predictor, *chosen, batch_size=batch_size, progress=progress)
+    inputs = once.data.files()
+    inputs += files_of_model(predictor.source) if predictor.source else []
     with ExitStack() as stack:
         if report is not None:
             place = Place(Path(report), "evaluate")
@@ -117,5 +104,4 @@ def evaluate(
             place, name = Place.beside(Path(coco), "evaluate")
             new = place.replaced(overwrite=True, names=[name], inputs=inputs)
             options["coco"] = stack.enter_context(new) / name
-        options |= {"batch_size": batch_size, "report": report, "progress": progress}
-        return task.part("evaluation").evaluate(predictor, chosen, **options)
+        return task.part("evaluation").evaluate(once, report=report, **options)

@@ -7,10 +7,9 @@ from typing import Any, ClassVar, get_args
 
 import numpy as np
 
-from mobilevitv2.evaluation.chosen import Chosen, match_classes
 from mobilevitv2.evaluation.measuring import Measured, Pass
 from mobilevitv2.images.reading import load_image
-from mobilevitv2.predict.predictor import ChannelOrder, Predictor
+from mobilevitv2.predict.predictor import ChannelOrder
 from mobilevitv2.results.probabilities import softmax
 from mobilevitv2.scores.classification import ClassificationScores, sign_test
 
@@ -75,16 +74,14 @@ class Evaluation(Measured):
 
 
 def evaluate(
-    predictor: Predictor,
-    chosen: Chosen,
+    once: Pass,
     *,
-    channel_orders: Sequence[ChannelOrder] = (),
     report: str | Path | None = None,
-    **options: Any,
+    channel_orders: Sequence[ChannelOrder] = (),
 ) -> Evaluation:
-    """Accuracy, and all that is known of the mistakes; see `mobilevitv2.evaluate` and `Pass`."""
-    samples, classes = chosen.samples, predictor.classes
-    to_model = match_classes(classes, chosen.data.classes, predictor.task)
+    """Accuracy, and all that is known of the mistakes; see `mobilevitv2.evaluate`."""
+    predictor, samples, classes = once.predictor, once.samples, once.predictor.classes
+    to_model = once.numbers_in_model()
     own_order = predictor.processor.channel_order
     orders = list(dict.fromkeys(channel_orders)) or [own_order]
     if strange := [order for order in orders if order not in get_args(ChannelOrder)]:
@@ -92,7 +89,6 @@ def evaluate(
     scores = {order: ClassificationScores(len(classes)) for order in orders}
     kept: list[int] = []  # indices of the samples that count
     probabilities: list[np.ndarray] = []
-    once = Pass(predictor, chosen, **options)
     for good in once.readable(predictor.read_ahead(once.images, batch_size=once.batch_size)):
         kept += good
         targets = np.array([to_model[samples[i][1]] for i in good])

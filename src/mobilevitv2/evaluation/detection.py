@@ -7,11 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mobilevitv2.data.boxes.opening import DetectionData
-from mobilevitv2.evaluation.chosen import Chosen, match_classes
 from mobilevitv2.evaluation.measuring import Measured, Pass
 from mobilevitv2.files.writing import write_atomic
-from mobilevitv2.predict.predictor import Predictor
 from mobilevitv2.report.detection import BoxedExample
 from mobilevitv2.results.suppression import LEAST_SCORE
 from mobilevitv2.scores.detection import DetectionScores
@@ -42,20 +39,17 @@ class DetectionEvaluation(Measured):
 
 
 def evaluate(
-    predictor: Predictor,
-    chosen: Chosen,
-    *,
-    report: str | Path | None = None,
-    coco: str | Path | None = None,
-    **options: Any,
+    once: Pass, *, report: str | Path | None = None, coco: str | Path | None = None
 ) -> DetectionEvaluation:
-    """All detections with a score above 0.01; see `mobilevitv2.evaluate` and `Pass`."""
-    data: DetectionData = chosen.data
-    samples: list[BoxedSample] = chosen.samples
-    to_model = np.array(match_classes(predictor.classes, data.classes, predictor.task), np.int64)
+    """All detections with a score above 0.01; see `mobilevitv2.evaluate`."""
+    predictor, data = once.predictor, once.data
+    samples: list[BoxedSample] = once.samples
+    to_model = np.array(once.numbers_in_model(), np.int64)
     scores = DetectionScores(predictor.classes, threshold=predictor.options["threshold"])
     category_ids = [data.category_ids[i] for i in np.argsort(to_model)]  # in the model's order
-    image_ids = _image_ids(data, samples)
+    image_ids = [data.image_ids[image] for image, _ in samples if image in data.image_ids]
+    if len(set(image_ids)) < len(samples):  # the data has none, or uses one twice
+        image_ids = list(range(1, len(samples) + 1))
     rows: list[dict[str, Any]] = []
     own: dict[int, float] = {}
 
@@ -63,7 +57,6 @@ def evaluate(
         boxes = samples[index].boxes
         return boxes._replace(labels=to_model[boxes.labels])
 
-    once = Pass(predictor, chosen, **options)
     for index, result in once.results(threshold=LEAST_SCORE):
         own[index] = scores.update(result.detections, truth_of(index), image=result.source)
         if coco is not None:
@@ -84,9 +77,3 @@ def evaluate(
         classes=[BoxScore(*row) for row in by_class],
         confusion=scores.confusion().tolist(),
     )
-
-
-def _image_ids(data: DetectionData, samples: list[BoxedSample]) -> list[int]:
-    """The data's own numbers; from 1 where it has none, or uses one twice."""
-    own = [data.image_ids[image] for image, _ in samples if image in data.image_ids]
-    return own if len(set(own)) == len(samples) else list(range(1, len(samples) + 1))

@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from PIL import Image
 
-from mobilevitv2.errors import DataError
-from mobilevitv2.evaluation.chosen import Chosen, Progress
+from mobilevitv2.errors import DataError, first_of
+from mobilevitv2.evaluation.chosen import Progress
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.predict.predictor import Predictor, Unreadable
 from mobilevitv2.report.page import told_of
-from mobilevitv2.tasks import task_named
+from mobilevitv2.tasks import TASKS
 
 
 @dataclass(frozen=True)
@@ -35,29 +35,44 @@ class Measured:
         return _plain(asdict(self))
 
 
+@dataclass
 class Pass:
-    """The images of `chosen` seen once by a model; afterwards `facts` and `report` tell of it."""
+    """Samples of a split seen once by a model; afterwards `facts` and `report` tell of it."""
 
-    def __init__(
-        self,
-        predictor: Predictor,
-        chosen: Chosen,
-        *,
-        batch_size: int | None = None,
-        progress: Progress | None = None,
-    ) -> None:
-        self.predictor = predictor
-        self.chosen = chosen
-        self.batch_size = batch_size
-        self.progress = progress
-        self.unreadable = {path: f"{path} {why}" for path, why in chosen.data.unreadable.items()}
-        self.count = 0
-        self.seconds = 0.0
+    predictor: Predictor
+    data: Any
+    split: str
+    samples: list[Any]
+    batch_size: int | None
+    progress: Progress | None
+    count: int = 0  # images that were read
+    seconds: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.unreadable = {path: f"{path} {why}" for path, why in self.data.unreadable.items()}
 
     @property
     def images(self) -> Iterator[Any]:
         """The image of each sample."""
-        return (sample[0] for sample in self.chosen.samples)
+        return (sample[0] for sample in self.samples)
+
+    def numbers_in_model(self) -> list[int]:
+        """For each class of the data, the number of the model's class of the same name."""
+        of_model, of_data = self.predictor.classes, self.data.classes
+        if doubled := sorted({name for name in of_model if of_model.count(name) > 1}):
+            names = first_of(map(repr, doubled))
+            raise DataError(f"the model has several classes of one name: {names}.")
+        only = {"data": {*of_data} - {*of_model}, "model": {*of_model} - {*of_data}}
+        if differences := [
+            f"{len(names)} only in the {where} ({first_of(map(repr, sorted(names)))})"
+            for where, names in only.items()
+            if names
+        ]:
+            hint = f"{TASKS[self.predictor.task].rename}; `mobilevitv2 info` lists the model's."
+            if all(name.startswith("LABEL_") for name in of_model):
+                hint = "The model's classes have no names: save it with id2label."
+            raise DataError(f"the classes differ: {' and '.join(differences)}. {hint}")
+        return [of_model.index(name) for name in of_data]
 
     def results(self, **options: Any) -> Iterator[tuple[int, Any]]:
         """The index of each image that can be read, and what the model says of it."""
@@ -78,11 +93,10 @@ class Pass:
             seen += len(batch)
             self.count += len(batch) - len(lost)
             if self.progress is not None:
-                self.progress(seen, len(self.chosen.samples))
+                self.progress(seen, len(self.samples))
         self.seconds = time.perf_counter() - started
         if not self.count:
-            split, name = self.chosen.split, self.chosen.data.name
-            raise DataError(f"no image of the {split} split of {name} can be read.")
+            raise DataError(f"no image of the {self.split} split of {self.data.name} can be read.")
 
     def again(self, scores: Mapping[int, float]) -> Iterator[tuple[int, str, Image.Image, Any]]:
         """The worst, the middling and the best images by score, predicted once more.
@@ -90,7 +104,7 @@ class Pass:
         Each is an index, a path, the image and the model's result.
         """
         for index in told_of(scores):
-            path = self.chosen.samples[index][0]
+            path = self.samples[index][0]
             yield index, str(path), load_image(path), self.predictor(path)
 
     @property
@@ -98,8 +112,8 @@ class Pass:
         """The fields that the results for all tasks share."""
         return {
             "model": str(self.predictor.source or type(self.predictor.backend).__name__),
-            "data": self.chosen.data.name,
-            "split": self.chosen.split,
+            "data": self.data.name,
+            "split": self.split,
             "count": self.count,
             "images_per_second": self.count / self.seconds,
             "unreadable": self.unreadable,
@@ -111,7 +125,7 @@ class Pass:
         """Write the page into the folder `out`; `shown` is for the task's own part of it."""
         facts = self.facts
         told = {name: facts[name] for name in ("model", "data", "split")}
-        task_named(self.predictor.task).part("report").write(
+        TASKS[self.predictor.task].part("report").write(
             Path(out),
             history=[],
             classes=self.predictor.classes,

@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
-from mobilevitv2.evaluation.chosen import Chosen, match_classes
 from mobilevitv2.evaluation.measuring import Measured, Pass
 from mobilevitv2.images.reading import load_image
-from mobilevitv2.predict.predictor import Predictor
 from mobilevitv2.scores.multi_label import MultiLabelScores
 
 
@@ -38,13 +36,10 @@ class MultiLabelEvaluation(Measured):
     classes: list[LabelScore]
 
 
-def evaluate(
-    predictor: Predictor, chosen: Chosen, *, report: str | Path | None = None, **options: Any
-) -> MultiLabelEvaluation:
-    """Each class by itself, and means over them; see `mobilevitv2.evaluate` and `Pass`."""
-    samples, classes = chosen.samples, predictor.classes
-    to_model = match_classes(classes, chosen.data.classes, predictor.task)
-    once = Pass(predictor, chosen, **options)
+def evaluate(once: Pass, *, report: str | Path | None = None) -> MultiLabelEvaluation:
+    """Each class by itself, and means over them; see `mobilevitv2.evaluate`."""
+    samples, classes = once.samples, once.predictor.classes
+    to_model = once.numbers_in_model()
     found = dict(once.results())
     thresholds = next(iter(found.values())).thresholds
     scores = MultiLabelScores(len(classes), thresholds)

@@ -2,15 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from mobilevitv2.data.masks.classes import FROM_VALUES
-from mobilevitv2.data.masks.opening import IGNORED, SegmentationData
-from mobilevitv2.evaluation.chosen import Chosen, match_classes
+from mobilevitv2.data.masks.reading import IGNORED
 from mobilevitv2.evaluation.measuring import Measured, Pass
-from mobilevitv2.predict.predictor import Predictor
 from mobilevitv2.report.segmentation import Example
 from mobilevitv2.scores.segmentation import SegmentationScores
 
@@ -38,22 +36,21 @@ class SegmentationEvaluation(Measured):
     """Pixels, [true][predicted], in the order of `classes`, which is the model's."""
 
 
-def evaluate(
-    predictor: Predictor, chosen: Chosen, *, report: str | Path | None = None, **options: Any
-) -> SegmentationEvaluation:
-    """Counts that grow image by image, at the masks' sizes; see `mobilevitv2.evaluate` and `Pass`.
+def evaluate(once: Pass, *, report: str | Path | None = None) -> SegmentationEvaluation:
+    """Counts that grow image by image, at the masks' sizes; see `mobilevitv2.evaluate`.
 
     Memory grows with the number of images by 8 bytes each, for the report.
     """
-    data: SegmentationData = chosen.data
+    predictor, data = once.predictor, once.data
+    count = len(data.classes)
+    nameless = data.origin == FROM_VALUES and count <= len(predictor.classes)
     to_model = np.full(256, IGNORED, np.uint8)
-    to_model[: len(data.classes)] = _numbers_in_model(predictor.classes, data)
+    to_model[:count] = range(count) if nameless else once.numbers_in_model()
     scores = SegmentationScores(len(predictor.classes), IGNORED)
 
     def truth_of(index: int) -> np.ndarray:
-        return to_model[data.read_mask(chosen.samples[index][1])]
+        return to_model[data.read_mask(once.samples[index][1])]
 
-    once = Pass(predictor, chosen, **options)
     own = {index: scores.update(result.mask, truth_of(index)) for index, result in once.results()}
     if report is not None:
         examples = [
@@ -71,10 +68,3 @@ def evaluate(
         classes=[MaskScore(*row) for row in rows],
         confusion=scores.confusion.tolist(),
     )
-
-
-def _numbers_in_model(of_model: list[str], data: SegmentationData) -> list[int]:
-    """Each class's number in the model: by name, or, where the data has no names, the same."""
-    if data.origin == FROM_VALUES and len(data.classes) <= len(of_model):
-        return list(range(len(data.classes)))
-    return match_classes(of_model, data.classes, "segmentation")

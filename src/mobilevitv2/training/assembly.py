@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.training.checkpoints import SafeCheckpointIO
-from mobilevitv2.training.loaders import eval_loader, train_loader
+from mobilevitv2.training.loaders import collate, train_loader
 from mobilevitv2.training.recipe import Recipe
 
 LOADING_PROCESSES = 8  # at most, with a GPU
@@ -36,12 +36,13 @@ def make_loaders(
         workers = min(LOADING_PROCESSES, max(1, (os.cpu_count() or 1) - 1)) if on_gpu else 0
     if workers:
         images["train"].fill()
-    options = {"workers": workers, "pin_memory": on_gpu}
+    options: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
+    options |= {"pin_memory": on_gpu, "collate_fn": collate}
     size = recipe.batch_size
     return {
         name: train_loader(split, batch_size=size, seed=recipe.seed, **options)
         if name == "train"
-        else eval_loader(split, batch_size=eval_batch or size, **options)
+        else DataLoader(split, batch_size=eval_batch or size, **options)
         for name, split in images.items()
     }
 
@@ -50,16 +51,9 @@ def make_trainer(
     recipe: Recipe, out: Path, callbacks: list[Callback], *, metric: str, first_step: int
 ) -> pl.Trainer:
     """Lightning's trainer on one device; it logs to `out`/tensorboard."""
-    if recipe.early_stopping is not None:
-        callbacks = [
-            *callbacks,
-            EarlyStopping(
-                f"val/{metric}",
-                patience=recipe.early_stopping,
-                mode="max",
-                check_on_train_epoch_end=False,
-            ),
-        ]
+    if (patience := recipe.early_stopping) is not None:
+        after: dict[str, Any] = {"patience": patience, "check_on_train_epoch_end": False}
+        callbacks = [*callbacks, EarlyStopping(f"val/{metric}", mode="max", **after)]
     return pl.Trainer(
         accelerator=accelerator(),
         devices=1,

@@ -67,10 +67,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()
         if damaged is not None:
-            raise CheckpointError(f"{path} is damaged: {damaged} in it has changed.")
+            raise ValueError(f"{damaged} in it has changed")
         return torch.load(path, map_location=map_location, weights_only=True)
-    except CheckpointError:
-        raise
     except Exception as error:  # a damaged archive raises almost anything
         raise CheckpointError(f"{path} is damaged or cut short ({error}).") from error
 
@@ -78,10 +76,8 @@ def read_checkpoint(path: Path, map_location: Any = "cpu") -> dict[str, Any]:
 def newest_checkpoint(out: Path) -> tuple[Path, dict[str, Any]]:
     """A run's last checkpoint that can be read; warns about a damaged one and skips it."""
     problems = []
-    for name in (NEWEST, PREVIOUS):
-        path = out / CHECKPOINTS / name
-        if not path.is_file():
-            continue
+    paths = [out / CHECKPOINTS / name for name in (NEWEST, PREVIOUS)]
+    for path in filter(Path.is_file, paths):
         try:
             checkpoint = read_checkpoint(path)
         except CheckpointError as error:

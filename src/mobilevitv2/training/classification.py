@@ -2,7 +2,6 @@
 
 # B batch, N classes
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -65,9 +64,7 @@ class WholeImages(goal.Goal[Any]):
             crop_size={"height": size, "width": size},
         )
 
-    def preparations(
-        self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> tuple[type[DecodedSamples], Augment, Callable[..., Tensor]]:
+    def preparations(self, recipe: Recipe, processor: MobileViTImageProcessor) -> goal.Preparations:
         def prepare(image: Any, _: tuple[int, int]) -> Tensor:
             return torch.from_numpy(processor(image).pixel_values[0])
 

@@ -2,7 +2,7 @@
 
 # B batch, N classes, a anchors
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -53,7 +53,7 @@ class Goal(goal.Goal[DetectionData]):
         alone = min(recipe.batch_size, len(self.data.train)) == 1
         if alone and (size := self.image_size(recipe)) <= COARSEST:
             raise ConfigError(
-                f"a step has one image of {size} px, of which a map of one cell is left, which "
+                f"a step has one image of {size} px; one of its maps is a single cell, which "
                 f"can't be normalized. Train with batches of two, or more than {COARSEST} px."
             )
         for split, samples in self.data.splits.items():
@@ -71,9 +71,7 @@ class Goal(goal.Goal[DetectionData]):
         bicubic = int(Image.Resampling.BICUBIC)
         return replace(processor.stretched(size, size), resample=bicubic)
 
-    def preparations(
-        self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> tuple[type[BoxedImages], BoxAugment, Callable[..., Any]]:
+    def preparations(self, recipe: Recipe, processor: MobileViTImageProcessor) -> goal.Preparations:
         def prepare(image: Image.Image, boxes: Boxes, _: tuple[int, int]) -> Any:
             pixels = processor(image).pixel_values[0]
             label = label_of(boxes.some(~boxes.ignored), image.size)

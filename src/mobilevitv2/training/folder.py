@@ -12,7 +12,7 @@ import numpy as np
 
 from mobilevitv2.config import CONFIG_NAME
 from mobilevitv2.data import Data
-from mobilevitv2.errors import ConfigError, DataError
+from mobilevitv2.errors import ConfigError, DataError, first_of
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.files.source import WEIGHTS_NAME, read_json
 from mobilevitv2.files.writing import remove_debris, write_atomic
@@ -20,16 +20,13 @@ from mobilevitv2.processor_settings import FILE_NAME
 from mobilevitv2.report.charts import CURVES
 from mobilevitv2.training.recipe import Recipe
 
-Sample = tuple[Any, Any]  # an image and its label
-
 RECIPE, DATA = "recipe.yaml", "data.json"
 BEST, LAST, CHECKPOINTS = "best", "last", "checkpoints"
 NEWEST, PREVIOUS = "last.ckpt", "previous.ckpt"
-CHARTS = (*CURVES, "confusion", "precision_recall")
 BUNDLE = (CONFIG_NAME, WEIGHTS_NAME, FILE_NAME)
 FILES = (  # a run's, besides tensorboard's events
     *(RECIPE, DATA, "metrics.csv", "report.html", "tensorboard/hparams.yaml"),
-    *(f"report/{chart}.png" for chart in CHARTS),
+    *(f"report/{chart}.png" for chart in (*CURVES, "confusion", "precision_recall")),
     *(f"{folder}/{name}" for folder in (BEST, LAST) for name in BUNDLE),
     *(f"{CHECKPOINTS}/{name}" for name in (NEWEST, PREVIOUS)),
 )
@@ -82,8 +79,7 @@ def write_settings(out: Path, recipe: Recipe, data: Data) -> None:
 def room_of_run(place: Place) -> Path:
     """The folder of the run to resume, without what a killed one left half-written."""
     place.finish()
-    if place.stage.is_dir() and not _has_checkpoint(place.stage):
-        place.discard()
+    leave_room(place)
     out = place.stage if place.stage.is_dir() else place.folder
     if not (out / RECIPE).is_file():
         raise FileNotFoundError(f"{out} has no training run to resume. Train without resume.")
@@ -92,15 +88,9 @@ def room_of_run(place: Place) -> Path:
     return out
 
 
-def reopen(place: Place, run: Path) -> None:
-    """A finished run is going to change, except for its recipe."""
-    if run == place.folder:
-        place.reopen([RECIPE])
-
-
-def leave_room(place: Place, run: Path) -> None:
+def leave_room(place: Place) -> None:
     """After a failure, remove what can't be resumed."""
-    if run == place.stage and not _has_checkpoint(run):
+    if not _has_checkpoint(place.stage):
         place.discard()
 
 
@@ -180,7 +170,7 @@ def check_same_data(out: Path, data: Data) -> None:
         if before.get(what) != now[what]:
             raise DataError(
                 f"the classes of {data.name} aren't those with which the run in {out} began "
-                f"({', '.join(before['classes'][:8])}). Give the same classes, ignore and "
+                f"({first_of(before['classes'])}). Give the same classes, ignore and "
                 "reduce_labels, or none of them; or train anew in another folder."
             )
 
@@ -214,7 +204,7 @@ def _listing(data: Data) -> dict[str, Any]:
     }
 
 
-def _fingerprint(data: Data, samples: Sequence[Sample]) -> str:
+def _fingerprint(data: Data, samples: Sequence[Any]) -> str:
     """A digest of names and labels; of pixels only where there are no names."""
     digest = sha256()
     for sample in samples:

@@ -41,7 +41,7 @@ class Keeper(Checkpoint):
     ) -> None:
         self.out = out
         self.save_bundle = save_bundle
-        self.tell = tell  # a person of each epoch's row of the history
+        self.tell = tell  # gets each epoch's row of the history, for a person
         self.metric = metric
         self.best: tuple[float, float] = (-1.0, 0.0)  # the metric, minus the loss
         self.best_epoch = 0
@@ -80,7 +80,6 @@ class Keeper(Checkpoint):
         if due and stepped and batch_idx + 1 < trainer.num_training_batches:
             self.position = (trainer.current_epoch, batch_idx + 1)
             self._save(trainer, pl_module)
-            self._stop_if_asked()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
         row = pl_module.history[-1]
@@ -93,14 +92,12 @@ class Keeper(Checkpoint):
         self.stopped_early = trainer.should_stop
         write_atomic(self.out / "metrics.csv", _as_csv(pl_module.history))
         self._save(trainer, pl_module)
-        self._stop_if_asked()
 
     def _save(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        """Raises StopRequest, afterwards, if a signal asked for it."""
         self.save_bundle(self.out / LAST, pl_module.averaged.state_dict())
         trainer.save_checkpoint(self.out / CHECKPOINTS / NEWEST)
         self.saved_at = time.monotonic()
-
-    def _stop_if_asked(self) -> None:
         if self.signal is not None:
             raise StopRequest
 

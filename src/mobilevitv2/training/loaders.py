@@ -42,28 +42,17 @@ class EpochOrder(Sampler):
         self.epoch = epoch
 
 
-def train_loader(
-    images: Any, *, batch_size: int, seed: int, workers: int, pin_memory: bool
-) -> DataLoader:
+def train_loader(images: Any, *, batch_size: int, seed: int, **options: Any) -> DataLoader:
     """Shuffled batches; drops a last batch of one image, which BatchNorm couldn't use."""
-    return DataLoader(
-        images,
-        batch_size=batch_size,
-        sampler=EpochOrder(len(images), seed),
-        drop_last=len(images) > batch_size and len(images) % batch_size == 1,
-        **_options(workers, pin_memory),
-    )
+    order = EpochOrder(len(images), seed)
+    single = len(images) > batch_size and len(images) % batch_size == 1
+    return DataLoader(images, batch_size=batch_size, sampler=order, drop_last=single, **options)
 
 
 def order_of(loader: DataLoader) -> EpochOrder:
     """The sampler of a `train_loader`."""
     assert isinstance(loader.sampler, EpochOrder)
     return loader.sampler
-
-
-def eval_loader(images: Any, *, batch_size: int, workers: int, pin_memory: bool) -> DataLoader:
-    """All images in order."""
-    return DataLoader(images, batch_size=batch_size, **_options(workers, pin_memory))
 
 
 def collate(items: list[tuple[Tensor, Any, int]]) -> tuple[Tensor, Any, Tensor]:
@@ -94,12 +83,3 @@ def _together(values: Sequence[Any]) -> Any:
     if not isinstance(values[0], Tensor):
         return list(values)
     return torch.from_numpy(np.stack([value.numpy() for value in values]))
-
-
-def _options(workers: int, pin_memory: bool) -> dict[str, Any]:
-    return {
-        "num_workers": workers,
-        "pin_memory": pin_memory,
-        "persistent_workers": workers > 0,
-        "collate_fn": collate,
-    }

@@ -84,9 +84,6 @@ class Training(pl.LightningModule):
         self._counters = [(a, t) for a, t in pairs if not t.is_floating_point()]
 
     def on_train_start(self) -> None:
-        self._start_clock()
-
-    def _start_clock(self) -> None:
         self.clock, self.trained_seconds, self.images_timed = time.perf_counter(), 0.0, 0
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> tuple[Tensor, Any]:
@@ -159,7 +156,7 @@ class Training(pl.LightningModule):
             self.logger.log_metrics({"train/loss": loss, "lr": rate}, self.trainer.global_step)
         self.loss_sum.zero_()
         self.images_seen.zero_()
-        self._start_clock()
+        self.on_train_start()  # the clock
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = copy.deepcopy(self.history)

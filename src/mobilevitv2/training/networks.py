@@ -47,23 +47,20 @@ def from_scratch(
 def from_checkpoint(
     goal: Goal, source: Any, recipe: Recipe, image_size: int, asked: Iterable[str] = ()
 ) -> tuple[MobileViTV2PreTrainedModel, str]:
-    """A checkpoint's network, with a new head unless its own fits; and which it has, for people.
+    """A checkpoint's network, with a new head unless its own fits; says which, for people.
 
     Raises ConfigError where settings `asked` for by name contradict a head that is kept.
     """
     torch.manual_seed(seed_of(recipe.seed, "weights"))
     checkpoint, classes = open_checkpoint(source), goal.data.classes
     model_class: Any = goal.task.model_class
-    options: dict[str, Any] = {"drop_path_rate": recipe.drop_path}
     fields, new = goal.config(recipe), f"a new head for {len(classes)} classes"
     head = TASKS.get(checkpoint.task)
-    if head is None or head.model != goal.task.model:
-        options |= fields
-        network = model_class.from_pretrained(
-            checkpoint, id2label=dict(enumerate(classes)), **options
-        )
-    else:
-        network = model_class.from_pretrained(checkpoint, **options)
+    if head and head.model != goal.task.model:
+        head = None
+    options = {} if head else fields | {"id2label": dict(enumerate(classes))}
+    network = model_class.from_pretrained(checkpoint, drop_path_rate=recipe.drop_path, **options)
+    if head:
         _check_kept(network.config, recipe, asked)
         task = task_of_config(network.config, head.name)
         if task == goal.task.name and list((network.config.id2label or {}).values()) == classes:

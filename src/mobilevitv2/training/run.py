@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from mobilevitv2.data import Data, TaskName, kind_of, open_data
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.opening import check_given, says_something
-from mobilevitv2.errors import require
+from mobilevitv2.errors import NAMED, require
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.tasks import BY_VERB
 from mobilevitv2.training import folder
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from mobilevitv2.processor import MobileViTImageProcessor
     from mobilevitv2.training.goal import Goal
-
-NAMED = 5  # broken images named at the end; data.json has all
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -94,7 +92,9 @@ def train(
     can't be used; TrainingInterrupted when SIGINT or SIGTERM ended it.
     """
     place = folder.place_of(Path(out).expanduser())
-    check_given(data, task, classes=classes, ignore=ignore, reduce_labels=reduce_labels)
+    meaning: dict[str, Any] = {"classes": classes, "ignore": ignore}
+    meaning["reduce_labels"] = reduce_labels
+    check_given(data, task, **meaning)
     task = kind_of(data) if task == "auto" else task
     with place.claimed():
         run = folder.room_of_run(place) if resume else None
@@ -106,8 +106,6 @@ def train(
             settings = Recipe.load(recipe or usual, **overrides)
             folder.check_room(place, overwrite=overwrite)
         if not isinstance(data, Data):
-            meaning: dict[str, Any] = {"classes": classes, "ignore": ignore}
-            meaning["reduce_labels"] = reduce_labels
             if run and not says_something(meaning):
                 meaning = folder.stored_annotations(run)
             data = open_data(data, task, seed=settings.seed, **meaning)
@@ -128,14 +126,14 @@ def train(
                 processor = networks.fresh_processor(goal, size)
                 introduction += f"\nA new network of width {width}, at {size} px."
             else:
-                model = bundle_of(model) if isinstance(model, str | Path) else model
+                if isinstance(model, str | Path):
+                    model = bundle_of(model)
+                    given += files_of_model(model)
                 network, head = networks.from_checkpoint(goal, model, settings, size, overrides)
                 processor = networks.processor_of(goal, model, network, size)
                 named = model if isinstance(model, str | Path) else "The given model"
                 introduction += f"\n{named}, at {size} px, with {head}."
-                given += files_of_model(model) if isinstance(model, str | Path) else []
-            inputs = [*given, *data.files()]
-            folder.check_room(place, overwrite=overwrite, inputs=inputs)
+            folder.check_room(place, overwrite=overwrite, inputs=[*given, *data.files()])
         return _fit(network, goal, settings, place, run, processor, quiet, introduction)
 
 
@@ -148,7 +146,6 @@ def fit(
     processor: "MobileViTImageProcessor | None" = None,
     resume: bool = False,
     quiet: bool = False,
-    introduction: str = "",
 ) -> TrainingResult:
     """Train a network as `train` does; its output is logits, or has them.
 
@@ -169,7 +166,7 @@ def fit(
         goal.check(recipe)
         if processor is None:
             processor = fresh_processor(goal, goal.image_size(recipe))
-        return _fit(network, goal, recipe, place, run, processor, quiet, introduction)
+        return _fit(network, goal, recipe, place, run, processor, quiet)
 
 
 def _fit(
@@ -180,7 +177,7 @@ def _fit(
     run: Path | None,
     processor: "MobileViTImageProcessor",
     quiet: bool,
-    introduction: str,
+    introduction: str = "",
 ) -> TrainingResult:
     """Resume `run`, or train anew; whatever can be refused is refused before that."""
     import torch
@@ -213,7 +210,8 @@ def _fit(
     if run:
         folder.check_same_data(run, data)
         checkpoint, state = checkpoints.newest_checkpoint(run)
-        folder.reopen(place, run)
+        if run == place.folder:  # it may be finished, and is going to change
+            place.reopen([folder.RECIPE])
     else:
         run = folder.make_room(place, recipe, data)
     save = partial(networks.save_bundle, network, processor, data.classes)
@@ -254,7 +252,7 @@ def _fit(
         ) from None
     finally:
         torch.set_num_threads(threads)
-        folder.leave_room(place, run)
+        folder.leave_room(place)
     _name_broken(run, data, module.broken, images, narrator.say)
     seconds = sum(row["seconds"] for row in module.history)
     speed = max(row["images_per_second"] for row in module.history)

@@ -2,7 +2,7 @@
 
 # B batch, H W height and width, N classes
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -98,9 +98,7 @@ class Goal(goal.Goal[SegmentationData]):
         """Whole images, of this short side."""
         return processor.whole(size)
 
-    def preparations(
-        self, recipe: Recipe, processor: MobileViTImageProcessor
-    ) -> tuple[Callable[..., MaskedImages], MaskAugment, Callable[..., Any]]:
+    def preparations(self, recipe: Recipe, processor: MobileViTImageProcessor) -> goal.Preparations:
         def prepare(image: Image.Image, mask: np.ndarray, _: tuple[int, int]) -> Any:
             pixels = processor.fitted(image.size)(image).pixel_values[0]
             return torch.from_numpy(pixels), torch.from_numpy(mask)

@@ -1,4 +1,4 @@
-"""What the annotations of a data set say, whatever their format, and whether that can be."""
+"""What the annotations of a data set say, whatever their format, and whether it is possible."""
 
 # n boxes
 

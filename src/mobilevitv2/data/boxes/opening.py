@@ -16,12 +16,10 @@ from mobilevitv2.data.boxes.yolo_layout import YAML, find_yolo, looks_like_yolo
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.findings import Finding
-from mobilevitv2.data.masks.layouts import is_segmentation
+from mobilevitv2.data.masks.opening import is_segmentation
 from mobilevitv2.data.split_names import check_share, check_train, nothing_found
 from mobilevitv2.errors import DataError
-from mobilevitv2.scores.truth import BoxedSample, Boxes
-
-__all__ = ["BoxedSample", "Boxes", "DetectionData", "is_detection", "open_detection"]
+from mobilevitv2.scores.truth import BoxedSample
 
 NETWORK = 320  # px, the sides of the square that a detector sees
 TINY = 8  # px on it; half the step of the finest map on which boxes are found
@@ -40,9 +38,6 @@ class DetectionData(Data[BoxedSample], BoxRemarks):
     def _seen(self, sample: BoxedSample) -> Iterable[int]:
         return np.unique(sample.boxes.labels[~sample.boxes.ignored]).tolist()
 
-    def amounts(self) -> dict[str, list[int]]:
-        return self.boxes()
-
     def boxes(self) -> dict[str, list[int]]:
         """For each split, the number of boxes of each class; those that are ignored don't count."""
         count, none = len(self.classes), np.zeros(0, np.int64)
@@ -51,6 +46,8 @@ class DetectionData(Data[BoxedSample], BoxRemarks):
             for name, samples in self.splits.items()
         }
         return {n: np.bincount(found, minlength=count).tolist() for n, found in labels.items()}
+
+    amounts = boxes
 
     def target(self, sample: BoxedSample) -> str:
         return sha256(b"".join(part.tobytes() for part in sample.boxes)).hexdigest()[:16]

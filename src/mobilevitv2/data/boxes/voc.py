@@ -112,7 +112,7 @@ def read_voc_xml(path: Path) -> tuple[list[VocObject], tuple[int, int] | None]:
 
     Corners are taken as they are written. Pascal VOC itself counts pixels from 1 and names the last
     one; the tools that people draw boxes with write edges from 0, and nothing in a file tells which
-    it is. A pixel at most is at stake. Raises DataError, beginning in "is", for an unreadable file.
+    it is. They differ by a pixel. Raises DataError, beginning with "is", for an unreadable file.
     """
     parser = ElementTree.XMLParser(target=_NoDoctype())
     try:

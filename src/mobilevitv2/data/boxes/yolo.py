@@ -66,9 +66,9 @@ def read_yolo(layout: YoloLayout, classes: GivenClasses | None = None) -> FoundB
 def read_lines(path: Path, *, keypoints: bool = False) -> list[tuple[int, int, list[float]]]:
     """Each box's line number, class, and x1, y1, x2, y2 as fractions of the image.
 
-    A line is `class cx cy width height`, perhaps with a score behind, or with `keypoints` points;
-    or `class x1 y1 x2 y2 x3 y3 ...`, an outline, whose bounding box is taken. Raises DataError,
-    beginning in "has", for any other line.
+    A line is `class cx cy width height`, perhaps with a score at the end, or with points if there
+    are `keypoints`; or `class x1 y1 x2 y2 x3 y3 ...`, an outline, whose bounding box is taken.
+    Raises DataError, beginning with "has", for any other line.
     """
     boxes = []
     try:

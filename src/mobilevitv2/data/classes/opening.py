@@ -10,9 +10,7 @@ import numpy as np
 from mobilevitv2.data.data_set import Data, settled
 from mobilevitv2.data.headers import read_headers
 from mobilevitv2.data.split_names import (
-    TEST,
-    TRAIN,
-    VAL_NAMES,
+    SPLIT_NAMES,
     by_split,
     check_share,
     check_train,
@@ -119,7 +117,8 @@ def _find_splits(source: Path) -> dict[str, Path]:
     if not source.is_dir() or not any(source.iterdir()):
         raise nothing_found(source, "", f"{LAYOUT}; or digits")
     named = folders_in(source)
-    splits = by_split({name: named[name] for name in (TRAIN, *VAL_NAMES, TEST) if name in named})
+    plain = ("train", *SPLIT_NAMES["val"], "test")
+    splits = by_split({name: named[name] for name in plain if name in named})
     if "train" in splits:
         return splits
     if named and len(splits) == len(named):

@@ -32,15 +32,17 @@ class KnownSet:
     void: int | None = None  # a value beside 255 that doesn't count
     reduce_labels: bool = False
 
-    def fits(self, kind: str, folder: str, largest: int, *, reduce_labels: bool) -> bool:
+    def fits(self, layout: PairLayout, largest: int, reduce_labels: bool) -> bool:
         """Do masks whose largest class is this belong to this set?
 
         Only in a folder with the set's name: others use the same layouts.
         """
-        if kind != self.kind or reduce_labels != self.reduce_labels:
-            return False
-        named = re.search(rf"(?<![a-z])({self.mark})(?![a-z])", folder.lower()) is not None
-        return named and (largest < len(self.classes) or largest == self.void)
+        name = layout.root.resolve().name.lower()
+        return (
+            (layout.kind, reduce_labels) == (self.kind, self.reduce_labels)
+            and re.search(rf"(?<![a-z])({self.mark})(?![a-z])", name) is not None
+            and (largest < len(self.classes) or largest == self.void)
+        )
 
 
 ADE20K_COLORS = palette(1 + len(ADE20K))[1:]  # the color of 0 is that of void
@@ -63,17 +65,6 @@ class ClassList:
     void: int | None = None
 
 
-@dataclass(frozen=True)
-class MaskClasses:
-    """Names and colors in the order of the class numbers, and what values become."""
-
-    names: list[str]
-    colors: list[Color]
-    ignored: tuple[int, ...]
-    table: np.ndarray  # uint8 [256]: the class of each value, or IGNORED
-    origin: str  # what a message calls the list
-
-
 def settle_classes(
     classes: GivenClasses | None,
     source: Path,
@@ -82,24 +73,27 @@ def settle_classes(
     *,
     ignored: tuple[int, ...],
     reduce_labels: bool,
-) -> MaskClasses:
-    """The classes that are given, listed in the folder, known, or found; in this order."""
+) -> tuple[ClassList, list[Color], tuple[int, ...]]:
+    """The classes that are given, listed in the folder, known, or found; in this order.
+
+    With them a color for each, and all the values of masks that don't count.
+    """
     table = class_table(ignored, reduce_labels=reduce_labels)
     counts = sum((look.counts for look in masks.values()), np.zeros(256, dtype=np.int64))
     present = sorted({*table[counts > 0].tolist()} - {IGNORED})
+    places = {source, layout.root}
+    files = sorted(p / name for p in places for name in FILES if (p / name).is_file())
     if classes is not None:
         chosen = given_classes(classes)
-    elif file := class_file_in([source, layout.root]):
-        chosen = read_class_list(file)
+    elif len(files) > 1:
+        names = " and ".join(map(str, files))
+        raise DataError(f"there are {names}; which one counts? Give one, or remove the others.")
+    elif files:
+        chosen = read_class_list(files[0])
     else:
-        folder, largest = layout.root.resolve().name, present[-1] if present else 0
-        fitting = (
-            name
-            for name, known in KNOWN.items()
-            if known.fits(layout.kind, folder, largest, reduce_labels=reduce_labels)
-        )
-        known = next(fitting, None)
-        chosen = given_classes(known) if known else _found(source, masks, present, ignored)
+        largest = max(present, default=0)
+        fitting = [name for name, s in KNOWN.items() if s.fits(layout, largest, reduce_labels)]
+        chosen = given_classes(fitting[0]) if fitting else _found(source, masks, present, ignored)
     if chosen.void is not None:
         ignored = tuple(sorted({*ignored, chosen.void}))
         table = class_table(ignored, reduce_labels=reduce_labels)
@@ -109,7 +103,7 @@ def settle_classes(
         color if color is not None else own[i] if own else next(free)
         for i, color in enumerate(chosen.colors)
     ]
-    return MaskClasses(chosen.names, colors, ignored, table, chosen.origin)
+    return chosen, colors, ignored
 
 
 def _found(
@@ -164,15 +158,6 @@ def given_classes(classes: GivenClasses) -> ClassList:
     return _checked(list(classes), colors, "the list of classes")
 
 
-def class_file_in(folders: Sequence[Path]) -> Path | None:
-    """The class list in one of the folders, if any. Raises DataError if there are several."""
-    found = [f / name for f in dict.fromkeys(folders) for name in FILES if (f / name).is_file()]
-    if len(found) > 1:
-        names = " and ".join(map(str, found))
-        raise DataError(f"there are {names}; which one counts? Give one, or remove the others.")
-    return found[0] if found else None
-
-
 def read_class_list(path: Path) -> ClassList:
     """A class per line (`name`, `name r g b` or `name,r,g,b`), or JSON: names, or with a color."""
     json = path.suffix.lower() == ".json"
@@ -193,7 +178,7 @@ def read_class_list(path: Path) -> ClassList:
 
 
 def _of_lines(lines: list[str]) -> Iterator[tuple[str, str, str, list[str]]]:
-    """Where an entry is, the entry, its name and the numbers behind."""
+    """Where an entry is, the entry, its name and the numbers after it."""
     for number, line in enumerate(lines, start=1):
         fields = [field.strip() for field in line.split(",")]
         if not line.strip() or line.startswith("#") or [f.lower() for f in fields] == HEADER:

@@ -13,7 +13,6 @@ from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.headers import Header
 from mobilevitv2.data.masks.classes import settle_classes
-from mobilevitv2.data.masks.layouts import MASK_SUFFIXES, find_layout, is_segmentation
 from mobilevitv2.data.masks.reading import (
     IGNORED,
     MaskedSample,
@@ -22,12 +21,22 @@ from mobilevitv2.data.masks.reading import (
     look_at_pairs,
     read_classes,
 )
-from mobilevitv2.data.paired import pair_up
-from mobilevitv2.data.split_names import check_share
+from mobilevitv2.data.paired import PairFolders, PairLayout, find_voc, pair_up
+from mobilevitv2.data.split_names import (
+    SPLIT_NAMES,
+    by_split,
+    check_share,
+    check_train,
+    folders_in,
+    nothing_found,
+)
 from mobilevitv2.errors import DataError
-from mobilevitv2.images.finding import LeftOut
+from mobilevitv2.images.finding import LeftOut, has_files
 
-__all__ = ["IGNORED", "MaskedSample", "SegmentationData", "is_segmentation", "open_segmentation"]
+ANNOT = "annot"  # CamVid's masks of `train` are in `trainannot`
+IMAGES = "images"
+MASKS = ("masks", "labels", "annotations")
+MASK_SUFFIXES = frozenset([".png", ".bmp", ".tif", ".tiff", ".gif"])  # no JPEG, which changes them
 
 
 @dataclass(kw_only=True)
@@ -89,6 +98,12 @@ class SegmentationData(Data[MaskedSample]):
         return {"without a label": void, **super()._left_out()}
 
 
+def is_segmentation(source: str | Path) -> bool:
+    """Does the folder look like images with masks? The masks are not opened."""
+    source = Path(source).expanduser()
+    return source.is_dir() and any(find(source) for find in FORMATS)
+
+
 def open_segmentation(
     source: str | Path,
     *,
@@ -110,7 +125,10 @@ def open_segmentation(
     DataError if this makes no data set.
     """
     check_share(val_share)
-    ignored = _ignored(ignore)
+    ignored = [] if ignore is None else [ignore] if isinstance(ignore, int) else list(ignore)
+    if wrong := [v for v in ignored if not isinstance(v, int) or not 0 <= v <= 255]:
+        raise DataError(f"ignore has {wrong[0]!r}; expected values of masks, 0 to 255.")
+    ignored = tuple(sorted({*ignored, IGNORED}))
     source = Path(source).expanduser()
     layout = find_layout(source)
     left_out = LeftOut()
@@ -120,23 +138,24 @@ def open_segmentation(
     }
     every = [pair for of_split in pairs.values() for pair in of_split]
     headers, masks, unreadable = look_at_pairs(every)
-    chosen = settle_classes(
+    chosen, colors, ignored = settle_classes(
         classes, source, layout, masks, ignored=ignored, reduce_labels=reduce_labels
     )
-    check_values(masks, chosen.table, len(chosen.names), chosen.origin)
+    table = class_table(ignored, reduce_labels=reduce_labels)
+    check_values(masks, table, len(chosen.names), chosen.origin)
     pixels = {}  # int64 [classes] of each mask
     for mask, look in masks.items():
-        counts = np.bincount(chosen.table, look.counts, minlength=256)
+        counts = np.bincount(table, look.counts, minlength=256)
         pixels[mask] = counts[: len(chosen.names)].astype(np.int64)
     void = "is void throughout: every pixel has a value that is ignored"
     unlabeled = {str(path): void for path, counted in pixels.items() if not counted.any()}
     splits = usable(pairs, unreadable | unlabeled)
-    fields = settled(source, splits, headers, val_share, seed)
+    fields = settled(source, splits, headers, val_share, seed)  # splits get a `val`
     return SegmentationData(
         classes=chosen.names,
-        colors=chosen.colors,
+        colors=colors,
         origin=chosen.origin,
-        ignored=chosen.ignored,
+        ignored=ignored,
         reduce_labels=reduce_labels,
         unlabeled=list(unlabeled),
         unreadable=unreadable,
@@ -144,13 +163,6 @@ def open_segmentation(
         **_tally(splits, headers, pixels),
         **fields,
     )
-
-
-def _ignored(ignore: int | Sequence[int] | None) -> tuple[int, ...]:
-    values = [] if ignore is None else [ignore] if isinstance(ignore, int) else list(ignore)
-    if wrong := [v for v in values if not isinstance(v, int) or not 0 <= v <= 255]:
-        raise DataError(f"ignore has {wrong[0]!r}; expected values of masks, 0 to 255.")
-    return tuple(sorted({*values, IGNORED}))
 
 
 def _tally(
@@ -171,3 +183,66 @@ def _tally(
 
 def _percent(part: int, whole: int) -> str:
     return f"{part / whole:.2%}" if whole else "0.00%"
+
+
+def find_layout(source: Path) -> PairLayout:
+    """The layout of a folder. Raises DataError if it has none, or more than one."""
+    found = (find(source) for find in FORMATS) if source.is_dir() else iter(())
+    layout = next((layout for layout in found if layout), None)
+    if layout is None:
+        raise nothing_found(source, "images with masks", LAYOUT)
+    check_train(layout.root, layout.splits, f": {LAYOUT}")
+    return layout
+
+
+def _voc(source: Path) -> PairLayout | None:
+    return find_voc(source, "SegmentationClass", "ImageSets/Segmentation", Path.is_dir)
+
+
+def _camvid(source: Path) -> PairLayout | None:
+    folders = folders_in(source)
+    if not any(name in folders and name + ANNOT in folders for name in SPLIT_NAMES["train"]):
+        return None
+    splits = {
+        split: PairFolders(images, folders[images.name.lower() + ANNOT])
+        for split, images in by_split(folders).items()
+        if images.name.lower() + ANNOT in folders
+    }
+    return PairLayout(source, splits, "camvid")
+
+
+def _plain(source: Path) -> PairLayout | None:
+    """Folders of images and masks. Raises DataError if they are split differently."""
+    whole = _images_and_masks(source)
+    if whole is None:
+        halves = by_split(folders_in(source)).items()
+        found = {split: _images_and_masks(folder) for split, folder in halves}
+        pairs = {split: pair for split, pair in found.items() if pair}
+        return PairLayout(source, pairs, "folders") if pairs else None
+    images, masks = (by_split(folders_in(folder)) for folder in (whole.images, whole.labels))
+    if lonely := images.keys() ^ masks.keys():
+        there, absent = whole.images, whole.labels
+        if not images.keys() >= lonely:
+            there, absent = absent, there
+        names = " and ".join(sorted(lonely))
+        raise DataError(f"{there} has {names}, but {absent} doesn't. Give both the same folders.")
+    pairs = {split: PairFolders(images[split], masks[split]) for split in images}
+    return PairLayout(source, pairs or {"all": whole}, "folders")
+
+
+def _images_and_masks(folder: Path) -> PairFolders | None:
+    """`images` and the masks beside it; labels and annotations may be those of boxes instead."""
+    folders = folders_in(folder)
+    named = [name for name in MASKS if name in folders] if IMAGES in folders else []
+    for name in named:
+        if name == MASKS[0] or has_files(folders[name], MASK_SUFFIXES):
+            return PairFolders(folders[IMAGES], folders[name])
+    return None
+
+
+FORMATS = (_voc, _camvid, _plain)  # the first that fits counts
+LAYOUT = (
+    "images and masks folders with files of the same names (images/a.jpg and masks/a.png; split as "
+    "images/train or train/images, if at all), or CamVid's (train and trainannot, val and "
+    "valannot), or Pascal VOC's layout (JPEGImages and SegmentationClass)"
+)

@@ -121,17 +121,13 @@ def _look_at(path: Path) -> MaskLook | str:
 
 def _open(path: Path) -> Image.Image:
     image = read_image(path)
-    wrong = None
-    if len(image.getbands()) > 1:
-        wrong = f"is an {image.mode} image"
-    elif image.mode == "F":
-        wrong = "holds fractions (floating point)"
-    if wrong:
-        raise DataError(
-            f"{path} {wrong}, but a mask holds one whole class number per pixel. Save the masks as "
-            "gray or palette PNG files of class numbers."
-        )
-    return image
+    if len(image.getbands()) == 1 and image.mode != "F":
+        return image
+    held = "holds fractions (floating point)" if image.mode == "F" else f"is an {image.mode} image"
+    raise DataError(
+        f"{path} {held}, but a mask holds one whole class number per pixel. Save the masks as gray "
+        "or palette PNG files of class numbers."
+    )
 
 
 def _values(image: Image.Image) -> np.ndarray:
