@@ -17,7 +17,7 @@ import torch
 from mobilevitv2.bundle import bundle_of
 from mobilevitv2.checkpoint.files import find_weights
 from mobilevitv2.deploy.compare import Comparison, compare
-from mobilevitv2.deploy.form import ExportForm
+from mobilevitv2.deploy.exported_module import ExportedModule
 from mobilevitv2.deploy.pictures import (
     calibration,
     chosen,
@@ -164,9 +164,9 @@ def _write(
     record: Record,
     path: Path,
 ) -> None:
-    form = ExportForm(model, processor, request).eval()
+    module = ExportedModule(model, processor, request).eval()
     with torch.no_grad():
-        import_module(f"mobilevitv2.deploy.{request.target.key}").write(form, request, record, path)
+        import_module(f"mobilevitv2.deploy.{request.target.key}").write(module, record, path)
 
 
 def _default_name(source: str | Path, target: Target) -> Path:

@@ -1,8 +1,8 @@
 """The export targets, a row each: what a kind of file can express, and what makes and opens it.
 
 A new target is a row here, a module named after its key in `deploy` whose
-`write(form, request, record, path)` makes the file, and, if it runs here, one in this folder whose
-`File` opens it.
+`write(module, record, path)` makes the file, and, if it runs here, one in this folder whose `File`
+opens it.
 """
 
 from dataclasses import dataclass
