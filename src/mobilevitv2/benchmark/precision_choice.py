@@ -16,7 +16,7 @@ import numpy as np
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.finding import collect_images
 from mobilevitv2.images.reading import ImageSource
-from mobilevitv2.predict.backends.engine import EngineBackend, open_engine
+from mobilevitv2.predict.backends.engine import EngineBackend
 from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.runtime.native import instructions_for
 from mobilevitv2.tasks import task_named
@@ -63,7 +63,7 @@ def choose_precision(
     sources = list(images)
     task = task_named(predictor.task)
     networks = {"fp32": predictor.backend} | {
-        name: open_engine(predictor.backend.bundle, threads=threads, precision=name)
+        name: EngineBackend(predictor.backend.bundle, threads=threads, precision=name)
         for name in task.engine_precisions
         if name != "fp32" and instructions_for(name)
     }

@@ -22,14 +22,7 @@ from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxe
 from mobilevitv2.predict.detection import detections
 from mobilevitv2.results import suppression
 from mobilevitv2.results.probabilities import softmax
-from mobilevitv2.results.suppression import (
-    DETECTIONS,
-    LEAST_SCORE,
-    OVERLAP,
-    Detections,
-    overlaps,
-    suppress,
-)
+from mobilevitv2.results.suppression import DETECTIONS, LEAST_SCORE, Detections
 
 OUTPUT_NAMES = {
     "logits": ["logits", "boxes"],
@@ -114,7 +107,7 @@ def suppressed(scores: Tensor, corners: Tensor) -> Tensor:
         order = (-image[labels, anchors]).argsort(kind="stable")
         labels, anchors = labels[order], anchors[order]
         if len(order):
-            stay = suppress(places[anchors], labels)
+            stay = suppression.suppress(places[anchors], labels)
             at = torch.from_numpy(labels[stay]), torch.from_numpy(anchors[stay])
             out[at] = torch.from_numpy(image)[at]
     return kept
@@ -131,7 +124,7 @@ def translations() -> dict[Any, Any]:
 
     def in_onnx(scores: Any, corners: Any) -> Any:
         of_a_class = op.Constant(value_ints=[DETECTIONS])
-        overlap = op.Constant(value_floats=[OVERLAP])
+        overlap = op.Constant(value_floats=[suppression.OVERLAP])
         least = op.Constant(value_floats=[LEAST_SCORE])
         chosen = op.NonMaxSuppression(corners, scores, of_a_class, overlap, least)  # [kept, 3]
         nothing = op.Mul(scores, op.Constant(value_floats=[0.0]))
@@ -177,7 +170,7 @@ def same(first: Answer, second: Answer, _: Thresholds = None, *, best: int = 0) 
 
 def _pairs(first: Answer, second: Answer) -> list[tuple[Detections, Detections]]:
     """Both answers' detections in each image, down to the least score."""
-    found = partial(detections, size=(1, 1), threshold=suppression.LEAST_SCORE)
+    found = partial(detections, size=(1, 1), threshold=LEAST_SCORE)
     return [(found(first[i]), found(second[i])) for i in range(len(first))]
 
 
@@ -190,7 +183,7 @@ def has_partner(first: Detections, second: Detections, best: int = 0) -> np.ndar
 def _same(first: Detections, second: Detections) -> np.ndarray:
     """Which detections are the same thing in the same place, bool [n, m]."""
     count = len(first.boxes)
-    overlap = overlaps(np.concatenate([first.boxes, second.boxes]))[:count, count:]
+    overlap = suppression.overlaps(np.concatenate([first.boxes, second.boxes]))[:count, count:]
     beside = np.abs(first.boxes[:, None] - second.boxes).max(-1) <= NEAR
     return (first.labels[:, None] == second.labels) & ((overlap >= SAME_OVERLAP) | beside)
 

@@ -116,7 +116,9 @@ class Predictor:
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold must be in [0, 1], not {threshold}.")
         request = Request(model, processor, device, runtime, threads, precision)
-        self.backend, processor, self.source = open_backend(request)
+        self.backend = open_backend(request)
+        self.source = None if request.in_memory else request.source
+        processor = processor or self.backend.open_processor(request.source)
         self._task = task_named(self.backend.task, self._name)
         check_options(self._task, image_size=image_size, flip=flip or None, window=window)
         given = check_options(self._task, top_k=top_k, threshold=threshold)

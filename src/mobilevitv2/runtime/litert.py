@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from mobilevitv2.errors import CheckpointError, require
-from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
 class File:
     """An interpreter; calls wait for each other, as its state is shared."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
-        self.precision = only_fp32(precision, "LiteRT")
+    precision = "fp32"
+
+    def __init__(self, path: Path, *, threads: int | None, precision: str) -> None:
         litert: Any = require("ai_edge_litert.interpreter", extra="litert-runtime")
         try:
             self.interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)

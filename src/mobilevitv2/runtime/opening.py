@@ -72,6 +72,11 @@ def open_runtime(
     if precision not in PRECISIONS:
         raise ConfigError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
     target = FORMATS[path.suffix.lower()]
+    if not target.runs_in_any and precision not in ("auto", "fp32"):
+        raise ConfigError(
+            f"{target.name} computes in the precision of the file; {precision} can't be chosen "
+            "when it is opened. Export it in that precision."
+        )
     module = import_module(f"mobilevitv2.runtime.{target.key}")
     runtime: Runtime = module.File(path, threads=threads, precision=precision)
     if runtime.record is not None:
@@ -97,13 +102,3 @@ def check_record(record: Record, input_shape: tuple[int | None, ...], name: str)
             f"batch {record.batch or 'any'} and sizes {record.sizes or 'any'}. It was changed "
             "after it was exported; export it again."
         )
-
-
-def only_fp32(precision: str, runtime: str) -> str:
-    """For runtimes that compute as the file says, without a choice of precision."""
-    if precision not in ("auto", "fp32"):
-        raise ConfigError(
-            f"{runtime} computes in the precision of the file; {precision} can't be chosen when "
-            "it is opened. Export it in that precision."
-        )
-    return "fp32"

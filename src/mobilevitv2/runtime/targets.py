@@ -27,6 +27,7 @@ class Target:
     fixed: bool = False  # whether it takes one image size and a fixed number of images
     elementary_norms: bool = False  # whether a norm over a whole map has to be spelled out for it
     runs_here: bool = True
+    runs_in_any: bool = False  # whether the runtime can compute in another precision than the file
     alone: bool = False  # whether it needs its own environment, as its package pins another torch
     lacks: tuple[str, ...] = ("detections",)  # outputs that it can't express
     inputs: tuple[str, ...] = ("float", "uint8")
@@ -49,6 +50,7 @@ ROWS = (
     Target(
         key="openvino", name="OpenVINO", help="Intel processors", suffix=".xml",
         packages=("onnx", "onnxscript", "openvino"), extra="openvino", lacks=(), beside=(".bin",),
+        runs_in_any=True,
     ),
     Target(
         key="coreml", name="Core ML", help="iPhone, iPad and Mac", suffix=".mlpackage",

@@ -1,6 +1,7 @@
 """Where a model runs: in PyTorch, in the engine, or in an exported file's own runtime."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -31,6 +32,10 @@ class Backend(ABC):
     @abstractmethod
     def runs_in(self) -> str:
         """The runtime, the device or instructions, and the precision, for people."""
+
+    @abstractmethod
+    def open_processor(self, source: str | Path) -> MobileViTImageProcessor:
+        """How images are prepared for `__call__`; `source` is where the model came from."""
 
     def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
         """Whether `prepare` does what this processor does."""

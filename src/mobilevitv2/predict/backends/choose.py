@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mobilevitv2.bundle import Bundle, bundle_of, find_bundle
 from mobilevitv2.devices import gpu_is_here
@@ -25,16 +25,8 @@ logger = logging.getLogger(__name__)
 RuntimeName = Literal["auto", "native", "torch"]
 
 # Modules of this folder, in the order of preference. Each has
-# `refuses(request) -> Exception | None` and `open(request) -> Opened`.
+# `refuses(request) -> Exception | None` and `open(request) -> Backend`.
 BACKENDS = ("exported", "engine", "torch")
-
-
-class Opened(NamedTuple):
-    """A backend, how its images are prepared, and its source: None for a model in memory."""
-
-    backend: Backend
-    processor: MobileViTImageProcessor
-    source: str | Path | None
 
 
 @dataclass(frozen=True)
@@ -83,7 +75,7 @@ class Request:
         return self.runtime == "native" or self.precision == "int8"
 
 
-def open_backend(request: Request) -> Opened:
+def open_backend(request: Request) -> Backend:
     """The first backend that doesn't refuse; raises the reason of the last one that could do it."""
     _warn_of_export_beside(request)
     last = "exported" if request.exported else "engine" if request.wants_engine else "torch"

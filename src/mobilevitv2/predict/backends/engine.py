@@ -9,7 +9,7 @@ from mobilevitv2.bundle import Bundle, processor_of, task_of_config
 from mobilevitv2.errors import ConfigError, UnsupportedError
 from mobilevitv2.predict.answers import Answer, of_model
 from mobilevitv2.predict.backends import Backend
-from mobilevitv2.predict.backends.choose import Opened, Request
+from mobilevitv2.predict.backends.choose import Request
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, missing
 from mobilevitv2.runtime.opening import Precision
@@ -37,7 +37,6 @@ class EngineBackend(Backend):
         return f"engine, {self.runtime.instructions}, {self.runtime.precision}"
 
     def open_processor(self, source: str | Path) -> MobileViTImageProcessor:
-        """How images are prepared for `__call__`; messages call the bundle `source`."""
         return processor_of(source, task=self.task, config=self.config)
 
     def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
@@ -80,26 +79,19 @@ def refuses(request: Request) -> Exception | None:
     return None
 
 
-def open(request: Request) -> Opened:
+def open(request: Request) -> EngineBackend:
     """Raises UnsupportedError for what the engine can't compute."""
     assert request.bundle is not None  # or it was refused
-    backend = open_engine(request.bundle, threads=request.threads, precision=request.precision)
-    processor = request.processor or backend.open_processor(request.source)
-    return Opened(backend, processor, request.source)
+    return EngineBackend(request.bundle, threads=request.threads, precision=request.precision)
 
 
-def open_engine(
-    source: str | Path | Bundle, *, threads: int | None = None, precision: Precision = "auto"
-) -> EngineBackend:
-    """Open a bundle, a bundle's folder or a hub id in the engine.
+def open_engine(source: str | Path, *, threads: int | None = None) -> EngineBackend:
+    """Open a bundle's folder or a hub id in the engine, in fp32.
 
     Raises UnsupportedError for any other checkpoint and for what the engine can't compute,
     ImportError without the engine, CheckpointError, ConfigError or FileNotFoundError.
     """
-    if not isinstance(source, Bundle):
-        request = Request(source, runtime="native")
-        if (reason := refuses(request)) is not None:
-            raise reason
-        assert request.bundle is not None  # or it was refused
-        source = request.bundle
-    return EngineBackend(source, threads=threads, precision=precision)
+    request = Request(source, runtime="native", threads=threads)
+    if (reason := refuses(request)) is not None:
+        raise reason
+    return open(request)
