@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ import numpy as np
 
 from mobilevitv2.bundle import bundle_of
 from mobilevitv2.config import image_sides
+from mobilevitv2.devices import versions_of
 from mobilevitv2.errors import ConfigError, UnsupportedError, require
 from mobilevitv2.predict.backends.choose import RuntimeName
 from mobilevitv2.predict.backends.engine import EngineBackend, open_engine
@@ -138,10 +138,6 @@ def machine(threads: int | None = None) -> dict[str, Any]:
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
-    versions = {}
-    for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
     precisions = () if missing() else PRECISIONS
     return {
         "cpu": cpu,
@@ -149,7 +145,7 @@ def machine(threads: int | None = None) -> dict[str, Any]:
         "threads": threads or "each runtime's own",
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions_of(PACKAGES),
     }
 
 

@@ -6,6 +6,7 @@ operator here, which becomes ONNX's NonMaxSuppression.
 
 # B batch, a anchors, N classes without the background, n m detections
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -41,33 +42,28 @@ NEAR = 1e-4  # of the image: closer boxes are the same, however thin what is lef
 BEST = 10  # that count in any case where a file gives nothing but detections
 
 
-class DetectorStage:
-    """Pixels [B, 3, H, W] to the outputs, see `Record.output`; boxes aren't clipped."""
+def stage(
+    model: MobileViTV2ForObjectDetection, request: Request
+) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """The outputs, see `Record.output`; boxes aren't clipped."""
+    fixed = None  # anchors; in a buffer, half precision would round them
+    if request.fixed_size:
+        with torch.no_grad():
+            pixels = torch.zeros(1, model.config.num_channels, *request.fixed_size)
+            fixed = make_anchors(answers_of(model, pixels)[1])
 
-    def __init__(self, model: MobileViTV2ForObjectDetection, request: Request) -> None:
-        self.model = model
-        self.output = request.output
-        self.anchors: Tensor | None = None  # no buffer: in half precision it would be rounded
-        if request.fixed_size:
-            with torch.no_grad():
-                pixels = torch.zeros(1, model.config.num_channels, *request.fixed_size)
-                _, sizes = answers_of(model, pixels)
-            self.anchors = make_anchors(sizes)
-
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        answers, sizes = answers_of(self.model, pixels)
+    def outputs(pixels: Tensor) -> tuple[Tensor, ...]:
+        answers, sizes = answers_of(model, pixels)
         offsets, logits = answers[..., :BOX], answers[..., BOX:]
-        anchors = make_anchors(sizes) if self.anchors is None else self.anchors
-        boxes = decode(_fp32(offsets), anchors)
-        if self.output == "logits":
+        boxes = decode(_fp32(offsets), make_anchors(sizes) if fixed is None else fixed)
+        if request.output == "logits":
             return logits, boxes
         scores, corners = _fp32(logits).softmax(-1)[..., 1:], to_corners(boxes)
-        if self.output == "boxes":
+        if request.output == "boxes":
             return scores, corners
         return best(suppressed(scores.transpose(1, 2).contiguous(), corners), corners)
 
-
-stage = DetectorStage
+    return outputs
 
 
 def answers_of(
