@@ -14,7 +14,6 @@ from mobilevitv2.images.reading import IMAGE_SUFFIXES
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"]
 )
-DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # formats in which drawings are saved too
 STANDARD_INPUT = "-"
 RUBBISH = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # hidden, though without a dot
 
@@ -131,11 +130,7 @@ def _below(argument: str) -> list[Found]:
 
 
 def output_paths(
-    found: Sequence[Found],
-    folder: Path,
-    *,
-    suffixes: tuple[str, ...] = DRAWN_SUFFIXES,
-    suffix: str = ".png",
+    found: Sequence[Found], folder: Path, *, suffixes: tuple[str, ...], suffix: str
 ) -> list[Path]:
     """A path in `folder` for the output of each image: all different, and none an input.
 

@@ -17,17 +17,16 @@ class Sink:
     """One kind of output, in a folder or a file, for the `found` images."""
 
     method: ClassVar[str] = "save"  # the result's method that writes it
-    suffixes: ClassVar[dict[str, Any]] = {}  # arguments of `output_paths`
+    suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".webp")  # kept in names
+    suffix: ClassVar[str] = ".png"  # in place of others
 
     def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
-        self.found = found
-        self.place = place
-        self.classes = classes
+        self.found, self.place, self.classes = found, place, classes
         self.files = self._files()
 
     def _files(self) -> list[Path]:
         """All the files that may be written."""
-        return output_paths(self.found, self.place, **self.suffixes)
+        return output_paths(self.found, self.place, suffixes=self.suffixes, suffix=self.suffix)
 
     def add(self, index: int, result: Any) -> None:
         """Write the result for the image of this number."""
@@ -48,14 +47,14 @@ class Masks(Sink):
     """Palette PNGs."""
 
     method = "save_mask"
-    suffixes: ClassVar[dict[str, Any]] = {"suffixes": (".png",)}
+    suffixes = (".png",)
 
 
 class YoloFiles(Sink):
     """A text file for each image, and one with the class names."""
 
     method = "save_yolo"
-    suffixes: ClassVar[dict[str, Any]] = {"suffixes": (), "suffix": ".txt"}
+    suffixes, suffix = (), ".txt"
 
     def _files(self) -> list[Path]:
         return [*super()._files(), self.place / "classes.txt"]

@@ -22,7 +22,11 @@ class File:
             self.interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
         except ValueError as error:
             raise CheckpointError(f"{path} can't be opened by LiteRT: it is damaged.") from error
-        self.record = _record(path)
+        self.record = None
+        if zipfile.is_zipfile(path):  # with an archive at its end, where metadata lies
+            with zipfile.ZipFile(path) as archive:
+                if (name := f"{NAME}.json") in archive.namelist():
+                    self.record = Record.from_json(archive.read(name).decode(), str(path))
         taken = self.interpreter.get_input_details()[0]
         self.index = taken["index"]
         self.outputs = [output["index"] for output in self.interpreter.get_output_details()]
@@ -35,13 +39,3 @@ class File:
             self.interpreter.set_tensor(self.index, np.ascontiguousarray(pixels))
             self.interpreter.invoke()
             return [self.interpreter.get_tensor(index) for index in self.outputs]
-
-
-def _record(path: Path) -> Record | None:
-    """From the archive at the file's end, where TensorFlow Lite keeps a model's metadata."""
-    name = f"{NAME}.json"
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if name in archive.namelist():
-                return Record.from_json(archive.read(name).decode(), str(path))
-    return None

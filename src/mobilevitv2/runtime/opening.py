@@ -43,11 +43,6 @@ def exported_file(source: str | Path) -> Path | None:
     return path / WEB_MODEL if alone else None
 
 
-def is_exported(source: str | Path) -> bool:
-    """Whether this is an exported file, by its name."""
-    return exported_file(source) is not None
-
-
 def open_runtime(
     source: str | Path, *, threads: int | None = None, precision: Precision = "auto"
 ) -> Runtime:

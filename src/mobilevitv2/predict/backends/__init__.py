@@ -4,10 +4,10 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mobilevitv2.bundle import check_names
 from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.images.reading import ImageSource
 from mobilevitv2.predict.answers import Answer
 from mobilevitv2.processor import MobileViTImageProcessor
 
@@ -37,13 +37,9 @@ class Backend(ABC):
     def open_processor(self, source: str | Path) -> MobileViTImageProcessor:
         """How images are prepared for `__call__`; `source` is where the model came from."""
 
-    def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
-        """Whether `prepare` does what this processor does."""
-        return False
-
-    def prepare(self, picture: Image.Image) -> np.ndarray:
-        """An RGB picture to float32 [3, H, W]; only if `prepares_as` has said that it can."""
-        raise NotImplementedError
+    def prepare(self, image: ImageSource, processor: MobileViTImageProcessor) -> np.ndarray | None:
+        """The processor's float32 [3, H, W], but faster; None where this backend can't."""
+        return None
 
     @abstractmethod
     def __call__(self, pixels: np.ndarray) -> Answer:

@@ -12,8 +12,7 @@ from mobilevitv2.devices import gpu_is_here
 from mobilevitv2.errors import ConfigError, UnsupportedError, require
 from mobilevitv2.predict.backends import Backend
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.runtime import is_exported
-from mobilevitv2.runtime.opening import WEB_MODEL, Precision
+from mobilevitv2.runtime.opening import WEB_MODEL, Precision, exported_file
 
 if TYPE_CHECKING:
     import torch
@@ -51,13 +50,13 @@ class Request:
 
     @cached_property
     def exported(self) -> bool:
-        return not self.in_memory and is_exported(self.source)
+        return not self.in_memory and exported_file(self.source) is not None
 
     @cached_property
     def source(self) -> str | Path:
         """Where the model is; for a run's folder, the bundle of its best epoch."""
         assert isinstance(self.model, str | Path)
-        return self.model if is_exported(self.model) else bundle_of(self.model)
+        return self.model if exported_file(self.model) else bundle_of(self.model)
 
     @cached_property
     def bundle(self) -> Bundle | None:

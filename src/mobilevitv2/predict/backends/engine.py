@@ -1,5 +1,6 @@
 """Runs bundles in the engine."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from PIL import Image
 
 from mobilevitv2.bundle import Bundle, processor_of, task_of_config
 from mobilevitv2.errors import ConfigError, UnsupportedError
+from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.predict.answers import Answer, of_model
 from mobilevitv2.predict.backends import Backend
 from mobilevitv2.predict.backends.choose import Request
@@ -19,9 +21,7 @@ from mobilevitv2.tasks import task_named
 class EngineBackend(Backend):
     """A bundle in the engine, with the same answers as in PyTorch."""
 
-    def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, precision: Precision = "auto"
-    ) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None, precision: Precision) -> None:
         if precision == "fp16":
             raise UnsupportedError(f"the engine computes in {', '.join(PRECISIONS)}, not fp16.")
         self.bundle, self.config = bundle, bundle.config
@@ -39,12 +39,13 @@ class EngineBackend(Backend):
     def open_processor(self, source: str | Path) -> MobileViTImageProcessor:
         return processor_of(source, task=self.task, config=self.config)
 
-    def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
+    def prepare(self, image: ImageSource, processor: MobileViTImageProcessor) -> np.ndarray | None:
         # Unscaled pixels depend on the picture's own type.
-        return processor == self._stored and processor.do_rescale and processor.do_convert_rgb
-
-    def prepare(self, picture: Image.Image) -> np.ndarray:
-        """The same bits as the processor's, but faster."""
+        if processor != self._stored or not (processor.do_rescale and processor.do_convert_rgb):
+            return None
+        picture, limit = load_image(image), Image.MAX_IMAGE_PIXELS
+        if limit is not None and math.prod(processor.target_size(*picture.size)) > limit:
+            return None  # the processor raises
         return self.runtime.prepare(np.asarray(picture))
 
     def __call__(self, pixels: np.ndarray) -> Answer:
