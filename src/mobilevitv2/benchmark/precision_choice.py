@@ -83,16 +83,9 @@ def choose_precision(
     for name, network in networks.items():
         alike = np.concatenate(same[name])
         agreement = float(alike.mean()) if len(alike) else 1.0
-        rows.append(
-            PrecisionFigures(
-                precision=name,
-                instructions=network.runtime.instructions,
-                images=len(times[name]),
-                agreement=agreement,
-                ms=statistics.median(times[name]),
-                good=agreement >= LEAST[name],
-            )
-        )
+        instructions, ms = network.runtime.instructions, statistics.median(times[name])
+        good = agreement >= LEAST[name]
+        rows.append(PrecisionFigures(name, instructions, len(times[name]), agreement, ms, good))
     rows.sort(key=lambda row: row.ms)
     return next(row.precision for row in rows if row.good), rows
 

@@ -30,15 +30,14 @@ def write(module: ExportedModule, record: Record, path: Path) -> None:
         color_layout=ct.colorlayout.BGR if processor.do_flip_channel_order else ct.colorlayout.RGB,
     )
     precision = ct.precision.FLOAT16 if request.precision == "fp16" else ct.precision.FLOAT32
-    classifies = task_named(record.task).part("deploy").CLASSIFIES
-    graph = InCoreMl(module, classifies).eval()
+    graph = InCoreMl(module).eval()
     program = torch.export.export(graph, (module.example(),)).run_decompositions({})
     model: Any = ct.convert(
         program,
         convert_to="mlprogram",
         inputs=[image],
-        outputs=None if classifies else [ct.TensorType(name=n) for n in module.output_names],
-        classifier_config=ct.ClassifierConfig(record.labels) if classifies else None,
+        outputs=None if graph.classifies else [ct.TensorType(name=n) for n in module.output_names],
+        classifier_config=ct.ClassifierConfig(record.labels) if graph.classifies else None,
         minimum_deployment_target=ct.target.iOS16,
         compute_precision=precision,
         skip_model_load=True,
@@ -57,10 +56,10 @@ def write(module: ExportedModule, record: Record, path: Path) -> None:
 class InCoreMl(torch.nn.Module):
     """Core ML's outputs: a classifier's probabilities, and a mask in int32."""
 
-    def __init__(self, module: ExportedModule, classifies: bool) -> None:
+    def __init__(self, module: ExportedModule) -> None:
         super().__init__()
         self.module = module
-        self.classifies = classifies
+        self.classifies = task_named(module.request.task).part("deploy").CLASSIFIES
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
         found = self.module(pixels)

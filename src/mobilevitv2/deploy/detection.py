@@ -33,8 +33,9 @@ OUTPUT_NAMES = {
 CLASSIFIES = False
 COUNTED = "detections"
 SAME = "same detections ({detections} in both)"
-FULL = 0.01  # share of detections that may differ in fp32: rounding chooses between equal boxes
-HALF = 0.05  # in fp16 and bf16: between boxes that are nearly as good
+# Rounding chooses between equal boxes, in half precision between boxes that are nearly as good. At
+# least one detection may differ, with its counterpart.
+MAY_DIFFER = {"fp32": (2, 0.01), "half": (2, 0.05)}
 
 SHOWN = 0.3  # the least score of a detection that counts, as in ml-cvnets' demonstrations
 SAME_OVERLAP = 0.9  # the least overlap of two boxes that are the same
@@ -151,11 +152,6 @@ def agreement(
 def scored(answer: RawBoxes) -> ScoredBoxes:
     """Probabilities and corners of all anchors."""
     return ScoredBoxes(softmax(answer.logits, -1)[..., 1:], suppression.to_corners(answer.boxes))
-
-
-def allowed(precision: str, detections: int) -> float:
-    """Share of detections that may differ: at least one with its counterpart."""
-    return max(2 / max(detections, 2), FULL if precision == "fp32" else HALF)
 
 
 def same(first: Answer, second: Answer, _: Thresholds = None, *, best: int = 0) -> np.ndarray:

@@ -80,9 +80,8 @@ def _fuse_stage(stage: AttentionStage, products: bool, elementary: bool) -> None
         readers = [attention.query, attention.key, attention.value]
         layer.attention = attention  # pyright: ignore[reportAttributeAccessIssue]
         layer.layernorm_before = _bare(layer.layernorm_before, readers, elementary)
-        layer.layernorm_after = _bare(
-            layer.layernorm_after, [layer.ffn.conv1.convolution], elementary
-        )
+        readers = [layer.ffn.conv1.convolution]
+        layer.layernorm_after = _bare(layer.layernorm_after, readers, elementary)
     readers = [stage.conv_projection.convolution]
     stage.layernorm = _bare(stage.layernorm, readers, elementary)
     stage.transformer = FusedTransformer(stage.transformer, products)  # pyright: ignore[reportAttributeAccessIssue]
