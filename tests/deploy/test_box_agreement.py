@@ -73,7 +73,7 @@ def test_differences_are_those_of_what_the_file_gives(output):
 
     def compared(right: float) -> Any:  # and lower logits, which leaves the scores as they are
         moved = RawBoxes(logits - 2, boxes + np.array([right, 0, 0, 0], np.float32))
-        return agreement(expected, in_file(moved, output), 0)  # pyright: ignore[reportArgumentType]
+        return agreement(expected, in_file(moved, output), 0, None)  # pyright: ignore[reportArgumentType]
 
     same = compared(0)
     assert same.same.all()

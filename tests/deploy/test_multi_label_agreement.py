@@ -16,12 +16,12 @@ def in_file(logits: np.ndarray, output: str) -> Logits | Scores:
 @pytest.mark.parametrize("output", ["logits", "scores"])
 def test_labels_agree_unless_one_changes_by_more_than_rounding(output):
     rounded = LOGITS - np.float32(2e-6)  # which changes a label that is neither likely nor not
-    close = agreement(Logits(LOGITS), in_file(rounded, output), 1e-4)
+    close = agreement(Logits(LOGITS), in_file(rounded, output), 1e-4, None)
     assert close.same.tolist() == [True, True]
     assert close.difference / close.scale < 1e-5
-    assert same(in_file(LOGITS, output), in_file(rounded, output)).tolist() == [False, True]
+    assert same(in_file(LOGITS, output), in_file(rounded, output), None).tolist() == [False, True]
     other = LOGITS * np.array([[1, 1, 1], [1, -1, 1]], np.float32)
-    apart = agreement(Logits(LOGITS), in_file(other, output), 1e-4)
+    apart = agreement(Logits(LOGITS), in_file(other, output), 1e-4, None)
     assert apart.same.tolist() == [True, False]
     assert apart.difference == pytest.approx(1.0 if output == "logits" else 0.2449, rel=1e-3)
 

@@ -85,8 +85,8 @@ def test_the_command_prints_a_column_for_each_class(bundle, tmp_path):
 def test_labels_of_two_answers_are_compared_and_not_the_first_class_alone():
     first = Logits(np.array([[2, 1, -1], [2, 1, -1]], np.float32))
     second = Logits(np.array([[2, 3, -1], [2, -1, -1]], np.float32))
-    assert same(first, second).tolist() == [True, False]
-    assert same(first, Scores(np.array([[0.9, 0.6, 0.4], [0.9, 0.4, 0.4]]))).tolist() == [
+    assert same(first, second, None).tolist() == [True, False]
+    assert same(first, Scores(np.array([[0.9, 0.6, 0.4], [0.9, 0.4, 0.4]])), None).tolist() == [
         True,
         False,
     ]

@@ -35,9 +35,7 @@ def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
     return outputs
 
 
-def agreement(
-    expected: Logits, found: Logits | TopK, close: float, _: Thresholds = None
-) -> Agreement:
+def agreement(expected: Logits, found: Logits | TopK, close: float, _: Thresholds) -> Agreement:
     """How far a file's answer is from its model's."""
     if isinstance(found, Logits):
         return logits_agreement(expected.logits, found.logits, close)

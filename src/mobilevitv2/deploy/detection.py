@@ -131,10 +131,7 @@ def translations() -> dict[Any, Any]:
 
 
 def agreement(
-    expected: RawBoxes,
-    found: RawBoxes | ScoredBoxes | FinalBoxes,
-    close: float,
-    _: Thresholds = None,
+    expected: RawBoxes, found: RawBoxes | ScoredBoxes | FinalBoxes, close: float, _: Thresholds
 ) -> Agreement:
     """Between all anchors, or, if the file gives detections, those that are the same in both."""
     if isinstance(found, FinalBoxes):

@@ -32,7 +32,7 @@ def stage(model: Any, request: Request) -> Callable[[Tensor], Tensor]:
 
 
 def agreement(
-    expected: Logits, found: Logits | Scores, close: float, thresholds: Thresholds = None
+    expected: Logits, found: Logits | Scores, close: float, thresholds: Thresholds
 ) -> Agreement:
     """How far a file's answer is from its model's. One `close` to its threshold may differ."""
     values, scale = expected.logits.astype(np.float64), scale_of(expected.logits)

@@ -35,7 +35,7 @@ def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
 
 
 def agreement(
-    expected: PixelLogits, found: PixelLogits | PixelClasses, close: float, _: Thresholds = None
+    expected: PixelLogits, found: PixelLogits | PixelClasses, close: float, _: Thresholds
 ) -> Agreement:
     """How far a file's answer is from its model's."""
     if isinstance(found, PixelLogits):

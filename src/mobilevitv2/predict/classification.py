@@ -26,7 +26,7 @@ def answers(predictor: Predictor, pixels: list[np.ndarray]) -> list[Answer]:
     return [together[i] for i in range(len(pixels))]
 
 
-def same(first: Answer, second: Answer, _: Thresholds = None) -> np.ndarray:
+def same(first: Answer, second: Answer, _: Thresholds) -> np.ndarray:
     """Whether the images, or pixels, have the same first class in both answers, bool [n]."""
     return first.first_classes() == second.first_classes()
 

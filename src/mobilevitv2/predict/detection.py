@@ -20,7 +20,7 @@ def pixels_of(predictor: Predictor, image: ImageSource) -> tuple[np.ndarray, tup
     return predictor.processor(picture).pixel_values[0], (picture.height, picture.width)
 
 
-def same(first: RawBoxes, second: RawBoxes, _: Thresholds = None) -> np.ndarray:
+def same(first: RawBoxes, second: RawBoxes, _: Thresholds) -> np.ndarray:
     """Whether the anchors that either answer gives a class have the same one, bool [n]."""
     one, other = first.first_classes(), second.first_classes()
     return (one == other)[(one > 0) | (other > 0)]

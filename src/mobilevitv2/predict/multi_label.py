@@ -15,9 +15,7 @@ DEFAULTS: dict[str, Any] = {}
 HALF = 0.5  # the threshold of a model without its own
 
 
-def same(
-    first: Logits | Scores, second: Logits | Scores, thresholds: Thresholds = None
-) -> np.ndarray:
+def same(first: Logits | Scores, second: Logits | Scores, thresholds: Thresholds) -> np.ndarray:
     """Whether the images have the same labels in both answers, bool [B]."""
     one, other = (answer.arrays[0] > limits(answer, thresholds) for answer in (first, second))
     return (one == other).all(1)

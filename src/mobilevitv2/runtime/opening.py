@@ -35,10 +35,8 @@ def exported_file(source: str | Path) -> Path | None:
     path = Path(source).expanduser()
     if not path.is_dir():
         return path if path.suffix.lower() in FORMATS else None
-    own = [
-        path / "recipe.yaml",
-        *(path / at / name for at in ("", "best") for name in FOLDER_NAMES),
-    ]
+    weights = (path / folder / name for folder in ("", "best") for name in FOLDER_NAMES)
+    own = (path / "recipe.yaml", *weights)
     alone = (path / WEB_MODEL).is_file() and not any(file.exists() for file in own)
     return path / WEB_MODEL if alone else None
 
@@ -55,9 +53,7 @@ def open_runtime(
     """
     path = exported_file(source)
     if path is None:
-        raise CheckpointError(
-            f"{source} isn't an exported file; these end in {', '.join(FORMATS)}."
-        )
+        raise CheckpointError(f"{source} isn't an exported file; they end in {', '.join(FORMATS)}.")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
     if threads is not None and threads < 1:
@@ -85,7 +81,7 @@ def check_record(record: Record, input_shape: tuple[int | None, ...], name: str)
     if len(input_shape) != 4:
         raise CheckpointError(f"{name} takes {list(input_shape)}, which isn't the shape of images.")
     batch, channels, height, width = (input_shape[i] for i in order)
-    sizes = record.sizes if record.sizes is not None else []
+    sizes = record.sizes or []
     fits = [
         channels in (3, None),
         batch == record.batch,
