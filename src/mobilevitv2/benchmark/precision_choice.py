@@ -16,6 +16,7 @@ import numpy as np
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.finding import collect_images
 from mobilevitv2.images.reading import ImageSource
+from mobilevitv2.predict.answers import Answer
 from mobilevitv2.predict.backends.engine import EngineBackend
 from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.runtime.native import instructions_for
@@ -67,14 +68,19 @@ def choose_precision(
         for name in task.engine_precisions
         if name != "fp32" and instructions_for(name)
     }
-    is_same = task.part("predict").same
+    is_same, thresholds = task.part("predict").same, predictor.backend.thresholds
     times: dict[str, list[float]] = {name: [] for name in networks}
     same: dict[str, list[np.ndarray]] = {name: [] for name in networks}
     for i, item in enumerate(chain.from_iterable(predictor.read_ahead(sources))):
         if isinstance(item, Prepared):
-            answers = _timed(networks, item.pixels[None], times)
-            for name, answer in answers.items():
-                same[name].append(is_same(answers["fp32"], answer, predictor.backend.thresholds))
+            answers: dict[str, Answer] = {}
+            for name, network in networks.items():  # fp32 is the first
+                if not times[name]:
+                    network(item.pixels[None])  # to warm up
+                start = time.perf_counter()
+                answers[name] = network(item.pixels[None])
+                times[name].append(1e3 * (time.perf_counter() - start))
+                same[name].append(is_same(answers["fp32"], answers[name], thresholds))
         if progress is not None:
             progress(i + 1, len(sources))
     if not times["fp32"]:
@@ -88,17 +94,3 @@ def choose_precision(
         rows.append(PrecisionFigures(name, instructions, len(times[name]), agreement, ms, good))
     rows.sort(key=lambda row: row.ms)
     return next(row.precision for row in rows if row.good), rows
-
-
-def _timed(
-    networks: dict[str, EngineBackend], pixels: np.ndarray, times: dict[str, list[float]]
-) -> dict[str, Any]:
-    """The answers for an image in every precision; the first image runs twice, to warm up."""
-    answers = {}
-    for name, network in networks.items():
-        if not times[name]:
-            network(pixels)
-        start = time.perf_counter()
-        answers[name] = network(pixels)
-        times[name].append(1e3 * (time.perf_counter() - start))
-    return answers

@@ -37,7 +37,7 @@ class LeftOut:
 
 
 def is_hidden(name: str) -> bool:
-    """Is a file or folder left out because of its name?"""
+    """Whether a file or folder is left out because of its name."""
     return name.startswith(".") or name.lower() in RUBBISH
 
 
@@ -62,7 +62,7 @@ def visible_files(
 
 
 def has_files(folder: Path, suffixes: Collection[str], *, deep: bool = True) -> bool:
-    """Is there a visible file with one of the suffixes in the folder, or with `deep` below it?"""
+    """Whether a visible file in the folder, or with `deep` below it, has one of the suffixes."""
     for path in visible_files(folder, LeftOut()):
         if not deep and path.parent != folder:  # those in the folder come first
             return False
@@ -72,11 +72,7 @@ def has_files(folder: Path, suffixes: Collection[str], *, deep: bool = True) -> 
 
 
 def images_below(
-    folder: Path,
-    left_out: LeftOut,
-    *,
-    but: Collection[str] = (),
-    follow_links: bool = False,
+    folder: Path, left_out: LeftOut, *, but: Collection[str] = (), follow_links: bool = False
 ) -> list[Path]:
     """The images among the `visible_files`; others are counted, except for the suffixes `but`."""
     images = []
