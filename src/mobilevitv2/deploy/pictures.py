@@ -63,9 +63,8 @@ def prepared(
     images: Sequence[ImageSource], processor: MobileViTImageProcessor, task: str
 ) -> list[np.ndarray]:
     """float32 [3, H, W] of each image that can be read."""
-    as_it_is = processor.do_center_crop or (
-        task_named(task).fit == "stretch" and "height" in processor.size
-    )
+    stretches = task_named(task).fit == "stretch" and "height" in processor.size
+    as_it_is = processor.do_center_crop or stretches
     arrays = []
     for image in images:
         try:

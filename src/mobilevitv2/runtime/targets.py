@@ -48,9 +48,8 @@ ROWS = (
         packages=("onnx", "onnxscript", "onnxruntime"), extra="onnx", lacks=(), opsets=True,
     ),
     Target(
-        key="openvino", name="OpenVINO", help="Intel processors", suffix=".xml",
+        key="openvino", name="OpenVINO", help="Intel processors", suffix=".xml", runs_in_any=True,
         packages=("onnx", "onnxscript", "openvino"), extra="openvino", lacks=(), beside=(".bin",),
-        runs_in_any=True,
     ),
     Target(
         key="coreml", name="Core ML", help="iPhone, iPad and Mac", suffix=".mlpackage",
