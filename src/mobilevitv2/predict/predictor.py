@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from mobilevitv2.results import Result
 
 ChannelOrder = Literal["rgb", "bgr"]
-Item, Made = TypeVar("Item"), TypeVar("Made")
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 READERS = min(4, os.cpu_count() or 1)  # threads that read images ahead of the model
 
