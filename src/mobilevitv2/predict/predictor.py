@@ -281,7 +281,7 @@ class Predictor:
 def in_order(
     function: Callable[[Item], Made], items: Iterable[Item], *, threads: int, ahead: int
 ) -> Iterator[Made]:
-    """What `function` makes of each item, in threads; `ahead` of them are under way meanwhile."""
+    """What `function` makes of each item, in threads, while `ahead` more are under way."""
     under_way: deque[Future[Made]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="predictor")
     try:

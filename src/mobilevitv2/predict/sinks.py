@@ -14,7 +14,10 @@ from mobilevitv2.tasks import check_options, task_named
 
 
 class Sink:
-    """One kind of output, in a folder or a file, for the `found` images."""
+    """One kind of output, in a folder or a file, for the `found` images.
+
+    `files` are all that may be written, an image's at its number.
+    """
 
     method: ClassVar[str] = "save"  # the result's method that writes it
     suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".webp")  # kept in names
@@ -22,11 +25,7 @@ class Sink:
 
     def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
         self.found, self.place, self.classes = found, place, classes
-        self.files = self._files()
-
-    def _files(self) -> list[Path]:
-        """All the files that may be written."""
-        return output_paths(self.found, self.place, suffixes=self.suffixes, suffix=self.suffix)
+        self.files = output_paths(found, place, suffixes=self.suffixes, suffix=self.suffix)
 
     def add(self, index: int, result: Any) -> None:
         """Write the result for the image of this number."""
@@ -56,8 +55,9 @@ class YoloFiles(Sink):
     method = "save_yolo"
     suffixes, suffix = (), ".txt"
 
-    def _files(self) -> list[Path]:
-        return [*super()._files(), self.place / "classes.txt"]
+    def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
+        super().__init__(found, place, classes)
+        self.files.append(place / "classes.txt")
 
     def open(self) -> None:
         write_atomic(self.files[-1], "".join(f"{name}\n" for name in self.classes).encode())
@@ -68,15 +68,13 @@ class CocoFile(Sink):
 
     def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
         super().__init__(found, place, classes)
+        self.files = [place]
         self.category_ids = coco_ids(classes)
         names = [one.name.stem for one in found]
         numbers = [int(name) for name in names if name.isdecimal()]
         by_name = len(set(numbers)) == len(names)  # all files are named by numbers, as COCO's are
         self.image_ids = numbers if by_name else list(range(1, len(names) + 1))
         self.rows: list[dict[str, Any]] = []
-
-    def _files(self) -> list[Path]:
-        return [self.place]
 
     def add(self, index: int, result: Any) -> None:
         name = self.found[index].name.as_posix()
