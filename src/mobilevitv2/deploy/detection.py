@@ -23,7 +23,7 @@ from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxe
 from mobilevitv2.predict.detection import detections
 from mobilevitv2.results import suppression
 from mobilevitv2.results.probabilities import softmax
-from mobilevitv2.results.suppression import DETECTIONS, LEAST_SCORE, Detections
+from mobilevitv2.results.suppression import DETECTIONS, LEAST_SCORE, OVERLAP, Detections
 
 OUTPUT_NAMES = {
     "logits": ["logits", "boxes"],
@@ -121,7 +121,7 @@ def translations() -> dict[Any, Any]:
 
     def in_onnx(scores: Any, corners: Any) -> Any:
         of_a_class = op.Constant(value_ints=[DETECTIONS])
-        overlap = op.Constant(value_floats=[suppression.OVERLAP])
+        overlap = op.Constant(value_floats=[OVERLAP])
         least = op.Constant(value_floats=[LEAST_SCORE])
         chosen = op.NonMaxSuppression(corners, scores, of_a_class, overlap, least)  # [kept, 3]
         nothing = op.Mul(scores, op.Constant(value_floats=[0.0]))
@@ -159,7 +159,7 @@ def same(first: Answer, second: Answer, _: Thresholds = None, *, best: int = 0) 
 
 def _pairs(first: Answer, second: Answer) -> list[tuple[Detections, Detections]]:
     """Both answers' detections in each image, down to the least score."""
-    found = partial(detections, size=(1, 1), threshold=LEAST_SCORE)
+    found = partial(detections, size=(1, 1), threshold=suppression.LEAST_SCORE)
     return [(found(first[i]), found(second[i])) for i in range(len(first))]
 
 
