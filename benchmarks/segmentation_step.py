@@ -15,7 +15,7 @@ from measure import interleaved, median, peak_memory, report
 from torch import Tensor, nn
 
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForSemanticSegmentation
-from mobilevitv2.model.segmentation import FEATURES, main_head, segmentation_loss
+from mobilevitv2.model.segmentation import FEATURES, Head, segmentation_loss
 
 CLASSES = 21
 NETWORKS = ("mobilevitv2", "timm", "timm channels_last")
@@ -30,7 +30,9 @@ class OnTimm(nn.Module):
         self.backbone = timm.create_model(
             name, features_only=True, output_stride=config.output_stride
         )
-        self.head = main_head(config)
+        name, features = FEATURES[config.segmentation_head]
+        dropout = config.classifier_dropout_prob
+        self.head = Head(config, config.aspp_out_channels, dropout, **{name: features(config)})
         self.format = torch.channels_last if channels_last else torch.contiguous_format
         self.to(memory_format=self.format)  # pyright: ignore[reportCallIssue]
 

@@ -1,7 +1,9 @@
-"""Whether PyTorch has a GPU here, found without importing it where it can't have one."""
+"""What this machine has: a GPU for PyTorch, and which versions of packages."""
 
 import os
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.util import find_spec
 
 # What drivers leave for programs to find: NVIDIA's, also on Jetson and in WSL, and AMD's.
@@ -16,12 +18,23 @@ DRIVERS = (
 
 
 def gpu_is_here() -> bool:
-    """What `torch.cuda.is_available()` says; False without torch."""
+    """What `torch.cuda.is_available()` says; False without torch, not imported without a driver."""
     if not _has_driver() or find_spec("torch") is None:
         return False
     import torch
 
     return torch.cuda.is_available()
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """The versions of those that are installed."""
+    from importlib import metadata  # 50 ms, which only those pay who ask
+
+    versions = {}
+    for name in packages:
+        with suppress(metadata.PackageNotFoundError):
+            versions[name] = metadata.version(name)
+    return versions
 
 
 def _has_driver() -> bool:

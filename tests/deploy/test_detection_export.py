@@ -13,7 +13,7 @@ from squares import NAMES, SIDE, processor, save_detector, save_pictures, traine
 from torch import Tensor, nn
 
 from mobilevitv2 import Predictor
-from mobilevitv2.deploy import detection, export, form
+from mobilevitv2.deploy import detection, export, exported_module
 from mobilevitv2.errors import CheckpointError, ConfigError, ExportError
 from mobilevitv2.model.boxes import to_corners
 from mobilevitv2.predict.backends.exported import ExportedBackend
@@ -266,7 +266,7 @@ def test_detections_of_the_file_are_those_of_detect(suppression, spread):
         (detection, "OVERLAP", 0.6),
         pytest.param(detection, "LEAST_SCORE", 0.5, marks=slow),
         pytest.param(detection, "make_anchors", "transposed", marks=slow),
-        pytest.param(form, "fuse", "another bias", marks=slow),
+        pytest.param(exported_module, "fuse", "another bias", marks=slow),
     ],
 )
 def test_a_file_with_other_boxes_is_set_aside(

@@ -25,7 +25,7 @@ from typer.testing import CliRunner
 
 from mobilevitv2 import MobileViTImageProcessor, Predictor
 from mobilevitv2.cli import app
-from mobilevitv2.deploy import export, form, request
+from mobilevitv2.deploy import export, exported_module, request
 from mobilevitv2.deploy.compare import Comparison, Figures
 from mobilevitv2.errors import CheckpointError, ConfigError, DataError, ExportError, ImageError
 from mobilevitv2.predict.info import describe
@@ -240,8 +240,8 @@ def test_a_file_that_answers_otherwise_is_set_aside(bundle, tmp_path, monkeypatc
         mutant.mobilevitv2.encoder.layer[2].conv_kxk.convolution.bias.mul_(1.05)
         return mutant
 
-    fuse = form.fuse
-    monkeypatch.setattr(form, "fuse", wrong)
+    fuse = exported_module.fuse
+    monkeypatch.setattr(exported_module, "fuse", wrong)
     (tmp_path / "colors.onnx.rejected").write_text("mine")
     with pytest.raises(ExportError, match=r"doesn't answer as the model does.*\.rejected-2"):
         export(bundle, to="onnx", out=tmp_path / "colors.onnx")
@@ -328,7 +328,7 @@ def test_an_export_that_fails_leaves_the_old_one(bundle, file, stop, tmp_path, m
         raise KeyboardInterrupt
 
     if stop == "Ctrl-C":
-        monkeypatch.setattr(form, "fuse", interrupted)
+        monkeypatch.setattr(exported_module, "fuse", interrupted)
     with (
         room_for(100_000 if stop == "full disk" else 1 << 40),
         pytest.raises((OSError, KeyboardInterrupt, DataError)),

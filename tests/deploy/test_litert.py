@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from mobilevitv2 import Predictor
 from mobilevitv2.deploy import export
-from mobilevitv2.deploy.pictures import images_below
+from mobilevitv2.deploy.pictures import images_of
 from mobilevitv2.errors import CheckpointError, ConfigError
 from mobilevitv2.runtime import open_runtime
 
@@ -73,7 +73,7 @@ def test_bytes_go_in_and_classes_come_out(bundles, served):
 
 
 def test_two_hundred_photos(bundles, plain, shared_data):
-    photos = images_below(shared_data / "flowers" / "val", 200)
+    photos = images_of(shared_data / "flowers" / "val")
     original = Predictor(bundles["rgb"], device="cpu")
     pixels = [original.processor(photo).pixel_values[0] for photo in photos]
     wanted, found = original.logits(pixels), Predictor(plain).logits(pixels)

@@ -83,15 +83,15 @@ def test_openvino_without_its_weights(bundle, tmp_path):
 @needs("executorch")
 def test_executorch_delegates_everything(bundle, tmp_path):
     from mobilevitv2.deploy.executorch import lower, undelegated
-    from mobilevitv2.deploy.form import ExportForm
+    from mobilevitv2.deploy.exported_module import ExportedModule
     from mobilevitv2.deploy.request import Request
     from mobilevitv2.model.opening import open_model, open_processor
 
     model = open_model(bundle)
     request = Request(target=TARGETS["executorch"], sizes=[(SIZE, SIZE)], batch=1)
-    form = ExportForm(model, open_processor(bundle, model), request).eval()
-    example = (form.example(),)
-    assert undelegated(lower(torch.export.export(form, example))).total() == 0
+    module = ExportedModule(model, open_processor(bundle, model), request).eval()
+    example = (module.example(),)
+    assert undelegated(lower(torch.export.export(module, example))).total() == 0
     # the same count of timm's network, which would notice a count that is always 0
     peer = timm.create_model("mobilevitv2_050", num_classes=3).eval()
     assert undelegated(lower(torch.export.export(peer, example))).total() > 10

@@ -147,7 +147,7 @@ def test_a_stream_is_lazy_and_reads_one_batch_ahead(predictor):
     assert next(stream).label == "red"
     assert len(taken) == 2 * predictor.batch_size
     stream.close()
-    assert not [t for t in threading.enumerate() if t.name.startswith("read-images")]
+    assert not [t for t in threading.enumerate() if t.name.startswith("predictor")]
 
 
 def test_an_unreadable_image_leaves_a_record_and_the_stream_goes_on(predictor, tmp_path):
@@ -293,10 +293,13 @@ def test_an_address_without_an_image_is_named(predictor, server, path, reason):
         predictor(server + path)
 
 
-def test_a_download_has_limits(server):
-    with pytest.raises(ImageError, match="larger than"):
-        download(f"{server}/red.png", most_bytes=100)
-    with pytest.raises(ImageError, match="within 0 s"):
-        download(f"{server}/red.png", longest=0)
+@pytest.mark.parametrize(("limit", "reason"), [("MOST_BYTES", "larger than"), ("LONGEST", "0 s")])
+def test_a_download_has_limits(server, monkeypatch, limit, reason):
+    monkeypatch.setattr(f"mobilevitv2.images.download.{limit}", 0)
+    with pytest.raises(ImageError, match=reason):
+        download(f"{server}/red.png")
+
+
+def test_a_server_that_does_not_answer_is_reported():
     with pytest.raises(ImageError, match="can't be downloaded"):
-        download("http://127.0.0.1:9/x.png", silence=2)
+        download("http://127.0.0.1:9/x.png")

@@ -29,7 +29,7 @@ from safetensors.numpy import load_file, save_file
 from mobilevitv2 import MobileViTV2Config, MobileViTV2ForImageClassification
 from mobilevitv2.config import round_channels
 from mobilevitv2.errors import UnsupportedError
-from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, available, instructions_for
+from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, instructions_for, missing
 
 transformers: Any = hf  # its classes hide their arguments from a type checker
 
@@ -55,7 +55,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "other widening": {"head": "classifier", "expand_ratio": 3.3, "ffn_multiplier": 1.25},
 }
 SIZES = [(64, 64), (97, 130), (33, 32)]
-FP32 = instructions_for("fp32") if available() else ["avx512", "avx2", "portable"]
+FP32 = instructions_for("fp32") if missing() is None else ["avx512", "avx2", "portable"]
 
 
 @pytest.fixture(autouse=True)

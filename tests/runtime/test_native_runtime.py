@@ -18,7 +18,7 @@ from fake_engine import HEADER, fake_engine
 
 from mobilevitv2.errors import CheckpointError, ConfigError, ImageError, UnsupportedError
 from mobilevitv2.runtime import engine_library, native
-from mobilevitv2.runtime.native import NativeRuntime, available, instructions_for, missing
+from mobilevitv2.runtime.native import NativeRuntime, instructions_for, missing
 
 
 @pytest.fixture(autouse=True)
@@ -244,7 +244,6 @@ def test_functions_interface_and_precisions_are_those_of_the_header():
 
 def test_an_engine_of_another_version_is_not_used(monkeypatch):
     monkeypatch.setenv("MOBILEVITV2_ENGINE", str(fake_engine(interface=99)))
-    assert not available()
     assert "expected interface 1 of the engine" in str(missing())
 
 
@@ -267,19 +266,18 @@ def test_the_library_is_found_where_an_editable_install_puts_it(monkeypatch, tmp
     shutil.copy(fake_engine(), tmp_path / "elsewhere.so")
     monkeypatch.delenv("MOBILEVITV2_ENGINE")
     monkeypatch.setattr(engine_library, "NAME", "elsewhere.so")
-    assert not available()
+    assert missing()
     monkeypatch.setattr(runtime, "__path__", [*runtime.__path__, str(tmp_path)])
-    assert available()
+    assert missing() is None
 
 
 def test_the_engine_can_be_turned_off(monkeypatch):
-    assert available()
     assert missing() is None
     monkeypatch.setenv("MOBILEVITV2_NO_ENGINE", "1")
-    assert not available()
+    assert missing()
     assert "MOBILEVITV2_NO_ENGINE" in str(missing())
     monkeypatch.setenv("MOBILEVITV2_NO_ENGINE", "0")
-    assert available()
+    assert missing() is None
 
 
 def test_it_needs_neither_torch_nor_another_runtime(tmp_path):

@@ -16,7 +16,8 @@ import numpy as np
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.finding import collect_images
 from mobilevitv2.images.reading import ImageSource
-from mobilevitv2.predict.backends.engine import EngineBackend, open_engine
+from mobilevitv2.predict.answers import Answer
+from mobilevitv2.predict.backends.engine import EngineBackend
 from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.runtime.native import instructions_for
 from mobilevitv2.tasks import task_named
@@ -63,18 +64,23 @@ def choose_precision(
     sources = list(images)
     task = task_named(predictor.task)
     networks = {"fp32": predictor.backend} | {
-        name: open_engine(predictor.backend.bundle, threads=threads, precision=name)
+        name: EngineBackend(predictor.backend.bundle, threads=threads, precision=name)
         for name in task.engine_precisions
         if name != "fp32" and instructions_for(name)
     }
-    is_same = task.part("predict").same
+    is_same, facts = task.part("predict").same, predictor.backend.facts
     times: dict[str, list[float]] = {name: [] for name in networks}
     same: dict[str, list[np.ndarray]] = {name: [] for name in networks}
     for i, item in enumerate(chain.from_iterable(predictor.read_ahead(sources))):
         if isinstance(item, Prepared):
-            answers = _timed(networks, item.pixels[None], times)
-            for name, answer in answers.items():
-                same[name].append(is_same(answers["fp32"], answer, predictor.backend.facts))
+            answers: dict[str, Answer] = {}
+            for name, network in networks.items():  # fp32 is the first
+                if not times[name]:
+                    network(item.pixels[None])  # to warm up
+                start = time.perf_counter()
+                answers[name] = network(item.pixels[None])
+                times[name].append(1e3 * (time.perf_counter() - start))
+                same[name].append(is_same(answers["fp32"], answers[name], facts))
         if progress is not None:
             progress(i + 1, len(sources))
     if not times["fp32"]:
@@ -83,29 +89,8 @@ def choose_precision(
     for name, network in networks.items():
         alike = np.concatenate(same[name])
         agreement = float(alike.mean()) if len(alike) else 1.0
-        rows.append(
-            PrecisionFigures(
-                precision=name,
-                instructions=network.runtime.instructions,
-                images=len(times[name]),
-                agreement=agreement,
-                ms=statistics.median(times[name]),
-                good=agreement >= LEAST[name],
-            )
-        )
+        instructions, ms = network.runtime.instructions, statistics.median(times[name])
+        good = agreement >= LEAST[name]
+        rows.append(PrecisionFigures(name, instructions, len(times[name]), agreement, ms, good))
     rows.sort(key=lambda row: row.ms)
     return next(row.precision for row in rows if row.good), rows
-
-
-def _timed(
-    networks: dict[str, EngineBackend], pixels: np.ndarray, times: dict[str, list[float]]
-) -> dict[str, Any]:
-    """The answers for an image in every precision; the first image runs twice, to warm up."""
-    answers = {}
-    for name, network in networks.items():
-        if not times[name]:
-            network(pixels)
-        start = time.perf_counter()
-        answers[name] = network(pixels)
-        times[name].append(1e3 * (time.perf_counter() - start))
-    return answers

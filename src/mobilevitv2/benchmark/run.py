@@ -12,19 +12,19 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mobilevitv2.bundle import Bundle, bundle_of
+from mobilevitv2.bundle import bundle_of
 from mobilevitv2.config import image_sides
+from mobilevitv2.devices import versions_of
 from mobilevitv2.errors import ConfigError, UnsupportedError, require
 from mobilevitv2.predict.backends.choose import RuntimeName
 from mobilevitv2.predict.backends.engine import EngineBackend, open_engine
-from mobilevitv2.runtime.native import PRECISIONS, available, instructions_for
+from mobilevitv2.runtime.native import PRECISIONS, instructions_for, missing
 from mobilevitv2.runtime.timing import interleaved
 
 PACKAGES = ("mobilevitv2", "torch", "onnxruntime", "openvino", "executorch", "timm", "transformers")
@@ -138,18 +138,14 @@ def machine(threads: int | None = None) -> dict[str, Any]:
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((x.split(":")[1].strip() for x in lines if x.startswith("model name")), cpu)
-    versions = {}
-    for name in PACKAGES:
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name)
-    instructions = {name: instructions_for(name) for name in PRECISIONS} if available() else {}
+    precisions = () if missing() else PRECISIONS
     return {
         "cpu": cpu,
-        "instructions": instructions,
+        "instructions": {name: instructions_for(name) for name in precisions},
         "threads": threads or "each runtime's own",
         "system": platform.platform(),
         "python": platform.python_version(),
-        "versions": versions,
+        "versions": versions_of(PACKAGES),
     }
 
 
@@ -157,17 +153,17 @@ def _in_the_engine(
     source: str | Path, threads: int | None, left_out: dict[str, str]
 ) -> dict[str, EngineBackend]:
     """The bundle in each precision that this processor has; none if the engine can't run it."""
-    networks = {}
-    found: str | Path | Bundle = source
-    for precision in PRECISIONS:
+    try:
+        first = open_engine(source, threads=threads)
+    except (UnsupportedError, ImportError) as error:
+        left_out[ENGINE] = str(error)
+        return {}
+    networks = {"fp32": first}
+    for name in ("bf16", "int8"):
         try:
-            networks[precision] = open_engine(found, threads=threads, precision=precision)
-            found = networks[precision].bundle
-        except (UnsupportedError, ImportError) as error:
-            name = ENGINE if precision == "fp32" else f"{ENGINE}, {precision}"
-            left_out[name] = str(error)
-            if precision == "fp32":
-                break
+            networks[name] = EngineBackend(first.bundle, threads=threads, precision=name)
+        except UnsupportedError as error:
+            left_out[f"{ENGINE}, {name}"] = str(error)
     return networks
 
 

@@ -4,8 +4,8 @@ A task's own module here has
 
 - `stage(model, request)`: a function from pixels to what the file gives, and its `OUTPUT_NAMES`;
 - `agreement(expected, found, close, facts)` of a model's and a file's answers;
-- `allowed(precision, count)`: the share of what that counts (`COUNTED`) that may differ; `SAME`:
-  what a report calls the rest;
+- `MAY_DIFFER`, of what that counts (`COUNTED`): a number and a share, the larger of which is
+  allowed, in fp32 and in half precision; `SAME`: what a report calls the rest;
 - `same(first, second, facts)`: which of that is the same in the answers of two files;
 - `CLASSIFIES`: whether an image has one class, which its folder may name.
 """

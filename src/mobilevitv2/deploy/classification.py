@@ -13,13 +13,13 @@ from mobilevitv2.predict.answers import Logits, TopK
 from mobilevitv2.predict.classification import same
 from mobilevitv2.results.probabilities import softmax
 
-__all__ = ["agreement", "allowed", "same", "stage"]
+__all__ = ["agreement", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "top_k": ["scores", "classes"]}
 CLASSIFIES = True
 COUNTED = "images"
 SAME = "same first class"
-HALF = 0.01  # share of images that may get another first class in fp16 and bf16
+MAY_DIFFER = {"fp32": (0, 0.0), "half": (1, 0.01)}
 
 
 def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
@@ -43,8 +43,3 @@ def agreement(expected: Logits, found: Logits | TopK, close: float, _: ClassFact
     scores = softmax(expected.logits.astype(np.float64), 1)
     apart = np.abs(np.take_along_axis(scores, found.classes, 1) - found.scores).max()
     return Agreement(float(apart), 1.0, as_good(scores, found.classes[:, :1], close))
-
-
-def allowed(precision: str, images: int) -> float:
-    """Share of images that may get another first class; in half precision always one image."""
-    return 0.0 if precision == "fp32" else max(1 / images, HALF)

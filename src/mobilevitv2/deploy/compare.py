@@ -71,8 +71,7 @@ def compare(
     folders = [Path(i).parent.name if isinstance(i, str | Path) else "" for i, _ in readable]
     labels = folders if part.CLASSIFIES and set(folders) <= set(fp32.classes) else None
     pixels = [array for _, array in readable]
-    answers: dict[str, list[Any]]
-    answers = {name: [file(array) for array in pixels] for name, file in files.items()}
+    answers: dict[str, list[Any]] = {n: [file(a) for a in pixels] for n, file in files.items()}
     times = interleaved({n: partial(file, pixels[0]) for n, file in files.items()}, ROUNDS)
     figures = {}
     for name, path in paths.items():

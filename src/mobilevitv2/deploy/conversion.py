@@ -53,10 +53,7 @@ def convert(
         )
     if not is_folder and processor.channel_order == "bgr":
         logger.warning(
-            "%s takes BGR images, and a %s file can't say so: %s itself feeds RGB.",
-            source,
-            layout,
-            layout,
+            "%s takes BGR images; a %s file can't say so: its library feeds RGB.", source, layout
         )
     with place.replaced(overwrite=overwrite, names=names, inputs=inputs) as stage:
         model.save_as(stage if is_folder else stage / out.name, layout=layout)

@@ -6,8 +6,7 @@ from typing import Any
 
 import torch
 
-from mobilevitv2.deploy.form import ExportForm
-from mobilevitv2.deploy.request import Request
+from mobilevitv2.deploy.exported_module import ExportedModule
 from mobilevitv2.errors import require
 from mobilevitv2.results.colors import distinct_colors
 from mobilevitv2.runtime.record import NAME, Record
@@ -16,14 +15,14 @@ from mobilevitv2.tasks import task_named
 PREVIEW = "com.apple.coreml.model.preview"  # where Xcode looks up how to show a model
 
 
-def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
+def write(module: ExportedModule, record: Record, path: Path) -> None:
     """Make the package, which takes an image, and scales and orders its channels itself.
 
     A classifier gives class names and probabilities, the others what the request says, a mask with
     what Xcode needs to draw it.
     """
     ct = require("coremltools", extra="coreml")
-    processor = record.open_processor()
+    processor, request = record.open_processor(), module.request
     image = ct.ImageType(
         name="image",
         shape=(request.batch, 3, *request.example_size),
@@ -31,15 +30,14 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
         color_layout=ct.colorlayout.BGR if processor.do_flip_channel_order else ct.colorlayout.RGB,
     )
     precision = ct.precision.FLOAT16 if request.precision == "fp16" else ct.precision.FLOAT32
-    classifies = task_named(record.task).part("deploy").CLASSIFIES
-    graph = InCoreMl(form, classifies).eval()
-    program = torch.export.export(graph, (form.example(),)).run_decompositions({})
+    graph = InCoreMl(module).eval()
+    program = torch.export.export(graph, (module.example(),)).run_decompositions({})
     model: Any = ct.convert(
         program,
         convert_to="mlprogram",
         inputs=[image],
-        outputs=None if classifies else [ct.TensorType(name=n) for n in form.output_names],
-        classifier_config=ct.ClassifierConfig(record.labels) if classifies else None,
+        outputs=None if graph.classifies else [ct.TensorType(name=n) for n in module.output_names],
+        classifier_config=ct.ClassifierConfig(record.labels) if graph.classifies else None,
         minimum_deployment_target=ct.target.iOS16,
         compute_precision=precision,
         skip_model_load=True,
@@ -56,15 +54,15 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
 
 
 class InCoreMl(torch.nn.Module):
-    """A form with Core ML's outputs: a classifier's probabilities, and a mask in int32."""
+    """Core ML's outputs: a classifier's probabilities, and a mask in int32."""
 
-    def __init__(self, form: ExportForm, classifies: bool) -> None:
+    def __init__(self, module: ExportedModule) -> None:
         super().__init__()
-        self.form = form
-        self.classifies = classifies
+        self.module = module
+        self.classifies = task_named(module.request.task).part("deploy").CLASSIFIES
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, ...]:
-        found = self.form(pixels)
+        found = self.module(pixels)
         if self.classifies:
             return found.softmax(-1)
-        return found.to(torch.int32) if self.form.request.output == "mask" else found
+        return found.to(torch.int32) if self.module.request.output == "mask" else found

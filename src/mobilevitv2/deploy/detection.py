@@ -6,6 +6,7 @@ operator here, which becomes ONNX's NonMaxSuppression.
 
 # B batch, a anchors, N classes without the background, n m detections
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -23,14 +24,7 @@ from mobilevitv2.predict.answers import Answer, FinalBoxes, RawBoxes, ScoredBoxe
 from mobilevitv2.predict.detection import detections
 from mobilevitv2.results import suppression
 from mobilevitv2.results.probabilities import softmax
-from mobilevitv2.results.suppression import (
-    DETECTIONS,
-    LEAST_SCORE,
-    OVERLAP,
-    Detections,
-    overlaps,
-    suppress,
-)
+from mobilevitv2.results.suppression import DETECTIONS, LEAST_SCORE, OVERLAP, Detections
 
 OUTPUT_NAMES = {
     "logits": ["logits", "boxes"],
@@ -40,8 +34,9 @@ OUTPUT_NAMES = {
 CLASSIFIES = False
 COUNTED = "detections"
 SAME = "same detections ({detections} in both)"
-FULL = 0.01  # share of detections that may differ in fp32: rounding chooses between equal boxes
-HALF = 0.05  # in fp16 and bf16: between boxes that are nearly as good
+# Rounding chooses between equal boxes, in half precision between boxes that are nearly as good. At
+# least one detection may differ, with its counterpart.
+MAY_DIFFER = {"fp32": (2, 0.01), "half": (2, 0.05)}
 
 SHOWN = 0.3  # the least score of a detection that counts, as in ml-cvnets' demonstrations
 SAME_OVERLAP = 0.9  # the least overlap of two boxes that are the same
@@ -49,33 +44,28 @@ NEAR = 1e-4  # of the image: closer boxes are the same, however thin what is lef
 BEST = 10  # that count in any case where a file gives nothing but detections
 
 
-class DetectorStage:
-    """Pixels [B, 3, H, W] to the outputs, see `Record.output`; boxes aren't clipped."""
+def stage(
+    model: MobileViTV2ForObjectDetection, request: Request
+) -> Callable[[Tensor], tuple[Tensor, ...]]:
+    """The outputs, see `Record.output`; boxes aren't clipped."""
+    fixed = None  # anchors; in a buffer, half precision would round them
+    if request.fixed_size:
+        with torch.no_grad():
+            pixels = torch.zeros(1, model.config.num_channels, *request.fixed_size)
+            fixed = make_anchors(answers_of(model, pixels)[1])
 
-    def __init__(self, model: MobileViTV2ForObjectDetection, request: Request) -> None:
-        self.model = model
-        self.output = request.output
-        self.anchors: Tensor | None = None  # no buffer: in half precision it would be rounded
-        if request.fixed_size:
-            with torch.no_grad():
-                pixels = torch.zeros(1, model.config.num_channels, *request.fixed_size)
-                _, sizes = answers_of(model, pixels)
-            self.anchors = make_anchors(sizes)
-
-    def __call__(self, pixels: Tensor) -> tuple[Tensor, ...]:
-        answers, sizes = answers_of(self.model, pixels)
+    def outputs(pixels: Tensor) -> tuple[Tensor, ...]:
+        answers, sizes = answers_of(model, pixels)
         offsets, logits = answers[..., :BOX], answers[..., BOX:]
-        anchors = make_anchors(sizes) if self.anchors is None else self.anchors
-        boxes = decode(_fp32(offsets), anchors)
-        if self.output == "logits":
+        boxes = decode(_fp32(offsets), make_anchors(sizes) if fixed is None else fixed)
+        if request.output == "logits":
             return logits, boxes
         scores, corners = _fp32(logits).softmax(-1)[..., 1:], to_corners(boxes)
-        if self.output == "boxes":
+        if request.output == "boxes":
             return scores, corners
         return best(suppressed(scores.transpose(1, 2).contiguous(), corners), corners)
 
-
-stage = DetectorStage
+    return outputs
 
 
 def answers_of(
@@ -115,7 +105,7 @@ def suppressed(scores: Tensor, corners: Tensor) -> Tensor:
         order = (-image[labels, anchors]).argsort(kind="stable")
         labels, anchors = labels[order], anchors[order]
         if len(order):
-            stay = suppress(places[anchors], labels)
+            stay = suppression.suppress(places[anchors], labels)
             at = torch.from_numpy(labels[stay]), torch.from_numpy(anchors[stay])
             out[at] = torch.from_numpy(image)[at]
     return kept
@@ -165,11 +155,6 @@ def scored(answer: RawBoxes) -> ScoredBoxes:
     return ScoredBoxes(softmax(answer.logits, -1)[..., 1:], suppression.to_corners(answer.boxes))
 
 
-def allowed(precision: str, detections: int) -> float:
-    """Share of detections that may differ: at least one with its counterpart."""
-    return max(2 / max(detections, 2), FULL if precision == "fp32" else HALF)
-
-
 def same(first: Answer, second: Answer, _: ClassFacts, *, best: int = 0) -> np.ndarray:
     """bool [n] for the shown and the `best` detections of both: whether the other has them."""
     pairs = _pairs(first, second)
@@ -191,7 +176,7 @@ def has_partner(first: Detections, second: Detections, best: int = 0) -> np.ndar
 def _same(first: Detections, second: Detections) -> np.ndarray:
     """Which detections are the same thing in the same place, bool [n, m]."""
     count = len(first.boxes)
-    overlap = overlaps(np.concatenate([first.boxes, second.boxes]))[:count, count:]
+    overlap = suppression.overlaps(np.concatenate([first.boxes, second.boxes]))[:count, count:]
     beside = np.abs(first.boxes[:, None] - second.boxes).max(-1) <= NEAR
     return (first.labels[:, None] == second.labels) & ((overlap >= SAME_OVERLAP) | beside)
 

@@ -7,22 +7,21 @@ from typing import Any
 
 import torch
 
-from mobilevitv2.deploy.form import ExportForm
-from mobilevitv2.deploy.request import Request
+from mobilevitv2.deploy.exported_module import ExportedModule
 from mobilevitv2.errors import require
 from mobilevitv2.runtime.record import NAME, Record
 
 logger = logging.getLogger(__name__)
 
 
-def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
+def write(module: ExportedModule, record: Record, path: Path) -> None:
     """Make the file; operators that XNNPACK doesn't take are logged."""
-    example = (form.example(),)
-    program = torch.export.export(form.eval(), example)
-    if request.precision == "int8":
+    example = (module.example(),)
+    program = torch.export.export(module, example)
+    if module.request.precision == "int8":
         from mobilevitv2.deploy.quantize import quantize_program
 
-        program = quantize_program(program, example, request.calibration)
+        program = quantize_program(program, example, module.request.calibration)
     edge = lower(program, record)
     if left := undelegated(edge):
         listed = ", ".join(f"{count} x {name}" for name, count in left.most_common())

@@ -5,10 +5,9 @@ import json
 import os
 import tempfile
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from importlib import import_module, metadata
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +16,7 @@ import torch
 from mobilevitv2.bundle import bundle_of
 from mobilevitv2.checkpoint.files import find_weights
 from mobilevitv2.deploy.compare import Comparison, compare
-from mobilevitv2.deploy.form import ExportForm
+from mobilevitv2.deploy.exported_module import ExportedModule
 from mobilevitv2.deploy.pictures import (
     calibration,
     chosen,
@@ -28,6 +27,7 @@ from mobilevitv2.deploy.pictures import (
 )
 from mobilevitv2.deploy.request import Request, Sizes, check_installed, parse_sizes
 from mobilevitv2.deploy.verify import Verification, verify
+from mobilevitv2.devices import versions_of
 from mobilevitv2.errors import ConfigError, DataError, ExportError
 from mobilevitv2.files.replacing import Place
 from mobilevitv2.images.reading import ImageSource
@@ -164,9 +164,9 @@ def _write(
     record: Record,
     path: Path,
 ) -> None:
-    form = ExportForm(model, processor, request).eval()
+    module = ExportedModule(model, processor, request).eval()
     with torch.no_grad():
-        import_module(f"mobilevitv2.deploy.{request.target.key}").write(form, request, record, path)
+        import_module(f"mobilevitv2.deploy.{request.target.key}").write(module, record, path)
 
 
 def _default_name(source: str | Path, target: Target) -> Path:
@@ -220,10 +220,6 @@ def _batch(batch: int | str | None, target: Target) -> int | None:
 
 def _record(model: TaskModel, processor: MobileViTImageProcessor, request: Request) -> Record:
     facts = model.config.class_facts
-    versions = {}
-    for name in dict.fromkeys(["mobilevitv2", "torch", *request.target.packages]):
-        with suppress(metadata.PackageNotFoundError):
-            versions[name] = metadata.version(name.replace("_", "-"))
     return Record(
         task=request.task,
         **asdict(facts),
@@ -236,7 +232,7 @@ def _record(model: TaskModel, processor: MobileViTImageProcessor, request: Reque
         precision=request.precision,
         target=request.target.key,
         weights=_hash(model),
-        versions=versions,
+        versions=versions_of(["mobilevitv2", "torch", *request.target.packages]),
     )
 
 

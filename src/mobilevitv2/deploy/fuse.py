@@ -22,12 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilevitv2.config import image_sides
-from mobilevitv2.model.attention import (
-    SeparableSelfAttention,
-    TransformerLayer,
-    other_positions,
-    times_context,
-)
+from mobilevitv2.model.attention import SeparableSelfAttention, TransformerLayer, times_context
 from mobilevitv2.model.backbone import AttentionStage, Transformer
 from mobilevitv2.model.fast import present
 from mobilevitv2.model.layers import ConvLayer
@@ -85,12 +80,11 @@ def _fuse_stage(stage: AttentionStage, products: bool, elementary: bool) -> None
         readers = [attention.query, attention.key, attention.value]
         layer.attention = attention  # pyright: ignore[reportAttributeAccessIssue]
         layer.layernorm_before = _bare(layer.layernorm_before, readers, elementary)
-        layer.layernorm_after = _bare(
-            layer.layernorm_after, [layer.ffn.conv1.convolution], elementary
-        )
+        readers = [layer.ffn.conv1.convolution]
+        layer.layernorm_after = _bare(layer.layernorm_after, readers, elementary)
     readers = [stage.conv_projection.convolution]
     stage.layernorm = _bare(stage.layernorm, readers, elementary)
-    stage.transformer = FusedTransformer(stage.transformer, stage.patch, products)  # pyright: ignore[reportAttributeAccessIssue]
+    stage.transformer = FusedTransformer(stage.transformer, products)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def _bare(norm: nn.GroupNorm, readers: Sequence[nn.Conv2d | nn.Linear], elementary: bool) -> Any:
@@ -152,10 +146,9 @@ class FusedTransformer(nn.Module):
     outside: Tensor | None
     inside: Tensor | None
 
-    def __init__(self, transformer: Transformer, patch: int, products: bool) -> None:
+    def __init__(self, transformer: Transformer, products: bool) -> None:
         super().__init__()
         self.layer = transformer.layer
-        self.patch = patch
         self.products = products
         self.register_buffer("outside", None)
         self.register_buffer("inside", None)
@@ -169,9 +162,9 @@ class FusedTransformer(nn.Module):
             x = layer(x, positions)
         return x
 
-    def fix(self, x: Tensor) -> None:
-        """Keep the positions of this map."""
-        self.outside, self.inside = self._positions(x, other_positions(x, self.patch))
+    def fix(self, inputs: tuple[Tensor, Tensor]) -> None:
+        """Keep the positions of this map; a hook before `forward`."""
+        self.outside, self.inside = self._positions(*inputs)
 
     def _positions(self, x: Tensor, other: Tensor) -> Positions:
         outside = torch.zeros_like(other, dtype=x.dtype).masked_fill(other, float("-inf"))
@@ -213,16 +206,8 @@ class FusedAttention(nn.Module):
 @torch.no_grad()
 def _fix_size(model: nn.Module, size: tuple[int, int]) -> None:
     """Run once on an image of this size and keep the positions of its maps."""
-
-    def keep(transformer: nn.Module, arguments: tuple) -> None:
-        assert isinstance(transformer, FusedTransformer)
-        transformer.fix(arguments[0])
-
-    hooks = [
-        m.register_forward_pre_hook(keep)
-        for m in model.modules()
-        if isinstance(m, FusedTransformer)
-    ]
+    fused = (m for m in model.modules() if isinstance(m, FusedTransformer))
+    hooks = [m.register_forward_pre_hook(FusedTransformer.fix) for m in fused]
     weight = next(model.parameters())
     model(torch.zeros(1, weight.shape[1], *size, dtype=weight.dtype, device=weight.device))
     for hook in hooks:

@@ -7,14 +7,14 @@ import numpy as np
 from torch import Tensor
 
 from mobilevitv2.class_names import ClassFacts
-from mobilevitv2.deploy.classification import allowed
+from mobilevitv2.deploy.classification import MAY_DIFFER
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.deploy.verify import Agreement, scale_of
 from mobilevitv2.predict.answers import Logits, Scores
 from mobilevitv2.predict.multi_label import limits, same
 from mobilevitv2.results.probabilities import sigmoid
 
-__all__ = ["agreement", "allowed", "same", "stage"]
+__all__ = ["MAY_DIFFER", "agreement", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "scores": ["scores"]}
 CLASSIFIES = False

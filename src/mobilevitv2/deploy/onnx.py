@@ -7,7 +7,7 @@ import torch
 from torch.export import Dim
 
 from mobilevitv2.deploy.detection import translations
-from mobilevitv2.deploy.form import ExportForm
+from mobilevitv2.deploy.exported_module import ExportedModule
 from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import ConfigError, require
 from mobilevitv2.processor_settings import MULTIPLE
@@ -17,10 +17,10 @@ TRACED_OPSET = 20  # onnxruntime opens it sooner than 21, which keeps GroupNorma
 LARGEST = 128 * MULTIPLE  # px; torch.export needs a bound
 
 
-def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
+def write(module: ExportedModule, record: Record, path: Path) -> None:
     """Make the file."""
-    onnx = require("onnx", extra="onnx")
-    model = to_onnx(form, request)
+    onnx, request = require("onnx", extra="onnx"), module.request
+    model = to_onnx(module)
     if request.precision == "fp16":
         model = _to_half(model)
     if request.opset not in (None, TRACED_OPSET):
@@ -37,16 +37,16 @@ def write(form: ExportForm, request: Request, record: Record, path: Path) -> Non
     onnx.save(model, path)
 
 
-def to_onnx(form: ExportForm, request: Request) -> Any:
+def to_onnx(module: ExportedModule) -> Any:
     """The model in memory, fp32, opset 20, its constants folded."""
     program = torch.onnx.export(
-        form,
-        (form.example(),),
+        module,
+        (module.example(),),
         dynamo=True,
         opset_version=TRACED_OPSET,
         input_names=["pixels"],
-        output_names=form.output_names,
-        dynamic_shapes=(free_axes(request),),
+        output_names=module.output_names,
+        dynamic_shapes=(free_axes(module.request),),
         custom_translation_table=translations(),
         verbose=False,
     )

@@ -5,17 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from mobilevitv2.deploy.form import ExportForm
+from mobilevitv2.deploy.exported_module import ExportedModule
 from mobilevitv2.deploy.onnx import float_nodes, to_onnx
-from mobilevitv2.deploy.request import Request
 from mobilevitv2.errors import require
 from mobilevitv2.runtime.record import NAME, Record
 
 
-def write(form: ExportForm, request: Request, record: Record, path: Path) -> None:
+def write(module: ExportedModule, record: Record, path: Path) -> None:
     """Make both files via ONNX, whose dynamic sizes OpenVINO gets right."""
     openvino = require("openvino", extra="openvino")
-    source = to_onnx(form, request)
+    source, request = to_onnx(module), module.request
     if request.precision == "int8":
         give_biases(source)
     model = openvino.Core().read_model(source.SerializeToString())

@@ -20,9 +20,8 @@ from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.runtime.targets import Target
 from mobilevitv2.tasks import task_named
 
-CALIBRATED_WITH = 200  # images
 FEWEST = 10  # images that calibration needs
-VERIFIED_WITH = 200
+MOST = 200  # images of a folder that are used
 PARTS = 32  # of photos, to verify on where no images are given
 
 
@@ -64,9 +63,8 @@ def prepared(
     images: Sequence[ImageSource], processor: MobileViTImageProcessor, task: str
 ) -> list[np.ndarray]:
     """float32 [3, H, W] of each image that can be read."""
-    as_it_is = processor.do_center_crop or (
-        task_named(task).fit == "stretch" and "height" in processor.size
-    )
+    stretches = task_named(task).fit == "stretch" and "height" in processor.size
+    as_it_is = processor.do_center_crop or stretches
     arrays = []
     for image in images:
         try:
@@ -82,11 +80,11 @@ def calibration(
     folder: str | Path, processor: MobileViTImageProcessor, task: str, input: str, batch: Any
 ) -> list[np.ndarray]:
     """The graph's inputs for up to 200 images, one at a time."""
-    arrays = prepared(images_below(folder, CALIBRATED_WITH), processor, task)
+    arrays = prepared(images_of(folder), processor, task)
     if len(arrays) < FEWEST:
         raise DataError(
             f"{folder} has {len(arrays)} readable images; calibration needs at least {FEWEST}, "
-            f"better {CALIBRATED_WITH}."
+            f"better {MOST}."
         )
     if input == "uint8":
         raise ConfigError("int8 can't have uint8 input; leave the input float.")
@@ -98,7 +96,7 @@ def calibration(
 def chosen(folder: str | Path | None) -> tuple[list[ImageSource], str]:
     """Images to verify on, and a description: those of the folder, parts of photos, or noise."""
     if folder is not None:
-        return images_below(folder, VERIFIED_WITH), f"images of {folder}"
+        return images_of(folder), f"images of {folder}"
     generator = np.random.default_rng(0)
     try:
         from sklearn.datasets import load_sample_images
@@ -121,8 +119,8 @@ def _noise(generator: np.random.Generator) -> Image.Image:
     return Image.fromarray(pixels).resize((320, 320), Image.Resampling.BICUBIC)
 
 
-def images_below(folder: str | Path, count: int) -> list[ImageSource]:
-    """Up to `count` images in a folder and its subfolders, spread evenly."""
+def images_of(folder: str | Path) -> list[ImageSource]:
+    """Up to 200 images in a folder and its subfolders, spread evenly."""
     found = [item.source for item in collect_images([str(folder)])]
-    step = max(len(found) / count, 1)
-    return [found[int(i * step)] for i in range(min(count, len(found)))]
+    step = max(len(found) / MOST, 1)
+    return [found[int(i * step)] for i in range(min(MOST, len(found)))]

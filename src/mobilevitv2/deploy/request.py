@@ -93,9 +93,7 @@ def parse_sizes(sizes: Any) -> list[tuple[int, int]] | None:
         )
     found = list(dict.fromkeys(image_sides(size) for size in sizes))
     if len(found) > 1 and any(side % MULTIPLE for size in found for side in size):
-        raise ConfigError(
-            f"the image sizes are {sizes}; several must all be multiples of {MULTIPLE} px."
-        )
+        raise ConfigError(f"image sizes are {sizes}; several must be multiples of {MULTIPLE} px.")
     return found
 
 

@@ -13,13 +13,13 @@ from mobilevitv2.deploy.verify import Agreement, as_good, logits_agreement, scal
 from mobilevitv2.predict.answers import PixelClasses, PixelLogits
 from mobilevitv2.predict.classification import same
 
-__all__ = ["agreement", "allowed", "same", "stage"]
+__all__ = ["agreement", "same", "stage"]
 
 OUTPUT_NAMES = {"logits": ["logits"], "mask": ["mask"]}
 CLASSIFIES = False
 COUNTED = "pixels"
 SAME = "same class of pixels"
-HALF = 0.01  # share of pixels that may get another class in fp16 and bf16
+MAY_DIFFER = {"fp32": (0, 0.0), "half": (0, 0.01)}
 
 
 def stage(model: Any, request: Request) -> Callable[[Tensor], Any]:
@@ -45,8 +45,3 @@ def agreement(
     logits = F.interpolate(logits, found.classes.shape[1:], mode="bilinear").numpy()
     scale = scale_of(logits)
     return Agreement(0.0, scale, as_good(logits, found.classes[:, None].astype(int), close * scale))
-
-
-def allowed(precision: str, images: int) -> float:
-    """Share of pixels that may get another class."""
-    return 0.0 if precision == "fp32" else HALF

@@ -68,7 +68,9 @@ class Verification:
         if self.precision == "int8":
             return close
         count = self.images if self.detections is None else self.detections
-        allowed = task_named(self.task).part("deploy").allowed(self.precision, count)
+        may_differ = task_named(self.task).part("deploy").MAY_DIFFER
+        least, share = may_differ["fp32" if self.precision == "fp32" else "half"]
+        allowed = max(least / max(count, least, 1), share)
         return close and 1 - self.agreement <= allowed + 1e-9  # for rounding
 
     def __str__(self) -> str:

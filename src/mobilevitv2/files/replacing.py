@@ -81,9 +81,7 @@ class Place:
             if not os.path.lexists(path):
                 continue
             if not overwrite:
-                raise FileExistsError(
-                    f"{path} exists already. Name another place, or overwrite it."
-                )
+                raise FileExistsError(f"{path} exists already. Name another, or overwrite it.")
             if name not in ours:
                 raise FileExistsError(
                     f"{path} was not made by this command, or has changed since, so it is not "
@@ -93,9 +91,7 @@ class Place:
         read = {_identity(path) for path in inputs if path.exists()} if old else set()
         for path in old:
             if path.is_file() and _identity(path) in read:
-                raise FileExistsError(
-                    f"{path} is an input, so it is not overwritten. Name another place."
-                )
+                raise FileExistsError(f"{path} is an input, so it is not replaced. Name another.")
         return ours
 
     def note(self, names: Iterable[str], *, finished: bool = True) -> None:

@@ -21,14 +21,8 @@ def is_address(source: Any) -> bool:
     return isinstance(source, str) and source.lower().startswith(SCHEMES)
 
 
-def download(
-    address: str,
-    *,
-    most_bytes: int = MOST_BYTES,
-    silence: float = SILENCE,
-    longest: float = LONGEST,
-) -> bytes:
-    """The bytes at the address. Raises ImageError if they don't come within the limits, in s."""
+def download(address: str) -> bytes:
+    """The bytes at the address. Raises ImageError if they don't come within the limits."""
     import http.client  # with urllib 20 ms, paid only by those who download
     import urllib.error
     import urllib.request
@@ -39,16 +33,16 @@ def download(
     request = urllib.request.Request(
         address, headers={"User-Agent": "mobilevitv2", "Accept": "image/*,*/*;q=0.5"}
     )
-    deadline = time.monotonic() + longest
+    deadline = time.monotonic() + LONGEST
     received = bytearray()
     try:
-        with opener.open(request, timeout=silence) as response:
+        with opener.open(request, timeout=SILENCE) as response:
             while chunk := response.read1(CHUNK):
                 received += chunk
-                large = len(received) > most_bytes
+                large = len(received) > MOST_BYTES
                 if large or time.monotonic() > deadline:
-                    late = f"did not arrive within {longest:.0f} s"
-                    wrong = f"is larger than {most_bytes >> 20} MiB" if large else late
+                    late = f"did not arrive within {LONGEST:.0f} s"
+                    wrong = f"is larger than {MOST_BYTES >> 20} MiB" if large else late
                     raise ImageError(f"{address} {wrong}. Download it yourself, and pass the file.")
     except ImageError:
         raise

@@ -14,7 +14,6 @@ from mobilevitv2.images.reading import IMAGE_SUFFIXES
 VIDEO_SUFFIXES = frozenset(
     [".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv", ".flv"]
 )
-DRAWN_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")  # formats in which drawings are saved too
 STANDARD_INPUT = "-"
 RUBBISH = frozenset({"thumbs.db", "desktop.ini", "__macosx"})  # hidden, though without a dot
 
@@ -38,7 +37,7 @@ class LeftOut:
 
 
 def is_hidden(name: str) -> bool:
-    """Is a file or folder left out because of its name?"""
+    """Whether a file or folder is left out because of its name."""
     return name.startswith(".") or name.lower() in RUBBISH
 
 
@@ -63,7 +62,7 @@ def visible_files(
 
 
 def has_files(folder: Path, suffixes: Collection[str], *, deep: bool = True) -> bool:
-    """Is there a visible file with one of the suffixes in the folder, or with `deep` below it?"""
+    """Whether a visible file in the folder, or with `deep` below it, has one of the suffixes."""
     for path in visible_files(folder, LeftOut()):
         if not deep and path.parent != folder:  # those in the folder come first
             return False
@@ -73,11 +72,7 @@ def has_files(folder: Path, suffixes: Collection[str], *, deep: bool = True) -> 
 
 
 def images_below(
-    folder: Path,
-    left_out: LeftOut,
-    *,
-    but: Collection[str] = (),
-    follow_links: bool = False,
+    folder: Path, left_out: LeftOut, *, but: Collection[str] = (), follow_links: bool = False
 ) -> list[Path]:
     """The images among the `visible_files`; others are counted, except for the suffixes `but`."""
     images = []
@@ -131,11 +126,7 @@ def _below(argument: str) -> list[Found]:
 
 
 def output_paths(
-    found: Sequence[Found],
-    folder: Path,
-    *,
-    suffixes: tuple[str, ...] = DRAWN_SUFFIXES,
-    suffix: str = ".png",
+    found: Sequence[Found], folder: Path, *, suffixes: tuple[str, ...], suffix: str
 ) -> list[Path]:
     """A path in `folder` for the output of each image: all different, and none an input.
 

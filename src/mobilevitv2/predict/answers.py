@@ -37,7 +37,7 @@ class Answer:
         return all(np.isfinite(array).all() for array in self.arrays if array.dtype.kind == "f")
 
     def fits(self, classes: int) -> bool:
-        """Whether the shapes are those of a model for so many classes."""
+        """Whether the shapes are right for a model with this number of classes."""
         shape = self.arrays[0].shape
         return len(shape) == self.rank and shape[1] == classes
 

@@ -1,10 +1,9 @@
 """One class for each image."""
 
 import numpy as np
-from PIL import Image
 
 from mobilevitv2.class_names import ClassFacts
-from mobilevitv2.images.reading import ImageSource, load_image
+from mobilevitv2.images.reading import ImageSource
 from mobilevitv2.predict.answers import Answer, Logits, TopK
 from mobilevitv2.predict.predictor import Predictor, Prepared
 from mobilevitv2.results.classification import Classification
@@ -13,16 +12,10 @@ DEFAULTS = {"top_k": 5}
 
 
 def pixels_of(predictor: Predictor, image: ImageSource) -> tuple[np.ndarray, tuple[int, int]]:
-    """A crop, prepared by the engine if that gives the same, and its height and width."""
-    backend, processor = predictor.backend, predictor.processor
-    if backend.prepares_as(processor):
-        picture = load_image(image)
-        width, height = processor.target_size(*picture.size)
-        limit = Image.MAX_IMAGE_PIXELS
-        if limit is None or width * height <= limit:  # else the processor raises
-            pixels = backend.prepare(picture)
-            return pixels, pixels.shape[1:]
-    pixels = processor(image).pixel_values[0]
+    """A crop, prepared by the backend if it can, and its height and width."""
+    pixels = predictor.backend.prepare(image, predictor.processor)
+    if pixels is None:
+        pixels = predictor.processor(image).pixel_values[0]
     return pixels, pixels.shape[1:]
 
 

@@ -2,13 +2,13 @@
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from mobilevitv2.results import Result
 
 ChannelOrder = Literal["rgb", "bgr"]
+Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 READERS = min(4, os.cpu_count() or 1)  # threads that read images ahead of the model
 
@@ -116,7 +118,9 @@ class Predictor:
         if threshold is not None and not 0 <= threshold <= 1:
             raise ValueError(f"threshold must be in [0, 1], not {threshold}.")
         request = Request(model, processor, device, runtime, threads, precision)
-        self.backend, processor, self.source = open_backend(request)
+        self.backend = open_backend(request)
+        self.source = None if request.in_memory else request.source
+        processor = processor or self.backend.open_processor(request.source)
         self._task = task_named(self.backend.task, self._name)
         check_options(self._task, image_size=image_size, flip=flip or None, window=window)
         given = check_options(self._task, top_k=top_k, threshold=threshold)
@@ -207,53 +211,27 @@ class Predictor:
         """
         options = self.options | check_options(self._task, top_k=top_k, threshold=threshold)
         finish = partial(self._part.result, self, **options)
-        for batch, computed in self._computed(self.read_ahead(images, batch_size=batch_size)):
-            answers = iter(computed)
+
+        def compute(batch: list[Prepared | Unreadable]) -> tuple[list[Any], Iterator[Answer]]:
+            pixels = [item.pixels for item in batch if isinstance(item, Prepared)]
+            return batch, iter(self._part.answers(self, pixels) if pixels else ())
+
+        batches = self.read_ahead(images, batch_size=batch_size)
+        computed = map(compute, batches)
+        if self.requests > 1:
+            computed = in_order(compute, batches, threads=self.requests, ahead=self.requests)
+        for batch, answers in computed:
             for item in batch:
                 yield item if isinstance(item, Unreadable) else finish(next(answers), item)
-
-    def _computed(
-        self, batches: Iterator[list[Prepared | Unreadable]]
-    ) -> Iterator[tuple[list[Prepared | Unreadable], list[Answer]]]:
-        """Each batch with the answers for its readable images; `requests` of them at a time."""
-
-        def compute(batch: list[Prepared | Unreadable]) -> list[Answer]:
-            pixels = [item.pixels for item in batch if isinstance(item, Prepared)]
-            return self._part.answers(self, pixels) if pixels else []
-
-        if self.requests == 1:
-            for batch in batches:
-                yield batch, compute(batch)
-            return
-        under_way: deque[tuple[list[Prepared | Unreadable], Future[list[Answer]]]] = deque()
-        with ThreadPoolExecutor(self.requests, thread_name_prefix="compute") as pool:
-            for batch in batches:
-                under_way.append((batch, pool.submit(compute, batch)))
-                if len(under_way) > self.requests:
-                    first, future = under_way.popleft()
-                    yield first, future.result()
-            for last, future in under_way:
-                yield last, future.result()
 
     def read_ahead(
         self, images: Iterable[ImageSource], *, batch_size: int | None = None
     ) -> Iterator[list[Prepared | Unreadable]]:
         """Batches of prepared images; the next is read while one is used."""
-        remaining = iter(images)
         batch_size = batch_size or self.batch_size
-        pool = ThreadPoolExecutor(READERS, thread_name_prefix="read-images")
-
-        def submitted() -> list[Future[Prepared | Unreadable]]:
-            return [pool.submit(self.prepare, i) for i in islice(remaining, batch_size)]
-
-        try:
-            batch = submitted()
-            while batch:
-                following = submitted()
-                yield [future.result() for future in batch]
-                batch = following
-        finally:
-            pool.shutdown(cancel_futures=True)
+        prepared = in_order(self.prepare, images, threads=READERS, ahead=batch_size)
+        while batch := list(islice(prepared, batch_size)):
+            yield batch
 
     def prepare(self, source: ImageSource) -> Prepared | Unreadable:
         """Read one image and prepare it for the model."""
@@ -299,6 +277,23 @@ class Predictor:
     @property
     def _name(self) -> str:
         return str(self.source or "the model")
+
+
+def in_order(
+    function: Callable[[Item], Made], items: Iterable[Item], *, threads: int, ahead: int
+) -> Iterator[Made]:
+    """What `function` makes of each item, in threads, while `ahead` more are under way."""
+    under_way: deque[Future[Made]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="predictor")
+    try:
+        for item in items:
+            under_way.append(pool.submit(function, item))
+            if len(under_way) > ahead:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _fetch(address: str) -> Image.Image:

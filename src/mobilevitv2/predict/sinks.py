@@ -14,20 +14,18 @@ from mobilevitv2.tasks import check_options, task_named
 
 
 class Sink:
-    """One kind of output, in a folder or a file, for the `found` images."""
+    """One kind of output, in a folder or a file, for the `found` images.
+
+    `files` are all that may be written, an image's at its number.
+    """
 
     method: ClassVar[str] = "save"  # the result's method that writes it
-    suffixes: ClassVar[dict[str, Any]] = {}  # arguments of `output_paths`
+    suffixes: ClassVar[tuple[str, ...]] = (".jpg", ".jpeg", ".png", ".webp")  # kept in names
+    suffix: ClassVar[str] = ".png"  # in place of others
 
     def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
-        self.found = found
-        self.place = place
-        self.classes = classes
-        self.files = self._files()
-
-    def _files(self) -> list[Path]:
-        """All the files that may be written."""
-        return output_paths(self.found, self.place, **self.suffixes)
+        self.found, self.place, self.classes = found, place, classes
+        self.files = output_paths(found, place, suffixes=self.suffixes, suffix=self.suffix)
 
     def add(self, index: int, result: Any) -> None:
         """Write the result for the image of this number."""
@@ -48,17 +46,18 @@ class Masks(Sink):
     """Palette PNGs."""
 
     method = "save_mask"
-    suffixes: ClassVar[dict[str, Any]] = {"suffixes": (".png",)}
+    suffixes = (".png",)
 
 
 class YoloFiles(Sink):
     """A text file for each image, and one with the class names."""
 
     method = "save_yolo"
-    suffixes: ClassVar[dict[str, Any]] = {"suffixes": (), "suffix": ".txt"}
+    suffixes, suffix = (), ".txt"
 
-    def _files(self) -> list[Path]:
-        return [*super()._files(), self.place / "classes.txt"]
+    def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
+        super().__init__(found, place, classes)
+        self.files.append(place / "classes.txt")
 
     def open(self) -> None:
         write_atomic(self.files[-1], "".join(f"{name}\n" for name in self.classes).encode())
@@ -69,15 +68,13 @@ class CocoFile(Sink):
 
     def __init__(self, found: Sequence[Found], place: Path, classes: Sequence[str]) -> None:
         super().__init__(found, place, classes)
+        self.files = [place]
         self.category_ids = coco_ids(classes)
         names = [one.name.stem for one in found]
         numbers = [int(name) for name in names if name.isdecimal()]
         by_name = len(set(numbers)) == len(names)  # all files are named by numbers, as COCO's are
         self.image_ids = numbers if by_name else list(range(1, len(names) + 1))
         self.rows: list[dict[str, Any]] = []
-
-    def _files(self) -> list[Path]:
-        return [self.place]
 
     def add(self, index: int, result: Any) -> None:
         name = self.found[index].name.as_posix()

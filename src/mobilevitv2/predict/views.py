@@ -45,9 +45,8 @@ class Views:
                 stride = part.shape[1] // scores.shape[1]
                 if total is None:
                     grid = (padded.shape[1] // stride, padded.shape[2] // stride)
-                    total = np.zeros(
-                        (len(scores) + 1, *grid), np.float32
-                    )  # last: the number of views
+                    # The last layer counts the views.
+                    total = np.zeros((len(scores) + 1, *grid), np.float32)
                 rows = slice(top // stride, top // stride + scores.shape[1])
                 columns = slice(left // stride, left // stride + scores.shape[2])
                 total[:-1, rows, columns] += scores

@@ -8,7 +8,6 @@ import io
 import math
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from mobilevitv2.class_names import Color
+from mobilevitv2.devices import versions_of
 from mobilevitv2.errors import ImageError, require
 from mobilevitv2.files.writing import write_atomic
 from mobilevitv2.report import charts
@@ -75,7 +75,11 @@ def write_page(
             name.removesuffix("seconds").strip(" _") or "time": _plain_time(name, value)
             for name, value in timing.items()
         },
-        versions=_versions(),
+        versions={
+            "Python": platform.python_version(),
+            **versions_of(PACKAGES),
+            "machine": f"{platform.system()} {platform.machine()}",
+        },
     )
     folder = out / "report"
     (folder if figures else out).mkdir(parents=True, exist_ok=True)
@@ -232,13 +236,3 @@ def _plain_time(name: str, value: Any) -> str:
     minutes, seconds = divmod(round(value), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
-
-
-def _versions() -> dict[str, str]:
-    found = {"Python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found | {"machine": f"{platform.system()} {platform.machine()}"}

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mobilevitv2.runtime.opening import Record, Runtime, is_exported, open_runtime
+    from mobilevitv2.runtime.opening import Record, Runtime, open_runtime
 
-__all__ = ["Record", "Runtime", "is_exported", "open_runtime"]
+__all__ = ["Record", "Runtime", "open_runtime"]
 
 
 def __getattr__(name: str) -> Any:  # not imported above: reading the targets needs no numpy

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 
 from mobilevitv2.errors import CheckpointError, require
-from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
 class File:
     """A program's method `forward`; calls wait for each other, as its state is shared."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
-        self.precision = only_fp32(precision, "ExecuTorch")
+    precision = "fp32"
+
+    def __init__(self, path: Path, *, threads: int | None, precision: str) -> None:
         runtime: Any = require("executorch.runtime", extra="executorch")
         self.torch: Any = require("torch", extra="torch")
         try:

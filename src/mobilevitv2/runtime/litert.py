@@ -8,21 +8,25 @@ from typing import Any
 import numpy as np
 
 from mobilevitv2.errors import CheckpointError, require
-from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
 class File:
     """An interpreter; calls wait for each other, as its state is shared."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
-        self.precision = only_fp32(precision, "LiteRT")
+    precision = "fp32"
+
+    def __init__(self, path: Path, *, threads: int | None, precision: str) -> None:
         litert: Any = require("ai_edge_litert.interpreter", extra="litert-runtime")
         try:
             self.interpreter = litert.Interpreter(model_path=str(path), num_threads=threads)
         except ValueError as error:
             raise CheckpointError(f"{path} can't be opened by LiteRT: it is damaged.") from error
-        self.record = _record(path)
+        self.record = None
+        if zipfile.is_zipfile(path):  # with an archive at its end, where metadata lies
+            with zipfile.ZipFile(path) as archive:
+                if (name := f"{NAME}.json") in archive.namelist():
+                    self.record = Record.from_json(archive.read(name).decode(), str(path))
         taken = self.interpreter.get_input_details()[0]
         self.index = taken["index"]
         self.outputs = [output["index"] for output in self.interpreter.get_output_details()]
@@ -35,13 +39,3 @@ class File:
             self.interpreter.set_tensor(self.index, np.ascontiguousarray(pixels))
             self.interpreter.invoke()
             return [self.interpreter.get_tensor(index) for index in self.outputs]
-
-
-def _record(path: Path) -> Record | None:
-    """From the archive at the file's end, where TensorFlow Lite keeps a model's metadata."""
-    name = f"{NAME}.json"
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if name in archive.namelist():
-                return Record.from_json(archive.read(name).decode(), str(path))
-    return None

@@ -159,11 +159,6 @@ class NativeRuntime:
         call(function, self._handle, *arguments, error=ImageError)
 
 
-def available() -> bool:
-    """Whether the engine can be used."""
-    return missing() is None
-
-
 def missing() -> str | None:
     """Why the engine can't be used; None if it can."""
     try:

@@ -6,16 +6,16 @@ from typing import Any
 import numpy as np
 
 from mobilevitv2.errors import CheckpointError, require
-from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.record import NAME, Record
 
 
 class File:
     """A session of onnxruntime on the CPU."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
+    precision = "fp32"
+
+    def __init__(self, path: Path, *, threads: int | None, precision: str) -> None:
         ort: Any = require("onnxruntime", extra="")
-        self.precision = only_fp32(precision, "onnxruntime")
         options = ort.SessionOptions()
         options.log_severity_level = 3  # errors; they come as exceptions as well
         # Else its threads keep spinning between calls, which slows everything else.

@@ -35,17 +35,10 @@ def exported_file(source: str | Path) -> Path | None:
     path = Path(source).expanduser()
     if not path.is_dir():
         return path if path.suffix.lower() in FORMATS else None
-    own = [
-        path / "recipe.yaml",
-        *(path / at / name for at in ("", "best") for name in FOLDER_NAMES),
-    ]
+    weights = (path / folder / name for folder in ("", "best") for name in FOLDER_NAMES)
+    own = (path / "recipe.yaml", *weights)
     alone = (path / WEB_MODEL).is_file() and not any(file.exists() for file in own)
     return path / WEB_MODEL if alone else None
-
-
-def is_exported(source: str | Path) -> bool:
-    """Whether this is an exported file, by its name."""
-    return exported_file(source) is not None
 
 
 def open_runtime(
@@ -60,9 +53,7 @@ def open_runtime(
     """
     path = exported_file(source)
     if path is None:
-        raise CheckpointError(
-            f"{source} isn't an exported file; these end in {', '.join(FORMATS)}."
-        )
+        raise CheckpointError(f"{source} isn't an exported file; they end in {', '.join(FORMATS)}.")
     if not path.is_file():
         raise FileNotFoundError(f"{path} does not exist.")
     if threads is not None and threads < 1:
@@ -72,6 +63,11 @@ def open_runtime(
     if precision not in PRECISIONS:
         raise ConfigError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
     target = FORMATS[path.suffix.lower()]
+    if not target.runs_in_any and precision not in ("auto", "fp32"):
+        raise ConfigError(
+            f"{target.name} computes in the precision of the file; {precision} can't be chosen "
+            "when it is opened. Export it in that precision."
+        )
     module = import_module(f"mobilevitv2.runtime.{target.key}")
     runtime: Runtime = module.File(path, threads=threads, precision=precision)
     if runtime.record is not None:
@@ -85,7 +81,7 @@ def check_record(record: Record, input_shape: tuple[int | None, ...], name: str)
     if len(input_shape) != 4:
         raise CheckpointError(f"{name} takes {list(input_shape)}, which isn't the shape of images.")
     batch, channels, height, width = (input_shape[i] for i in order)
-    sizes = record.sizes if record.sizes is not None else []
+    sizes = record.sizes or []
     fits = [
         channels in (3, None),
         batch == record.batch,
@@ -97,13 +93,3 @@ def check_record(record: Record, input_shape: tuple[int | None, ...], name: str)
             f"batch {record.batch or 'any'} and sizes {record.sizes or 'any'}. It was changed "
             "after it was exported; export it again."
         )
-
-
-def only_fp32(precision: str, runtime: str) -> str:
-    """For runtimes that compute as the file says, without a choice of precision."""
-    if precision not in ("auto", "fp32"):
-        raise ConfigError(
-            f"{runtime} computes in the precision of the file; {precision} can't be chosen when "
-            "it is opened. Export it in that precision."
-        )
-    return "fp32"

@@ -12,7 +12,7 @@ from mobilevitv2.runtime.record import NAME, Record
 class File:
     """A model compiled by OpenVINO for the CPU; each call has its own infer request."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
+    def __init__(self, path: Path, *, threads: int | None, precision: str) -> None:
         openvino: Any = require("openvino", extra="openvino")
         core = openvino.Core()
         if not path.with_suffix(".bin").is_file():

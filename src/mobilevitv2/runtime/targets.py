@@ -1,8 +1,8 @@
 """The export targets, a row each: what a kind of file can express, and what makes and opens it.
 
 A new target is a row here, a module named after its key in `deploy` whose
-`write(form, request, record, path)` makes the file, and, if it runs here, one in this folder whose
-`File` opens it.
+`write(module, record, path)` makes the file, and, if it runs here, one in this folder whose `File`
+opens it.
 """
 
 from dataclasses import dataclass
@@ -27,6 +27,7 @@ class Target:
     fixed: bool = False  # whether it takes one image size and a fixed number of images
     elementary_norms: bool = False  # whether a norm over a whole map has to be spelled out for it
     runs_here: bool = True
+    runs_in_any: bool = False  # whether the runtime can compute in another precision than the file
     alone: bool = False  # whether it needs its own environment, as its package pins another torch
     lacks: tuple[str, ...] = ("detections",)  # outputs that it can't express
     inputs: tuple[str, ...] = ("float", "uint8")
@@ -47,7 +48,7 @@ ROWS = (
         packages=("onnx", "onnxscript", "onnxruntime"), extra="onnx", lacks=(), opsets=True,
     ),
     Target(
-        key="openvino", name="OpenVINO", help="Intel processors", suffix=".xml",
+        key="openvino", name="OpenVINO", help="Intel processors", suffix=".xml", runs_in_any=True,
         packages=("onnx", "onnxscript", "openvino"), extra="openvino", lacks=(), beside=(".bin",),
     ),
     Target(

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from mobilevitv2.errors import CheckpointError, require
-from mobilevitv2.runtime.opening import only_fp32
 from mobilevitv2.runtime.pt2_archive import without_code
 from mobilevitv2.runtime.record import NAME, Record
 
@@ -14,8 +13,9 @@ from mobilevitv2.runtime.record import NAME, Record
 class File:
     """The graph on the CPU; no code in the file runs. `threads` is that of the whole process."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, precision: str = "auto") -> None:
-        self.precision = only_fp32(precision, "torch.export")
+    precision = "fp32"
+
+    def __init__(self, path: Path, *, threads: int | None, precision: str) -> None:
         torch: Any = require("torch", extra="torch")
         extra = {f"{NAME}.json": ""}
         try:

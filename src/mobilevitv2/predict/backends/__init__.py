@@ -1,11 +1,12 @@
 """Where a model runs: in PyTorch, in the engine, or in an exported file's own runtime."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from mobilevitv2.class_names import ClassFacts
+from mobilevitv2.images.reading import ImageSource
 from mobilevitv2.predict.answers import Answer
 from mobilevitv2.processor import MobileViTImageProcessor
 
@@ -26,13 +27,13 @@ class Backend(ABC):
     def runs_in(self) -> str:
         """The runtime, the device or instructions, and the precision, for people."""
 
-    def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
-        """Whether `prepare` does what this processor does."""
-        return False
+    @abstractmethod
+    def open_processor(self, source: str | Path) -> MobileViTImageProcessor:
+        """How images are prepared for `__call__`; `source` is where the model came from."""
 
-    def prepare(self, picture: Image.Image) -> np.ndarray:
-        """An RGB picture to float32 [3, H, W]; only if `prepares_as` has said that it can."""
-        raise NotImplementedError
+    def prepare(self, image: ImageSource, processor: MobileViTImageProcessor) -> np.ndarray | None:
+        """The processor's float32 [3, H, W], but faster; None where this backend can't."""
+        return None
 
     @abstractmethod
     def __call__(self, pixels: np.ndarray) -> Answer:

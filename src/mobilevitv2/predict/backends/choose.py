@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from mobilevitv2.bundle import Bundle, bundle_of, find_bundle
 from mobilevitv2.devices import gpu_is_here
 from mobilevitv2.errors import ConfigError, UnsupportedError, require
 from mobilevitv2.predict.backends import Backend
 from mobilevitv2.processor import MobileViTImageProcessor
-from mobilevitv2.runtime import is_exported
-from mobilevitv2.runtime.opening import WEB_MODEL, Precision
+from mobilevitv2.runtime.opening import WEB_MODEL, Precision, exported_file
 
 if TYPE_CHECKING:
     import torch
@@ -25,16 +24,8 @@ logger = logging.getLogger(__name__)
 RuntimeName = Literal["auto", "native", "torch"]
 
 # Modules of this folder, in the order of preference. Each has
-# `refuses(request) -> Exception | None` and `open(request) -> Opened`.
+# `refuses(request) -> Exception | None` and `open(request) -> Backend`.
 BACKENDS = ("exported", "engine", "torch")
-
-
-class Opened(NamedTuple):
-    """A backend, how its images are prepared, and its source: None for a model in memory."""
-
-    backend: Backend
-    processor: MobileViTImageProcessor
-    source: str | Path | None
 
 
 @dataclass(frozen=True)
@@ -59,13 +50,13 @@ class Request:
 
     @cached_property
     def exported(self) -> bool:
-        return not self.in_memory and is_exported(self.source)
+        return not self.in_memory and exported_file(self.source) is not None
 
     @cached_property
     def source(self) -> str | Path:
         """Where the model is; for a run's folder, the bundle of its best epoch."""
         assert isinstance(self.model, str | Path)
-        return self.model if is_exported(self.model) else bundle_of(self.model)
+        return self.model if exported_file(self.model) else bundle_of(self.model)
 
     @cached_property
     def bundle(self) -> Bundle | None:
@@ -83,7 +74,7 @@ class Request:
         return self.runtime == "native" or self.precision == "int8"
 
 
-def open_backend(request: Request) -> Opened:
+def open_backend(request: Request) -> Backend:
     """The first backend that doesn't refuse; raises the reason of the last one that could do it."""
     _warn_of_export_beside(request)
     last = "exported" if request.exported else "engine" if request.wants_engine else "torch"

@@ -1,5 +1,6 @@
 """Runs bundles in the engine."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,10 @@ from PIL import Image
 
 from mobilevitv2.bundle import Bundle, facts_of, processor_of, task_of_config
 from mobilevitv2.errors import ConfigError, UnsupportedError
+from mobilevitv2.images.reading import ImageSource, load_image
 from mobilevitv2.predict.answers import Answer, of_model
 from mobilevitv2.predict.backends import Backend
-from mobilevitv2.predict.backends.choose import Opened, Request
+from mobilevitv2.predict.backends.choose import Request
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.runtime.native import PRECISIONS, NativeRuntime, missing
 from mobilevitv2.runtime.opening import Precision
@@ -19,9 +21,7 @@ from mobilevitv2.tasks import task_named
 class EngineBackend(Backend):
     """A bundle in the engine, with the same answers as in PyTorch."""
 
-    def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, precision: Precision = "auto"
-    ) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None, precision: Precision) -> None:
         if precision == "fp16":
             raise UnsupportedError(f"the engine computes in {', '.join(PRECISIONS)}, not fp16.")
         self.bundle, self.config = bundle, bundle.config
@@ -37,15 +37,15 @@ class EngineBackend(Backend):
         return f"engine, {self.runtime.instructions}, {self.runtime.precision}"
 
     def open_processor(self, source: str | Path) -> MobileViTImageProcessor:
-        """How images are prepared for `__call__`; messages call the bundle `source`."""
         return processor_of(source, task=self.task, config=self.config)
 
-    def prepares_as(self, processor: MobileViTImageProcessor) -> bool:
+    def prepare(self, image: ImageSource, processor: MobileViTImageProcessor) -> np.ndarray | None:
         # Unscaled pixels depend on the picture's own type.
-        return processor == self._stored and processor.do_rescale and processor.do_convert_rgb
-
-    def prepare(self, picture: Image.Image) -> np.ndarray:
-        """The same bits as the processor's, but faster."""
+        if processor != self._stored or not (processor.do_rescale and processor.do_convert_rgb):
+            return None
+        picture, limit = load_image(image), Image.MAX_IMAGE_PIXELS
+        if limit is not None and math.prod(processor.target_size(*picture.size)) > limit:
+            return None  # the processor raises
         return self.runtime.prepare(np.asarray(picture))
 
     def __call__(self, pixels: np.ndarray) -> Answer:
@@ -80,26 +80,19 @@ def refuses(request: Request) -> Exception | None:
     return None
 
 
-def open(request: Request) -> Opened:
+def open(request: Request) -> EngineBackend:
     """Raises UnsupportedError for what the engine can't compute."""
     assert request.bundle is not None  # or it was refused
-    backend = open_engine(request.bundle, threads=request.threads, precision=request.precision)
-    processor = request.processor or backend.open_processor(request.source)
-    return Opened(backend, processor, request.source)
+    return EngineBackend(request.bundle, threads=request.threads, precision=request.precision)
 
 
-def open_engine(
-    source: str | Path | Bundle, *, threads: int | None = None, precision: Precision = "auto"
-) -> EngineBackend:
-    """Open a bundle, a bundle's folder or a hub id in the engine.
+def open_engine(source: str | Path, *, threads: int | None = None) -> EngineBackend:
+    """Open a bundle's folder or a hub id in the engine, in fp32.
 
     Raises UnsupportedError for any other checkpoint and for what the engine can't compute,
     ImportError without the engine, CheckpointError, ConfigError or FileNotFoundError.
     """
-    if not isinstance(source, Bundle):
-        request = Request(source, runtime="native")
-        if (reason := refuses(request)) is not None:
-            raise reason
-        assert request.bundle is not None  # or it was refused
-        source = request.bundle
-    return EngineBackend(source, threads=threads, precision=precision)
+    request = Request(source, runtime="native", threads=threads)
+    if (reason := refuses(request)) is not None:
+        raise reason
+    return open(request)

@@ -7,7 +7,7 @@ import numpy as np
 from mobilevitv2.errors import CheckpointError, ConfigError, ImageError
 from mobilevitv2.predict.answers import OF_OUTPUT, Answer
 from mobilevitv2.predict.backends import Backend
-from mobilevitv2.predict.backends.choose import Opened, Request
+from mobilevitv2.predict.backends.choose import Request
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.processor_settings import MULTIPLE
 from mobilevitv2.runtime import open_runtime
@@ -41,8 +41,7 @@ class ExportedBackend(Backend):
         assert file is not None  # it is open
         return f"{FORMATS[file.suffix.lower()].name}, {self.runtime.precision}"
 
-    def open_processor(self) -> MobileViTImageProcessor:
-        """How images are prepared for `__call__`."""
+    def open_processor(self, source: str | Path = "") -> MobileViTImageProcessor:
         processor = self.record.open_processor()
         if self.record.input == "uint8":  # the graph brings RGB into the weights' order
             processor.do_flip_channel_order = False
@@ -110,7 +109,6 @@ def refuses(request: Request) -> Exception | None:
     return None
 
 
-def open(request: Request) -> Opened:
+def open(request: Request) -> ExportedBackend:
     """Raises what `open_runtime` does, and CheckpointError for a file without a record."""
-    backend = ExportedBackend(request.source, threads=request.threads, precision=request.precision)
-    return Opened(backend, request.processor or backend.open_processor(), request.source)
+    return ExportedBackend(request.source, threads=request.threads, precision=request.precision)

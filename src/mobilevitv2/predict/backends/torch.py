@@ -10,7 +10,8 @@ from mobilevitv2.bundle import facts_of
 from mobilevitv2.model.opening import TaskModel, open_model, open_processor, task_of_model
 from mobilevitv2.predict.answers import Answer, of_model
 from mobilevitv2.predict.backends import Backend
-from mobilevitv2.predict.backends.choose import Opened, Request
+from mobilevitv2.predict.backends.choose import Request
+from mobilevitv2.processor import MobileViTImageProcessor
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHORT = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
@@ -29,6 +30,9 @@ class TorchBackend(Backend):
         dtype = str(self.model.dtype).removeprefix("torch.")
         return f"PyTorch, {self.model.device}, {SHORT.get(dtype, dtype)}"
 
+    def open_processor(self, source: str | Path) -> MobileViTImageProcessor:
+        return open_processor(source, self.model)
+
     @torch.inference_mode()
     def __call__(self, pixels: np.ndarray) -> Answer:
         batch = torch.from_numpy(pixels).to(self.model.device, self.model.dtype)
@@ -44,19 +48,15 @@ def refuses(request: Request) -> Exception | None:
     return None
 
 
-def open(request: Request) -> Opened:
+def open(request: Request) -> TorchBackend:
     """Open a checkpoint on the requested device; a model in memory stays as it is, or is copied."""
     if request.threads is not None:
         torch.set_num_threads(request.threads)
     dtype = DTYPES.get(request.precision)
     if not isinstance(request.model, str | Path):
-        assert request.processor is not None  # or it was refused
-        model = _moved(request.model, request.device, dtype)
-        return Opened(TorchBackend(model), request.processor, None)
+        return TorchBackend(_moved(request.model, request.device, dtype))
     model = open_model(request.source)
-    processor = request.processor or open_processor(request.source, model)
-    model = model.to(request.device or ("cuda" if request.on_gpu else "cpu")).to(dtype)
-    return Opened(TorchBackend(model), processor, request.source)
+    return TorchBackend(model.to(request.device or ("cuda" if request.on_gpu else "cpu")).to(dtype))
 
 
 def _moved(

@@ -1,4 +1,4 @@
-"""`ExportForm`: what goes into a file, one module from its input to its outputs."""
+"""`ExportedModule`: what goes into a file, one module from its input to its outputs."""
 
 # B batch, C channels, H W height and width
 
@@ -12,7 +12,7 @@ from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.tasks import task_named
 
 
-class ExportForm(nn.Module):
+class ExportedModule(nn.Module):
     """A fused model, with its input and output as requested.
 
     Input: float, prepared pixels [B, 3, H, W]; or uint8, RGB pixels [B, H, W, 3], which it scales
