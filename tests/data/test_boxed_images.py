@@ -7,8 +7,7 @@ import pytest
 from box_files import BOXES, SIZE, picture, put_voc, put_xml
 from PIL import Image, ImageDraw, ImageOps
 
-from mobilevitv2.data.boxes.opening import open_detection
-from mobilevitv2.data.decoded import BoxedImages
+from mobilevitv2.data.boxes.opening import BoxedImages, open_detection
 from mobilevitv2.errors import DataError
 
 CORNERS = [box[1:] for box in BOXES]

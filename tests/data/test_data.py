@@ -12,8 +12,7 @@ from sklearn import datasets
 from torchvision.datasets import ImageFolder
 
 from mobilevitv2.data import open_classification, open_data
-from mobilevitv2.data.classes.opening import split_by_class
-from mobilevitv2.data.decoded import NO_TARGET, ImageSet
+from mobilevitv2.data.classes.opening import NO_TARGET, ImageSet, split_by_class
 from mobilevitv2.errors import DataError
 
 

@@ -7,8 +7,7 @@ import pytest
 from mask_files import SIZE, TURNED, flat, mask_of, put
 from PIL import Image
 
-from mobilevitv2.data.decoded import MaskedImages
-from mobilevitv2.data.masks.opening import IGNORED, open_segmentation
+from mobilevitv2.data.masks.opening import IGNORED, MaskedImages, open_segmentation
 from mobilevitv2.errors import DataError
 
 

@@ -11,8 +11,8 @@ from mask_files import flat
 from PIL import Image
 
 from mobilevitv2.data import kind_of, open_data, open_multi_label
-from mobilevitv2.data.decoded import LabeledImages
 from mobilevitv2.data.findings import find_all
+from mobilevitv2.data.labels.opening import LabeledImages
 from mobilevitv2.errors import DataError
 
 LABELS = {"1.jpg": "cat dog", "2.jpg": "dog", "3.jpg": "", "4.jpg": "cat dog emu", "5.jpg": "emu"}

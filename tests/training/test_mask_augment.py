@@ -6,8 +6,7 @@ import torch
 from PIL import Image, ImageFilter
 from torchvision.transforms import InterpolationMode, v2
 
-from mobilevitv2.data.decoded import MaskedImages
-from mobilevitv2.data.masks.opening import open_segmentation
+from mobilevitv2.data.masks.opening import MaskedImages, open_segmentation
 from mobilevitv2.errors import ConfigError
 from mobilevitv2.training.augment_masks import MaskAugment
 from mobilevitv2.training.recipe import Recipe

@@ -22,7 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import MobileViTV2ForImageClassification as TheirClassifier
 
 from mobilevitv2.data import ClassificationData, open_classification
-from mobilevitv2.data.decoded import ImageSet
+from mobilevitv2.data.classes.opening import ImageSet
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.model.classification import MobileViTV2ForImageClassification
 from mobilevitv2.processor import MobileViTImageProcessor

@@ -2,19 +2,15 @@
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from mobilevitv2.data.masks.reading import IGNORED
 from mobilevitv2.errors import DataError, ImageError
 from mobilevitv2.images.reading import load_image
-from mobilevitv2.scores.truth import Boxes
 
 CACHE_BYTES = 1 << 30
-NO_TARGET = -1
 
 
 class DecodedSamples:
@@ -130,100 +126,6 @@ class DecodedSamples:
         others = [*range(index + 1, len(self)), *range(index)]
         kind = self._kind(index)
         yield from sorted(others, key=lambda i: self._kind(i) != kind)
-
-
-class ImageSet(DecodedSamples):
-    """Images with a class number each, replaced by one of their class.
-
-    `prepare(image, (epoch, index))` makes the pixels of the upright RGB image; the index is the one
-    asked for, and the epoch 0 if none is given.
-    """
-
-    lost_target = NO_TARGET
-
-    def _kind(self, index: int) -> Hashable:
-        return self.samples[index][1]
-
-
-class LabeledImages(DecodedSamples):
-    """Images with labels, bool [classes], replaced by one with the same labels.
-
-    `prepare` is as for `ImageSet`; a sample that doesn't count has no labels.
-    """
-
-    def _prepare(self, *args: Any, lost: bool, **options: Any) -> tuple[Any, np.ndarray]:
-        pixels, labels = super()._prepare(*args, lost=False, **options)
-        return pixels, np.zeros_like(labels) if lost else labels
-
-    def _kind(self, index: int) -> Hashable:
-        return self.samples[index][1].tobytes()
-
-
-class MaskedImages(DecodedSamples):
-    """Images with masks, replaced by any other pair.
-
-    `prepare(image, mask, (epoch, index))` makes both of the upright RGB image and its mask, uint8
-    [H, W] as `read_mask` gives it: class numbers, and IGNORED, which a mask that doesn't count
-    holds throughout. Masks are reduced with their images by taking the nearest pixel.
-    """
-
-    def __init__(
-        self,
-        samples: Sequence[Any],
-        read_mask: Callable[[Path], np.ndarray],
-        *args: Any,
-        **options: Any,
-    ) -> None:
-        super().__init__(samples, *args, **options)
-        self.read_mask = read_mask
-
-    def _decode(self, index: int) -> tuple[Image.Image, ...]:
-        path, mask_path = self.samples[index]
-        image, mask = load_image(path), Image.fromarray(self.read_mask(mask_path))
-        if image.size != mask.size:
-            raise DataError(f"{mask_path} and {path} are no longer the same size. Restore them.")
-        image = reduce_to(image, self.short_side)
-        if mask.size != image.size:
-            mask = mask.resize(image.size, Image.Resampling.NEAREST)
-        return image, mask
-
-    def _prepare(
-        self, pictures: tuple[Image.Image, ...], index: int, key: tuple[int, int], *, lost: bool
-    ) -> tuple[Any, Any]:
-        image, mask = pictures[0], np.array(pictures[1])  # a copy, which may be written to
-        if lost:
-            mask[:] = IGNORED
-        return self.prepare(image, mask, key)
-
-
-class BoxedImages(DecodedSamples):
-    """Images with boxes, replaced by any other one and its boxes.
-
-    `prepare(image, boxes, (epoch, index))` makes both of the upright RGB image and its boxes, in px
-    of that image; the target of a sample that doesn't count is None. Boxes and areas are reduced
-    with their images.
-    """
-
-    def __init__(self, *given: Any, **options: Any) -> None:
-        super().__init__(*given, **options)
-        self._scales: dict[int, tuple[float, float]] = {}  # across and down, of reduced images
-
-    def _decode(self, index: int) -> tuple[Image.Image, ...]:
-        whole = load_image(self.samples[index].image)
-        image = reduce_to(whole, self.short_side)
-        if image.size != whole.size:
-            self._scales[index] = image.width / whole.width, image.height / whole.height
-        return (image,)
-
-    def _prepare(
-        self, pictures: tuple[Image.Image, ...], index: int, key: tuple[int, int], *, lost: bool
-    ) -> tuple[Any, Any]:
-        across, down = self._scales.get(index, (1.0, 1.0))
-        labels, corners, areas, ignored = self.samples[index].boxes
-        scale = np.array([across, down, across, down])
-        boxes = Boxes(labels.copy(), corners * scale, areas * (across * down), ignored.copy())
-        pixels, target = self.prepare(pictures[0], boxes, key)
-        return pixels, None if lost else target
 
 
 def reduce_to(image: Image.Image, short_side: int | None) -> Image.Image:

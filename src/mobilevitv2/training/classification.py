@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mobilevitv2.data.decoded import DecodedSamples, ImageSet
+from mobilevitv2.data.classes.opening import ImageSet
+from mobilevitv2.data.decoded import DecodedSamples
 from mobilevitv2.images.reading import load_image
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.scores.classification import ClassificationScores

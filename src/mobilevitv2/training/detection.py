@@ -10,8 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mobilevitv2.data.boxes.opening import DetectionData
-from mobilevitv2.data.decoded import BoxedImages
+from mobilevitv2.data.boxes.opening import BoxedImages, DetectionData
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.processor import MobileViTImageProcessor
 from mobilevitv2.results.colors import distinct_colors

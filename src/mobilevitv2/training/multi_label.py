@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mobilevitv2.data.decoded import LabeledImages
+from mobilevitv2.data.labels.opening import LabeledImages
 from mobilevitv2.errors import DataError
 from mobilevitv2.scores.multi_label import MultiLabelScores, best_thresholds
 from mobilevitv2.training.classification import ClassifierTraining, WholeImages

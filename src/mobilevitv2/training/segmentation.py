@@ -13,8 +13,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mobilevitv2.data import SegmentationData
-from mobilevitv2.data.decoded import MaskedImages
-from mobilevitv2.data.masks.opening import IGNORED
+from mobilevitv2.data.masks.opening import IGNORED, MaskedImages
 from mobilevitv2.errors import ConfigError, DataError
 from mobilevitv2.model.segmentation import segmentation_loss
 from mobilevitv2.processor import MobileViTImageProcessor

@@ -1,4 +1,4 @@
-"""`open_detection`: images with boxes, in any of the common formats, to splits of samples."""
+"""Images with boxes, in any format: opened by `open_detection`, decoded by `BoxedImages`."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from mobilevitv2.data.boxes import voc
 from mobilevitv2.data.boxes.coco import JSON, find_coco, looks_like_coco, read_coco
@@ -15,11 +16,13 @@ from mobilevitv2.data.boxes.yolo import read_yolo
 from mobilevitv2.data.boxes.yolo_layout import YAML, find_yolo, looks_like_yolo
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled, usable
+from mobilevitv2.data.decoded import DecodedSamples, reduce_to
 from mobilevitv2.data.findings import Finding
 from mobilevitv2.data.masks.opening import is_segmentation
 from mobilevitv2.data.split_names import check_share, check_train, nothing_found
 from mobilevitv2.errors import DataError
-from mobilevitv2.scores.truth import BoxedSample
+from mobilevitv2.images.reading import load_image
+from mobilevitv2.scores.truth import BoxedSample, Boxes
 
 NETWORK = 320  # px, the sides of the square that a detector sees
 TINY = 8  # px on it; half the step of the finest map on which boxes are found
@@ -207,3 +210,33 @@ def _read_boxes(source: Path, classes: GivenClasses | None) -> FoundBoxes:
             "counts, or move the others away."
         )
     return found[0].read(found[0].find(source), classes)
+
+
+class BoxedImages(DecodedSamples):
+    """Images with boxes, replaced by any other one and its boxes.
+
+    `prepare(image, boxes, (epoch, index))` makes both of the upright RGB image and its boxes, in px
+    of that image; the target of a sample that doesn't count is None. Boxes and areas are reduced
+    with their images.
+    """
+
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
+        self._scales: dict[int, tuple[float, float]] = {}  # across and down, of reduced images
+
+    def _decode(self, index: int) -> tuple[Image.Image, ...]:
+        whole = load_image(self.samples[index].image)
+        image = reduce_to(whole, self.short_side)
+        if image.size != whole.size:
+            self._scales[index] = image.width / whole.width, image.height / whole.height
+        return (image,)
+
+    def _prepare(
+        self, pictures: tuple[Image.Image, ...], index: int, key: tuple[int, int], *, lost: bool
+    ) -> tuple[Any, Any]:
+        across, down = self._scales.get(index, (1.0, 1.0))
+        labels, corners, areas, ignored = self.samples[index].boxes
+        scale = np.array([across, down, across, down])
+        boxes = Boxes(labels.copy(), corners * scale, areas * (across * down), ignored.copy())
+        pixels, target = self.prepare(pictures[0], boxes, key)
+        return pixels, None if lost else target

@@ -1,6 +1,6 @@
-"""`open_classification`: a folder of class folders, or the digits, to splits of labeled images."""
+"""Images in class folders, or the digits: opened by `open_classification`, decoded by `ImageSet`."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mobilevitv2.data.data_set import Data, settled
+from mobilevitv2.data.decoded import DecodedSamples
 from mobilevitv2.data.headers import read_headers
 from mobilevitv2.data.split_names import (
     SPLIT_NAMES,
@@ -27,6 +28,8 @@ DIGITS_TEST_SHARE = 0.2
 LAYOUT = "a folder for each class (FOLDER/daisy/1.jpg), or train and val folders of such folders"
 
 Sample = tuple[Path | np.ndarray, int]  # whatever `load_image` takes, and a class number
+
+NO_TARGET = -1  # of an image that doesn't count
 
 
 @dataclass
@@ -180,3 +183,16 @@ def _classes_of(
         few = f"{source} has only one class, {classes[0]!r}; expected two or more"
         raise DataError(f"{few}.{hint} Give {LAYOUT}.")
     return classes
+
+
+class ImageSet(DecodedSamples):
+    """Images with a class number each, replaced by one of their class.
+
+    `prepare(image, (epoch, index))` makes the pixels of the upright RGB image; the index is the one
+    asked for, and the epoch 0 if none is given.
+    """
+
+    lost_target = NO_TARGET
+
+    def _kind(self, index: int) -> Hashable:
+        return self.samples[index][1]

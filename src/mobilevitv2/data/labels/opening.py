@@ -1,15 +1,17 @@
-"""`open_multi_label`: images and a table of their labels to splits of samples."""
+"""Images with a table of labels: opened by `open_multi_label`, decoded by `LabeledImages`."""
 
 import random
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from mobilevitv2.data.class_lists import GivenClasses, given_names
 from mobilevitv2.data.data_set import Data, settled, usable
+from mobilevitv2.data.decoded import DecodedSamples
 from mobilevitv2.data.headers import read_headers
 from mobilevitv2.data.labels.table import (
     LAYOUT,
@@ -281,3 +283,17 @@ def _names(classes: GivenClasses | None, tables: list[Table]) -> tuple[list[str]
             f"{len(wrong) - 1:,} others. Add them to the list, or correct the table."
         )
     return names, given
+
+
+class LabeledImages(DecodedSamples):
+    """Images with labels, bool [classes], replaced by one with the same labels.
+
+    `prepare` is as for `ImageSet`; a sample that doesn't count has no labels.
+    """
+
+    def _prepare(self, *args: Any, lost: bool, **options: Any) -> tuple[Any, np.ndarray]:
+        pixels, labels = super()._prepare(*args, lost=False, **options)
+        return pixels, np.zeros_like(labels) if lost else labels
+
+    def _kind(self, index: int) -> Hashable:
+        return self.samples[index][1].tobytes()

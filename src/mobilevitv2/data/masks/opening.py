@@ -1,16 +1,18 @@
-"""`open_segmentation`: a folder of images and masks to splits of pairs whose classes are known."""
+"""Images with masks: opened by `open_segmentation`, decoded by `MaskedImages`."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from mobilevitv2.class_names import Color
 from mobilevitv2.data.class_lists import GivenClasses
 from mobilevitv2.data.data_set import Data, settled, usable
+from mobilevitv2.data.decoded import DecodedSamples, reduce_to
 from mobilevitv2.data.headers import Header
 from mobilevitv2.data.masks.classes import settle_classes
 from mobilevitv2.data.masks.reading import (
@@ -32,6 +34,7 @@ from mobilevitv2.data.split_names import (
 )
 from mobilevitv2.errors import DataError
 from mobilevitv2.images.finding import LeftOut, has_files
+from mobilevitv2.images.reading import load_image
 
 ANNOT = "annot"  # CamVid's masks of `train` are in `trainannot`
 IMAGES = "images"
@@ -246,3 +249,40 @@ LAYOUT = (
     "images/train or train/images, if at all), or CamVid's (train and trainannot, val and "
     "valannot), or Pascal VOC's layout (JPEGImages and SegmentationClass)"
 )
+
+
+class MaskedImages(DecodedSamples):
+    """Images with masks, replaced by any other pair.
+
+    `prepare(image, mask, (epoch, index))` makes both of the upright RGB image and its mask, uint8
+    [H, W] as `read_mask` gives it: class numbers, and IGNORED, which a mask that doesn't count
+    holds throughout. Masks are reduced with their images by taking the nearest pixel.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Any],
+        read_mask: Callable[[Path], np.ndarray],
+        *args: Any,
+        **options: Any,
+    ) -> None:
+        super().__init__(samples, *args, **options)
+        self.read_mask = read_mask
+
+    def _decode(self, index: int) -> tuple[Image.Image, ...]:
+        path, mask_path = self.samples[index]
+        image, mask = load_image(path), Image.fromarray(self.read_mask(mask_path))
+        if image.size != mask.size:
+            raise DataError(f"{mask_path} and {path} are no longer the same size. Restore them.")
+        image = reduce_to(image, self.short_side)
+        if mask.size != image.size:
+            mask = mask.resize(image.size, Image.Resampling.NEAREST)
+        return image, mask
+
+    def _prepare(
+        self, pictures: tuple[Image.Image, ...], index: int, key: tuple[int, int], *, lost: bool
+    ) -> tuple[Any, Any]:
+        image, mask = pictures[0], np.array(pictures[1])  # a copy, which may be written to
+        if lost:
+            mask[:] = IGNORED
+        return self.prepare(image, mask, key)
