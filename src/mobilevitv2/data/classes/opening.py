@@ -1,4 +1,4 @@
-"""Images in class folders, or the digits: opened by `open_classification`, decoded by `ImageSet`."""
+"""Images in class folders, or digits: opened by `open_classification`, decoded by `ImageSet`."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
