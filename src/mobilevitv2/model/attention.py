@@ -13,10 +13,12 @@ position. Two exact identities make that cheap:
 # B batch, C channels, H W height and width, P = patch * patch pixel positions
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.model import fast
 from mobilevitv2.model.layers import ACTIVATIONS, DropPath
 
 
@@ -41,22 +43,39 @@ class SeparableSelfAttention(nn.Module):
         self, x: Tensor, context_from: Tensor | None = None, other: Tensor | None = None
     ) -> Tensor:
         """`other` is `other_positions` of the attended map, if the caller already has it."""
-        source = x if context_from is None else context_from
-        for name, given in (("x", x), ("context_from", source)):
-            self._check(name, given)
+        x = source = checked(x, "x", self.dim, self.patch_size)
+        if context_from is not None:
+            source = checked(context_from, "context_from", self.dim, self.patch_size)
         if other is None:
             other = other_positions(source, self.patch_size)
-        context = self.context(source, other)  # [B, P, C]
-        value = F.conv2d(x, *self.qkv_proj.rows(self.dim + 1, 2 * self.dim + 1))
-        value = times_context(F.relu(value, inplace=True), context, self.patch_size)
-        return self.out_proj(value)
+        parts = self._in_parts if self.qkv_proj.is_bare() else self._whole
+        context, value = parts(x, source, other)
+        return self.out_proj(times_context(value, context, self.patch_size))
 
-    def context(self, source: Tensor, other: Tensor) -> Tensor:
-        """The context vector of each pixel position, [B, P, C]: the weighted sum of its keys."""
-        query = F.conv2d(source, *self.qkv_proj.rows(0, 1)).flatten(2)  # [B, 1, HW]
+    def _whole(self, x: Tensor, source: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """Context [B, P, C] and value [B, C, H, W], as the paper says it."""
+        query, key, value = self.qkv_proj(source).split([1, self.dim, self.dim], dim=1)
+        if x is not source:
+            value = self.qkv_proj(x)[:, self.dim + 1 :]
+        scores = self._scores(query, other).to(key.dtype)
+        return torch.bmm(scores, key.flatten(2).transpose(1, 2)), F.relu(value)
+
+    def _in_parts(self, x: Tensor, source: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+        """The same by the first of the two identities; goes past the modules in `qkv_proj`."""
+        context = self._context(source, other)
+        value = F.conv2d(x, *self.qkv_proj.rows(self.dim + 1, 2 * self.dim + 1))
+        return context, F.relu(value, inplace=True)
+
+    def _scores(self, query: Tensor, other: Tensor) -> Tensor:
+        """Each pixel's share in the context of its position, [B, P, HW], from queries [B, 1, H, W]."""
         at_least_fp32 = torch.promote_types(query.dtype, torch.float32)
-        scores = query.masked_fill(other, float("-inf")).softmax(-1, dtype=at_least_fp32)
-        scores = F.dropout(scores, self.dropout, self.training).to(source.dtype)  # [B, P, HW]
+        scores = query.flatten(2).masked_fill(other, float("-inf")).softmax(-1, dtype=at_least_fp32)
+        return F.dropout(scores, self.dropout, self.training)
+
+    def _context(self, source: Tensor, other: Tensor) -> Tensor:
+        """The context vector of each pixel position, [B, P, C]: the weighted sum of its keys."""
+        query = F.conv2d(source, *self.qkv_proj.rows(0, 1))
+        scores = self._scores(query, other).to(source.dtype)
         pixels = source.flatten(2).transpose(1, 2)  # [B, HW, C]
         summed = torch.bmm(scores, pixels)  # [B, P, C]
         weight, bias = self.qkv_proj.rows(1, self.dim + 1)
@@ -64,13 +83,16 @@ class SeparableSelfAttention(nn.Module):
             return F.linear(summed, weight.flatten(1)) + bias * scores.sum(-1, keepdim=True)
         return F.linear(summed, weight.flatten(1), bias)
 
-    def _check(self, name: str, x: Tensor) -> None:
-        height, width = x.shape[2:]
-        if x.shape[1] != self.dim or height % self.patch_size or width % self.patch_size:
-            raise ValueError(
-                f"{name} is {list(x.shape)}; expected [B, {self.dim}, H, W] with H and W multiples "
-                f"of {self.patch_size}. Pad or resize the map."
-            )
+
+def checked(x: Tensor, name: str, dim: int, patch_size: int) -> Tensor:
+    """The map `name`. Raises ValueError unless it has `dim` channels and patches divide it."""
+    height, width = x.shape[2:]
+    if x.shape[1] != dim or height % patch_size or width % patch_size:
+        raise ValueError(
+            f"{name} is {list(x.shape)}; expected [B, {dim}, H, W] with H and W multiples of "
+            f"{patch_size}. Pad or resize the map."
+        )
+    return x
 
 
 def other_positions(x: Tensor, patch_size: int) -> Tensor:
@@ -92,6 +114,10 @@ def times_context(x: Tensor, context: Tensor, patch_size: int) -> Tensor:
     return (folded * rows).reshape(batch, channels, height, width)
 
 
+for _about_sizes in ("checked", "other_positions", "times_context"):
+    torch.fx.wrap(_about_sizes)  # which a symbolic trace doesn't know
+
+
 class Projection(nn.Module):
     """1x1 convolution with bias."""
 
@@ -101,6 +127,11 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convolution(x)
+
+    def is_bare(self) -> bool:
+        """Whether `rows` are all there is to it."""
+        bare = fast.bare(self, Projection) and fast.bare(self.convolution, nn.Conv2d)
+        return bare and not nn.modules.module._has_any_global_hook()
 
     def rows(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Weight [stop - start, C, 1, 1] and bias of some output channels."""

@@ -9,6 +9,7 @@ convolution, then let every pixel see all pixels of its patch position by separa
 from collections.abc import Sequence
 from functools import partial
 
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -140,7 +141,6 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
             config.num_channels, config.stem_channels, 3, stride=2, activation=config.hidden_act
         )
         self.encoder = Encoder(config)
-        fast.channels_last(self.conv_stem)
         self._frozen: tuple[nn.Module, ...] = ()
 
     def forward(
@@ -162,7 +162,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         self, pixel_values: Tensor | None, indices: Sequence[int] = range(5)
     ) -> tuple[Tensor, ...]:
         """Maps [B, C, H, W] of the stages `indices`, ascending from 0 to 4; no others are kept."""
-        x = self.conv_stem(self._checked(pixel_values))
+        x = self.conv_stem(fast.channels_last(checked(pixel_values, self.config.num_channels)))
         maps = []
         for i, stage in enumerate(self.encoder.layer[: indices[-1] + 1]):
             x = stage(x)
@@ -192,23 +192,29 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
             part.eval()
         return self
 
-    def _checked(self, pixel_values: Tensor | None) -> Tensor:
-        if pixel_values is None:
-            raise ValueError("pixel_values is missing: pass images as [B, C, H, W].")
-        shape, channels = pixel_values.shape, self.config.num_channels
-        if len(shape) != 4 or shape[1] != channels:
-            raise ValueError(f"pixel_values is {list(shape)}; expected [B, {channels}, H, W].")
-        if shape[2] < SMALLEST or shape[3] < SMALLEST:
-            raise ValueError(
-                f"the image is {shape[2]}x{shape[3]} px; MobileViTv2 halves it five times and "
-                f"needs {SMALLEST}x{SMALLEST}. Resize it, or let MobileViTImageProcessor do so."
-            )
-        if not pixel_values.is_floating_point():
-            raise ValueError(
-                f"pixel_values is {pixel_values.dtype}; expected floats in [0, 1]. Divide by "
-                "255, or let MobileViTImageProcessor do so."
-            )
-        return pixel_values
+
+def checked(pixel_values: Tensor | None, channels: int) -> Tensor:
+    """The images. Raises ValueError for what isn't [B, channels, H, W] or is too small."""
+    if pixel_values is None:
+        raise ValueError("pixel_values is missing: pass images as [B, C, H, W].")
+    shape = pixel_values.shape
+    if len(shape) != 4 or shape[1] != channels:
+        raise ValueError(f"pixel_values is {list(shape)}; expected [B, {channels}, H, W].")
+    if shape[2] < SMALLEST or shape[3] < SMALLEST:
+        raise ValueError(
+            f"the image is {shape[2]}x{shape[3]} px; MobileViTv2 halves it five times and "
+            f"needs {SMALLEST}x{SMALLEST}. Resize it, or let MobileViTImageProcessor do so."
+        )
+    if not pixel_values.is_floating_point():
+        raise ValueError(
+            f"pixel_values is {pixel_values.dtype}; expected floats in [0, 1]. Divide by "
+            "255, or let MobileViTImageProcessor do so."
+        )
+    return pixel_values
+
+
+for _about_sizes in ("checked", "other_positions", "stretch_to_patches"):
+    torch.fx.wrap(_about_sizes)  # which a symbolic trace doesn't know
 
 
 class MobileViTV2Backbone(MobileViTV2Model):

@@ -1,7 +1,9 @@
 """What makes eager PyTorch fast: other ways to compute what the modules beside this one say.
 
 Those modules read as the paper and ask here first; if the answer is None, they compute what they
-say. A compiler finds such ways by itself and never gets these.
+say. So they do wherever somebody has put something on or around a layer, which these ways would go
+past: hooks, adapters, parametrizations, offloading, quantized weights, a trace. A compiler finds
+such ways by itself and never gets these.
 """
 
 # B batch, C channels, H W height and width of a feature map
@@ -11,33 +13,62 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from mobilevitv2.model.layers import ConvLayer, InvertedResidual
 
 WHOLE = 16 * 2**20  # bytes of a widened map, up to which it is not cut into bands
 BAND = 4 * 2**20  # bytes of a band of it
+PLAIN = (nn.Parameter, Tensor, type(None))  # kinds of weights; others may be quantized or sharded
 
 
-def channels_last(stem: nn.Module) -> None:
-    """Make all maps of a network channels_last, the faster format, by its first weight."""
-    stem.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+def channels_last(x: Tensor) -> Tensor:
+    """The images in the faster format, which all maps of the network then have."""
+    return x if traced(x) else x.contiguous(memory_format=torch.channels_last)
+
+
+def bare(module: nn.Module | None, kind: type[nn.Module]) -> bool:
+    """Whether calling the module does what `kind` does with plain weights, and nothing else."""
+    if module is None or type(module) is not kind or "forward" in module.__dict__:
+        return False
+    hooks = module._forward_hooks or module._forward_pre_hooks
+    if hooks or module._backward_hooks or module._backward_pre_hooks:
+        return False
+    own = module._parameters.values()
+    return torch.compiler.is_compiling() or all(type(p) in PLAIN for p in own)
+
+
+def traced(x: Any) -> bool:
+    """Whether all layers are watched: by a compiler, by a trace, or by hooks on every module."""
+    return (
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # pyright: ignore[reportPrivateImportUsage]
+        or not isinstance(x, Tensor)  # torch.fx
+        or bool(nn.modules.module._has_any_global_hook())
+    )
+
+
+def transformed() -> bool:
+    """Whether derivatives are taken in another way than by `backward`, as in torch.func."""
+    forward = torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportAttributeAccessIssue]
+    return forward or torch._C._are_functorch_transforms_active()
 
 
 def conv_layer(layer: "ConvLayer", x: Tensor) -> Tensor | None:
     """A layer in a training step with less memory, or in inference as a single convolution."""
     conv, norm, act = layer.convolution, layer.normalization, layer.activation
-    if type(norm) is not nn.BatchNorm2d or torch.compiler.is_compiling():
+    if not isinstance(norm, nn.BatchNorm2d) or not bare(norm, nn.BatchNorm2d) or traced(x):
         return None
-    if norm.training and type(act) is nn.SiLU and norm.momentum is not None:
+    statistics = norm.running_mean, norm.running_var, norm.momentum
+    if any(statistic is None for statistic in statistics):
+        return None
+    if norm.training and bare(act, nn.SiLU) and not transformed():
         present(norm.num_batches_tracked).add_(1)
-        statistics = norm.running_mean, norm.running_var, norm.momentum, norm.eps
-        return BatchNormSiLU.apply(conv(x), norm.weight, norm.bias, *statistics)  # pyright: ignore[reportReturnType]
-    if norm.training or torch.is_grad_enabled() or type(conv) is not nn.Conv2d:
+        return BatchNormSiLU.apply(conv(x), norm.weight, norm.bias, *statistics, norm.eps)  # pyright: ignore[reportReturnType]
+    if norm.training or torch.is_grad_enabled() or not bare(conv, nn.Conv2d):
         return None
     x = conv._conv_forward(x, *fold(conv, norm))
-    return F.silu(x, inplace=True) if type(act) is nn.SiLU else act(x) if act else x
+    return F.silu(x, inplace=True) if bare(act, nn.SiLU) else act(x) if act else x
 
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -71,11 +102,16 @@ class BatchNormSiLU(torch.autograd.Function):
         return F.silu(normed, inplace=True)
 
     @staticmethod
-    @once_differentiable
     def backward(  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx: Any, grad: Tensor
     ) -> tuple[Tensor | None, ...]:
         x, weight, bias, mean, rstd = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody will derive these gradients
+            normed = F.batch_norm(x, None, None, weight, bias, training=True, eps=ctx.eps)
+            inputs = [t for t in (x, weight, bias) if t.requires_grad]
+            found = iter(torch.autograd.grad(F.silu(normed), inputs, grad, create_graph=True))
+            grads = (next(found) if t.requires_grad else None for t in (x, weight, bias))
+            return (*grads, None, None, None, None)
         scale = weight * rstd
         shift = bias - mean * scale
         normed = torch.addcmul(shift.view(-1, 1, 1), x, scale.view(-1, 1, 1))
@@ -88,12 +124,20 @@ class BatchNormSiLU(torch.autograd.Function):
 
 def inverted_residual(block: "InvertedResidual", x: Tensor) -> Tensor | None:
     """A block's convolutions in inference on the CPU, where its widened map is large: in bands."""
-    conv = block.conv_3x3.convolution
-    if torch.compiler.is_compiling() or not x.is_cpu or conv.dilation != (1, 1):
+    if traced(x) or not x.is_cpu or block.training or torch.is_grad_enabled():
+        return None
+    conv = getattr(block.conv_3x3, "convolution", None)
+    if not isinstance(conv, nn.Conv2d) or conv.dilation != (1, 1):
         return None
     row = conv.in_channels * x.shape[3] * x.element_size() * conv.stride[0]
     whole = row * -(-x.shape[2] // conv.stride[0]) * x.shape[0]
-    if whole <= WHOLE or block.training or torch.is_grad_enabled():
+    if whole <= WHOLE:
+        return None
+    from mobilevitv2.model.layers import KINDS
+
+    layers = block.expand_1x1, block.conv_3x3, block.reduce_1x1
+    parts = [part for layer in layers for part in layer.modules()]
+    if not all(type(part) in KINDS and bare(part, type(part)) for part in parts):
         return None
     return in_bands(block, x, max(BAND // row, 4))
 

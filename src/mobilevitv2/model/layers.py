@@ -58,6 +58,10 @@ class ConvLayer(nn.Module):
         return x if self.activation is None else self.activation(x)
 
 
+KINDS = frozenset({ConvLayer, nn.Conv2d, nn.BatchNorm2d, *ACTIVATIONS.values()})
+"""What an inverted residual is made of: a row of a map depends on the rows beside it only."""
+
+
 class InvertedResidual(nn.Module):
     """MobileNetV2 block: widen, filter each channel, narrow; add the input when shapes allow."""
 

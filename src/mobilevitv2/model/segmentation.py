@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mobilevitv2.config import MobileViTV2Config
+from mobilevitv2.model import fast
 from mobilevitv2.model.backbone import MobileViTV2Model
 from mobilevitv2.model.layers import ConvLayer, PooledMap, check_batch
 from mobilevitv2.model.outputs import SemanticSegmenterOutput
@@ -45,6 +46,11 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         *local, pooled = [conv(x) for conv in self.convs]
+        if not (
+            fast.bare(self.project, ConvLayer) and fast.bare(self.project.convolution, nn.Conv2d)
+        ):
+            everywhere = pooled.expand(-1, -1, *local[0].shape[2:])
+            return self.dropout(self.project(torch.cat([*local, everywhere], dim=1)))
         local = torch.cat(local, dim=1)
         weight = self.project.convolution.weight
         near, whole = weight.split([local.shape[1], pooled.shape[1]], dim=1)
