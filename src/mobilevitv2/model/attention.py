@@ -67,7 +67,7 @@ class SeparableSelfAttention(nn.Module):
         return context, F.relu(value, inplace=True)
 
     def _scores(self, query: Tensor, other: Tensor) -> Tensor:
-        """Each pixel's share in the context of its position, [B, P, HW], from queries [B, 1, H, W]."""
+        """Each pixel's share in the context of its position: queries [B, 1, H, W] to [B, P, HW]."""
         at_least_fp32 = torch.promote_types(query.dtype, torch.float32)
         scores = query.flatten(2).masked_fill(other, float("-inf")).softmax(-1, dtype=at_least_fp32)
         return F.dropout(scores, self.dropout, self.training)

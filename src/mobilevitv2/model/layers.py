@@ -123,7 +123,7 @@ class PooledMap(nn.Module):
 
 def check_batch(module: nn.Module, x: Tensor) -> None:
     """Raise ValueError where BatchNorm in training would get one value a channel."""
-    if module.training and x.shape[0] == 1:
+    if module.training and isinstance(x, Tensor) and x.shape[0] == 1:  # torch.fx has no sizes
         raise ValueError(
             "the batch is a single image, over which the head's means over the whole map can't be "
             "normalized. Train with batches of two or more, or call eval() on the head."
