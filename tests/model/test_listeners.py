@@ -158,7 +158,9 @@ def pair(task: str) -> tuple[Any, Any]:
     return theirs.eval(), ours.eval()
 
 
-@pytest.fixture(params=[False, True], ids=["whole", "in bands"])
+@pytest.fixture(
+    params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["whole", "in bands"]
+)
 def bands(request, monkeypatch):
     if request.param:
         monkeypatch.setattr(fast, "WHOLE", 0)
