@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mobilevitv2.config import SMALLEST, MobileViTV2Config
-from mobilevitv2.model import fast
 from mobilevitv2.model.attention import TransformerLayer, other_positions
 from mobilevitv2.model.layers import ConvLayer, InvertedResidual
 from mobilevitv2.model.outputs import BackboneFeatures, BaseModelOutput
@@ -162,7 +161,7 @@ class MobileViTV2Model(MobileViTV2PreTrainedModel):
         self, pixel_values: Tensor | None, indices: Sequence[int] = range(5)
     ) -> tuple[Tensor, ...]:
         """Maps [B, C, H, W] of the stages `indices`, ascending from 0 to 4; no others are kept."""
-        x = self.conv_stem(fast.channels_last(checked(pixel_values, self.config.num_channels)))
+        x = self.conv_stem(checked(pixel_values, self.config.num_channels))
         maps = []
         for i, stage in enumerate(self.encoder.layer[: indices[-1] + 1]):
             x = stage(x)

@@ -22,11 +22,6 @@ BAND = 4 * 2**20  # bytes of a band of it
 PLAIN = (nn.Parameter, Tensor, type(None))  # kinds of weights; others may be quantized or sharded
 
 
-def channels_last(x: Tensor) -> Tensor:
-    """The images in the faster format, which all maps of the network then have."""
-    return x if traced(x) else x.contiguous(memory_format=torch.channels_last)
-
-
 def bare(module: nn.Module | None, kind: type[nn.Module]) -> bool:
     """Whether calling the module does what `kind` does with plain weights, and nothing else."""
     if module is None or type(module) is not kind or "forward" in module.__dict__:
@@ -54,6 +49,14 @@ def transformed() -> bool:
     return forward or torch._C._are_functorch_transforms_active()
 
 
+def convolved(conv: nn.Module, x: Tensor) -> Tensor:
+    """`conv(x)`, channels_last, the faster format: a map is so if its convolution's weight is."""
+    if traced(x) or not isinstance(conv, nn.Conv2d) or not bare(conv, nn.Conv2d):
+        return conv(x)
+    weight = conv.weight.contiguous(memory_format=torch.channels_last)
+    return conv._conv_forward(x, weight, conv.bias)
+
+
 def conv_layer(layer: "ConvLayer", x: Tensor) -> Tensor | None:
     """A layer in a training step with less memory, or in inference as a single convolution."""
     conv, norm, act = layer.convolution, layer.normalization, layer.activation
@@ -64,7 +67,8 @@ def conv_layer(layer: "ConvLayer", x: Tensor) -> Tensor | None:
         return None
     if norm.training and bare(act, nn.SiLU) and not transformed():
         present(norm.num_batches_tracked).add_(1)
-        return BatchNormSiLU.apply(conv(x), norm.weight, norm.bias, *statistics, norm.eps)  # pyright: ignore[reportReturnType]
+        x = convolved(conv, x)
+        return BatchNormSiLU.apply(x, norm.weight, norm.bias, *statistics, norm.eps)  # pyright: ignore[reportReturnType]
     if norm.training or torch.is_grad_enabled() or not bare(conv, nn.Conv2d):
         return None
     x = conv._conv_forward(x, *fold(conv, norm))
@@ -77,7 +81,8 @@ def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     bias = norm.bias - present(norm.running_mean) * scale
     if conv.bias is not None:
         bias = bias + conv.bias * scale
-    return conv.weight * scale.view(-1, 1, 1, 1), bias
+    weight = conv.weight * scale.view(-1, 1, 1, 1)
+    return weight.contiguous(memory_format=torch.channels_last), bias
 
 
 def present(buffer: Tensor | None) -> Tensor:

@@ -50,7 +50,7 @@ class ConvLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         out = fast.conv_layer(self, x)
-        return self.finish(self.convolution(x)) if out is None else out
+        return self.finish(fast.convolved(self.convolution, x)) if out is None else out
 
     def finish(self, x: Tensor) -> Tensor:
         """What follows the convolution."""
