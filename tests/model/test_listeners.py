@@ -18,6 +18,8 @@ from mobilevitv2 import (
     MobileViTV2ForImageClassification,
     MobileViTV2ForSemanticSegmentation,
 )
+from mobilevitv2.deploy import fuse
+from mobilevitv2.errors import ConfigError
 from mobilevitv2.model import fast
 
 transformers: Any = hf  # its classes hide their arguments from a type checker
@@ -187,6 +189,19 @@ def test_a_wrapper_counts_in_inference(wrapper, task, bands, monkeypatch):
             assert relative_error(unguarded(PIXELS).logits, expected) > 1e-4
         except AttributeError:  # there is nothing to read
             assert wrapper == "adapter"
+
+
+@pytest.mark.parametrize("wrapper", WRAPPERS)
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # the hook's weight norm is old
+def test_what_fusing_would_lose_is_refused(wrapper):
+    ours = pair("segmentation")[1]
+    wrap_mixing(ours.segmentation_head, WRAPPERS[wrapper])
+    with pytest.raises(ConfigError, match=r"^aspp.* has a hook, an adapter or a param"):
+        fuse(ours.segmentation_head)
+    inside = pair("classification")[1]
+    wrap_mixing(inside.mobilevitv2.encoder.layer[3].transformer, WRAPPERS[wrapper])
+    with pytest.raises(ConfigError, match=r"qkv_proj.* has a hook, an adapter or a param"):
+        fuse(inside)
 
 
 @pytest.mark.parametrize("task", ["classification", "segmentation"])

@@ -132,10 +132,7 @@ def translations() -> dict[Any, Any]:
 
 
 def agreement(
-    expected: RawBoxes,
-    found: RawBoxes | ScoredBoxes | FinalBoxes,
-    close: float,
-    facts: ClassFacts,
+    expected: RawBoxes, found: RawBoxes | ScoredBoxes | FinalBoxes, close: float, facts: ClassFacts
 ) -> Agreement:
     """Between all anchors, or, if the file gives detections, those that are the same in both."""
     if isinstance(found, FinalBoxes):

@@ -20,11 +20,18 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from mobilevitv2.config import image_sides
-from mobilevitv2.model.attention import SeparableSelfAttention, TransformerLayer, times_context
+from mobilevitv2.errors import ConfigError
+from mobilevitv2.model.attention import (
+    Projection,
+    SeparableSelfAttention,
+    TransformerLayer,
+    times_context,
+)
 from mobilevitv2.model.backbone import AttentionStage, Transformer
-from mobilevitv2.model.fast import present
+from mobilevitv2.model.fast import bare
 from mobilevitv2.model.layers import ConvLayer
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -43,11 +50,13 @@ def fuse(
     only. The rest is for exporters; PyTorch itself is faster without. With `products`, context
     vectors reach their pixels by a matrix product, which every runtime does well; `elementary`
     norms are means, products and sums, for runtimes without a norm over a whole map. Raises
-    ValueError for a model that is already fused.
+    ValueError for a model that is already fused, and ConfigError if somebody has put something on
+    or around a layer whose weights it would read.
     """
     stages = [m for m in model.modules() if isinstance(m, AttentionStage)]
     if any(isinstance(stage.transformer, FusedTransformer) for stage in stages):
         raise ValueError("this model is fused already; fuse the one that it came from.")
+    _check_bare(model)
     fused = copy.deepcopy(model).eval().requires_grad_(False)
     for module in list(fused.modules()):
         if isinstance(module, ConvLayer):
@@ -59,12 +68,27 @@ def fuse(
     return fused
 
 
+def _check_bare(model: nn.Module) -> None:
+    for outer, block in model.named_modules():
+        if not isinstance(block, ConvLayer | AttentionStage):
+            continue
+        for inner, part in block.named_modules(prefix=outer):
+            mixes = isinstance(part, ConvLayer | Projection)
+            whole = not mixes or type(part.convolution) is nn.Conv2d
+            if not (whole and bare(part, type(part))) or is_parametrized(part):
+                raise ConfigError(
+                    f"{inner} has a hook, an adapter or a parametrization, which a fused or "
+                    "exported model would lose. Merge it into the weights, or remove it."
+                )
+
+
 def _fold_batch_norm(layer: ConvLayer) -> None:
     conv, norm = layer.convolution, layer.normalization
     if norm is None:
         return
-    scale = norm.weight.double() / (present(norm.running_var).double() + norm.eps).sqrt()
-    bias = norm.bias.double() - present(norm.running_mean).double() * scale
+    assert norm.running_mean is not None and norm.running_var is not None  # noqa: PT018
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    bias = norm.bias.double() - norm.running_mean.double() * scale
     if conv.bias is not None:
         bias += conv.bias.double() * scale
     _set(conv, conv.weight.double() * scale.view(-1, 1, 1, 1), bias)

@@ -74,10 +74,7 @@ class Evaluation(Measured):
 
 
 def evaluate(
-    once: Pass,
-    *,
-    report: str | Path | None = None,
-    channel_orders: Sequence[ChannelOrder] = (),
+    once: Pass, *, report: str | Path | None = None, channel_orders: Sequence[ChannelOrder] = ()
 ) -> Evaluation:
     """Accuracy, and all that is known of the mistakes; see `mobilevitv2.evaluate`."""
     predictor, samples, classes = once.predictor, once.samples, once.predictor.classes

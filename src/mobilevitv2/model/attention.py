@@ -62,7 +62,7 @@ class SeparableSelfAttention(nn.Module):
 
     def _in_parts(self, x: Tensor, source: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
         """The same by the first of the two identities; goes past the modules in `qkv_proj`."""
-        context = self._context(source, other)
+        context = self.context(source, other)
         value = F.conv2d(x, *self.qkv_proj.rows(self.dim + 1, 2 * self.dim + 1))
         return context, F.relu(value, inplace=True)
 
@@ -72,7 +72,7 @@ class SeparableSelfAttention(nn.Module):
         scores = query.flatten(2).masked_fill(other, float("-inf")).softmax(-1, dtype=at_least_fp32)
         return F.dropout(scores, self.dropout, self.training)
 
-    def _context(self, source: Tensor, other: Tensor) -> Tensor:
+    def context(self, source: Tensor, other: Tensor) -> Tensor:
         """The context vector of each pixel position, [B, P, C]: the weighted sum of its keys."""
         query = F.conv2d(source, *self.qkv_proj.rows(0, 1))
         scores = self._scores(query, other).to(source.dtype)

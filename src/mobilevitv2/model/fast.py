@@ -8,6 +8,7 @@ such ways by itself and never gets these.
 
 # B batch, C channels, H W height and width of a feature map
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -43,12 +44,6 @@ def traced(x: Any) -> bool:
     )
 
 
-def transformed() -> bool:
-    """Whether derivatives are taken in another way than by `backward`, as in torch.func."""
-    forward = torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportAttributeAccessIssue]
-    return forward or torch._C._are_functorch_transforms_active()
-
-
 def convolved(conv: nn.Module, x: Tensor) -> Tensor:
     """`conv(x)`, channels_last, the faster format: a map is so if its convolution's weight is."""
     if traced(x) or not isinstance(conv, nn.Conv2d) or not bare(conv, nn.Conv2d):
@@ -65,8 +60,11 @@ def conv_layer(layer: "ConvLayer", x: Tensor) -> Tensor | None:
     statistics = norm.running_mean, norm.running_var, norm.momentum
     if any(statistic is None for statistic in statistics):
         return None
-    if norm.training and bare(act, nn.SiLU) and not transformed():
-        present(norm.num_batches_tracked).add_(1)
+    forward_mode = torch.autograd.forward_ad._current_level >= 0  # pyright: ignore[reportAttributeAccessIssue]
+    by_backward = not (forward_mode or torch._C._are_functorch_transforms_active())
+    if norm.training and bare(act, nn.SiLU) and by_backward:
+        assert norm.num_batches_tracked is not None  # as the others are
+        norm.num_batches_tracked.add_(1)
         x = convolved(conv, x)
         return BatchNormSiLU.apply(x, norm.weight, norm.bias, *statistics, norm.eps)  # pyright: ignore[reportReturnType]
     if norm.training or torch.is_grad_enabled() or not bare(conv, nn.Conv2d):
@@ -77,18 +75,13 @@ def conv_layer(layer: "ConvLayer", x: Tensor) -> Tensor | None:
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight and bias of the one convolution that equals `conv` and then `norm` in inference."""
-    scale = norm.weight * torch.rsqrt(present(norm.running_var) + norm.eps)
-    bias = norm.bias - present(norm.running_mean) * scale
+    assert norm.running_mean is not None and norm.running_var is not None  # noqa: PT018
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    bias = norm.bias - norm.running_mean * scale
     if conv.bias is not None:
         bias = bias + conv.bias * scale
     weight = conv.weight * scale.view(-1, 1, 1, 1)
     return weight.contiguous(memory_format=torch.channels_last), bias
-
-
-def present(buffer: Tensor | None) -> Tensor:
-    """A statistic of a BatchNorm that tracks them."""
-    assert buffer is not None
-    return buffer
 
 
 class BatchNormSiLU(torch.autograd.Function):
@@ -127,8 +120,10 @@ class BatchNormSiLU(torch.autograd.Function):
         return (*grads, None, None, None, None)
 
 
-def inverted_residual(block: "InvertedResidual", x: Tensor) -> Tensor | None:
-    """A block's convolutions in inference on the CPU, where its widened map is large: in bands."""
+def inverted_residual(
+    block: "InvertedResidual", x: Tensor, kinds: Collection[type[nn.Module]]
+) -> Tensor | None:
+    """In inference on the CPU a block whose widened map is large, made of `kinds`: in bands."""
     if traced(x) or not x.is_cpu or block.training or torch.is_grad_enabled():
         return None
     conv = getattr(block.conv_3x3, "convolution", None)
@@ -138,11 +133,9 @@ def inverted_residual(block: "InvertedResidual", x: Tensor) -> Tensor | None:
     whole = row * -(-x.shape[2] // conv.stride[0]) * x.shape[0]
     if whole <= WHOLE:
         return None
-    from mobilevitv2.model.layers import KINDS
-
     layers = block.expand_1x1, block.conv_3x3, block.reduce_1x1
     parts = [part for layer in layers for part in layer.modules()]
-    if not all(type(part) in KINDS and bare(part, type(part)) for part in parts):
+    if not all(type(part) in kinds and bare(part, type(part)) for part in parts):
         return None
     return in_bands(block, x, max(BAND // row, 4))
 

@@ -59,7 +59,6 @@ class ConvLayer(nn.Module):
 
 
 KINDS = frozenset({ConvLayer, nn.Conv2d, nn.BatchNorm2d, *ACTIVATIONS.values()})
-"""What an inverted residual is made of: a row of a map depends on the rows beside it only."""
 
 
 class InvertedResidual(nn.Module):
@@ -87,7 +86,7 @@ class InvertedResidual(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
-        out = fast.inverted_residual(self, x)
+        out = fast.inverted_residual(self, x, KINDS)
         if out is None:
             out = self.reduce_1x1(self.conv_3x3(self.expand_1x1(x)))
         return x + self.drop_path(out) if self.adds_input else out

@@ -95,7 +95,10 @@ def class_rows(shares: Mapping[str, np.ndarray], **others: Sequence[Any]) -> lis
 
     Shares [N] in [0, 1] become percentages, None where nothing defines them; `others` [N] stay.
     """
-    percents = {name: [_known(100 * share) for share in column] for name, column in shares.items()}
+    percents = {
+        name: [None if math.isnan(share) else 100 * float(share) for share in column]
+        for name, column in shares.items()
+    }
     columns = {**others, **percents}
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
     first = next(iter(shares))
@@ -184,10 +187,6 @@ def percentage(share: float) -> str:
 def css(color: Color) -> str:
     """A color as CSS writes it."""
     return "#{:02x}{:02x}{:02x}".format(*color)
-
-
-def _known(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
 
 
 def _confused_pairs(confusion: np.ndarray, classes: Sequence[str]) -> list[dict[str, Any]]:

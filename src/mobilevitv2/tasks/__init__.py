@@ -54,72 +54,41 @@ class Task:
         return getattr(import_module("mobilevitv2"), self.result)
 
 
-TASKS = {
-    task.name: task
-    for task in (
-        Task(
-            name="classification",
-            verb="classify",
-            module="classification",
-            model="MobileViTV2ForImageClassification",
-            result="Classification",
-            data="a folder for each class",
-            rename="Rename the folders",
-            fit="crop",
-            outputs=("logits", "top_k"),
-            layouts=("transformers", "timm", "cvnets"),
-            figures={"accuracy": "accuracy"},
-            options=frozenset({"top_k", "channel_orders"}),
-        ),
-        Task(
-            name="multi-label classification",
-            verb="multi-label",
-            module="multi_label",
-            model="MobileViTV2ForImageClassification",
-            result="MultiLabel",
-            data="images with a table of labels (labels.csv)",
-            rename="Correct the names in the table",
-            fit="crop",
-            outputs=("logits", "scores"),
-            layouts=("transformers", "timm", "cvnets"),
-            figures={"map": "mAP", "macro_f1": "macro F1"},
-            options=frozenset({"threshold"}),
-            recipe="multi_label",
-        ),
-        Task(
-            name="segmentation",
-            verb="segment",
-            module="segmentation",
-            model="MobileViTV2ForSemanticSegmentation",
-            result="Segmentation",
-            data="images with masks",
-            rename="Give the classes of the masks with --classes",
-            fit="whole",
-            batch_size=4,
-            outputs=("logits", "mask"),
-            layouts=("transformers", "cvnets"),
-            figures={"miou": "mIoU"},
-            options=frozenset({"image_size", "flip", "window", "masks"}),
-            recipe="segmentation",
-        ),
-        Task(
-            name="detection",
-            verb="detect",
-            module="detection",
-            model="MobileViTV2ForObjectDetection",
-            result="Detection",
-            data="images with boxes",
-            rename="Correct the names in the annotations",
-            fit="stretch",
-            outputs=("logits", "boxes", "detections"),
-            layouts=("cvnets",),
-            engine_precisions=("fp32", "bf16"),
-            figures={"map": "mAP", "map_50": "mAP@0.5"},
-            options=frozenset({"threshold", "yolo", "coco"}),
-            recipe="detection",
-        ),
-    )
-}
+ROWS = (
+    Task(
+        name="classification", verb="classify", module="classification",
+        model="MobileViTV2ForImageClassification", result="Classification",
+        data="a folder for each class", rename="Rename the folders", fit="crop",
+        outputs=("logits", "top_k"), layouts=("transformers", "timm", "cvnets"),
+        figures={"accuracy": "accuracy"}, options=frozenset({"top_k", "channel_orders"}),
+    ),
+    Task(
+        name="multi-label classification", verb="multi-label", module="multi_label",
+        model="MobileViTV2ForImageClassification", result="MultiLabel",
+        data="images with a table of labels (labels.csv)",
+        rename="Correct the names in the table", fit="crop", outputs=("logits", "scores"),
+        layouts=("transformers", "timm", "cvnets"),
+        figures={"map": "mAP", "macro_f1": "macro F1"}, options=frozenset({"threshold"}),
+        recipe="multi_label",
+    ),
+    Task(
+        name="segmentation", verb="segment", module="segmentation",
+        model="MobileViTV2ForSemanticSegmentation", result="Segmentation",
+        data="images with masks", rename="Give the classes of the masks with --classes",
+        fit="whole", batch_size=4, outputs=("logits", "mask"), layouts=("transformers", "cvnets"),
+        figures={"miou": "mIoU"}, options=frozenset({"image_size", "flip", "window", "masks"}),
+        recipe="segmentation",
+    ),
+    Task(
+        name="detection", verb="detect", module="detection",
+        model="MobileViTV2ForObjectDetection", result="Detection", data="images with boxes",
+        rename="Correct the names in the annotations", fit="stretch",
+        outputs=("logits", "boxes", "detections"), layouts=("cvnets",),
+        engine_precisions=("fp32", "bf16"), figures={"map": "mAP", "map_50": "mAP@0.5"},
+        options=frozenset({"threshold", "yolo", "coco"}), recipe="detection",
+    ),
+)  # fmt: skip
+TASKS = {row.name: row for row in ROWS}
 BY_VERB = {task.verb: task for task in TASKS.values()}
 
 

@@ -49,10 +49,7 @@ class SafeCheckpointIO(CheckpointIO):
             raise
 
     def load_checkpoint(
-        self,
-        path: str | os.PathLike,
-        map_location: Any = None,
-        weights_only: bool | None = None,
+        self, path: str | os.PathLike, map_location: Any = None, weights_only: bool | None = None
     ) -> dict[str, Any]:
         """A checked checkpoint; tensors and plain values only, no code."""
         return read_checkpoint(Path(path), map_location)

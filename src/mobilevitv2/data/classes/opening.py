@@ -43,11 +43,7 @@ class ClassificationData(Data[Sample]):
 
 
 def open_classification(
-    source: str | Path,
-    *,
-    seed: int = 0,
-    val_share: float = 0.2,
-    val: str | Path | None = None,
+    source: str | Path, *, seed: int = 0, val_share: float = 0.2, val: str | Path | None = None
 ) -> ClassificationData:
     """The labeled images of a folder, or of the word `digits`.
 

@@ -13,14 +13,7 @@ from mobilevitv2.data.class_lists import GivenClasses, given_names
 from mobilevitv2.data.data_set import Data, settled, usable
 from mobilevitv2.data.decoded import DecodedSamples
 from mobilevitv2.data.headers import read_headers
-from mobilevitv2.data.labels.table import (
-    LAYOUT,
-    SUFFIXES,
-    Row,
-    Table,
-    looks_like_table,
-    read_table,
-)
+from mobilevitv2.data.labels.table import LAYOUT, SUFFIXES, Row, Table, looks_like_table, read_table
 from mobilevitv2.data.split_names import (
     SPLIT_NAMES,
     check_share,

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -198,10 +199,6 @@ def find_layout(source: Path) -> PairLayout:
     return layout
 
 
-def _voc(source: Path) -> PairLayout | None:
-    return find_voc(source, "SegmentationClass", "ImageSets/Segmentation", Path.is_dir)
-
-
 def _camvid(source: Path) -> PairLayout | None:
     folders = folders_in(source)
     if not any(name in folders and name + ANNOT in folders for name in SPLIT_NAMES["train"]):
@@ -243,7 +240,8 @@ def _images_and_masks(folder: Path) -> PairFolders | None:
     return None
 
 
-FORMATS = (_voc, _camvid, _plain)  # the first that fits counts
+VOC = {"labels": "SegmentationClass", "lists": "ImageSets/Segmentation", "has_labels": Path.is_dir}
+FORMATS = (partial(find_voc, **VOC), _camvid, _plain)  # the first that fits counts
 LAYOUT = (
     "images and masks folders with files of the same names (images/a.jpg and masks/a.png; split as "
     "images/train or train/images, if at all), or CamVid's (train and trainannot, val and "
