@@ -4,9 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from once import once
 from PIL import Image
 
+from mobilevitv2 import MobileViTV2Config, MobileViTV2Model
 from mobilevitv2.training import TrainingResult, train
 
 SIZE = 64  # px
@@ -65,4 +67,10 @@ def quick(**changes: Any) -> dict[str, Any]:
 def trained(folder: Path) -> tuple[Path, TrainingResult]:
     """A folder of scenes and a run on it that knows the colors; made once."""
     data = save_scenes(folder / "data")
-    return data, train(data, out=folder / "run", quiet=True, **QUICK)
+    fewer = {"n_attn_blocks": [1, 1, 1]}  # what is exported costs by its operators
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        backbone = MobileViTV2Model(MobileViTV2Config(width_multiplier=QUICK["width"], **fewer))
+    backbone.save_pretrained(folder / "backbone")
+    settings = quick(width=None, model=folder / "backbone", epochs=16)
+    return data, train(data, out=folder / "run", quiet=True, **settings)
