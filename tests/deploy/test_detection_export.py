@@ -76,7 +76,7 @@ def assert_same_boxes(file: Path, bundle: Path, *, close: float = 1e-3) -> None:
 @pytest.mark.parametrize(
     ("to", "options"),
     [
-        kind("onnx", "onnx", output="detections", input="uint8"),
+        kind("onnx", "onnx", True, output="detections", input="uint8"),
         kind("onnx", "onnx", True, image_size="any", output="detections", input="uint8"),
         kind("openvino", "openvino", output="detections"),
         kind("torch", "torch", True, image_size="any", output="boxes"),

@@ -24,7 +24,10 @@ from mobilevitv2.runtime import open_runtime
 
 pytest.importorskip("onnx", reason="the extra onnx is not installed")
 pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
-pytestmark = pytest.mark.filterwarnings("ignore")  # what the exporter's own code warns of
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore"),  # what the exporter's own code warns of
+]
 
 PAGE = Path(__file__).parents[1] / "web"
 PACKAGES = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mobilevitv2" / "web"

@@ -63,7 +63,7 @@ def test_each_class_has_its_own_probability_and_threshold(model, bundle, runtime
         predictor(image, top_k=2)
 
 
-@pytest.mark.parametrize("output", ["logits", "scores"])
+@pytest.mark.parametrize("output", [pytest.param("logits", marks=pytest.mark.slow), "scores"])
 def test_an_exported_file_answers_with_the_same_labels_and_thresholds(bundle, output, tmp_path):
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
     from mobilevitv2.deploy import export

@@ -354,7 +354,9 @@ def open_colors(folder):
         pytest.param({}, marks=pytest.mark.slow),
         pytest.param({"image_size": [64, 96]}, marks=pytest.mark.slow),
         pytest.param({"precision": "fp16"}, marks=pytest.mark.slow),
-        {"image_size": 64, "output": "mask", "input": "uint8"},
+        pytest.param(
+            {"image_size": 64, "output": "mask", "input": "uint8"}, marks=pytest.mark.slow
+        ),
         {"output": "mask"},
     ],
     ids=str,
