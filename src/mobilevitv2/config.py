@@ -130,8 +130,7 @@ class MobileViTV2Config:
         if name == "id2label" and value is not None:
             value = checked_labels(value)
             if len(self.__dict__["id2label"] or value) != len(value):  # these were about others
-                object.__setattr__(self, "class_colors", None)
-                object.__setattr__(self, "label_thresholds", None)
+                self.forget_class_facts()
             object.__setattr__(self, "num_labels", len(value))
             object.__setattr__(self, "label2id", {label: i for i, label in value.items()})
         object.__setattr__(self, name, value)
@@ -139,6 +138,10 @@ class MobileViTV2Config:
             names = self.__dict__.get("id2label")
             if names is None or len(names) != value:
                 self.id2label = {i: f"LABEL_{i}" for i in range(value)}
+
+    def forget_class_facts(self) -> None:
+        """Drop what was known of the classes besides their names."""
+        self.class_colors = self.label_thresholds = None
 
     # Derived values
 

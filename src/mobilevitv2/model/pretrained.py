@@ -277,7 +277,7 @@ class MobileViTV2TaskModel(MobileViTV2PreTrainedModel):
         """New class scores for `num_labels` classes, without colors; the rest stays as learned."""
         named = None if id2label is None else checked_labels(id2label)
         self.config.id2label = MobileViTV2Config(num_labels=num_labels, id2label=named).id2label
-        self.config.class_colors = self.config.label_thresholds = None
+        self.config.forget_class_facts()
         self.num_labels = num_labels
         self._reset_scores()
 

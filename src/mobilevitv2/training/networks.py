@@ -64,12 +64,13 @@ def from_checkpoint(
         _check_kept(network.config, recipe, asked)
         task = task_of_config(network.config, head.name)
         if task == goal.task.name and list((network.config.id2label or {}).values()) == classes:
-            new = "its own head, whose classes are the same"
+            new, colors = "its own head, whose classes are the same", network.config.class_colors
         else:
             network.reset_classifier(len(classes), classes)
-            network.config.class_colors = fields.get("class_colors")
+            colors = fields.get("class_colors")
         network.config.problem_type = fields.get("problem_type")
-        network.config.label_thresholds = None  # chosen anew
+        network.config.forget_class_facts()  # thresholds are chosen anew
+        network.config.class_colors = colors
     network.config.image_size = image_size
     return network, new
 
