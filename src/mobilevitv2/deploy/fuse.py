@@ -86,7 +86,8 @@ def _fold_batch_norm(layer: ConvLayer) -> None:
     conv, norm = layer.convolution, layer.normalization
     if norm is None:
         return
-    assert norm.running_mean is not None and norm.running_var is not None  # noqa: PT018
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     bias = norm.bias.double() - norm.running_mean.double() * scale
     if conv.bias is not None:
@@ -103,15 +104,17 @@ def _fuse_stage(stage: AttentionStage, products: bool, elementary: bool) -> None
         attention = FusedAttention(layer.attention)
         readers = [attention.query, attention.key, attention.value]
         layer.attention = attention  # pyright: ignore[reportAttributeAccessIssue]
-        layer.layernorm_before = _bare(layer.layernorm_before, readers, elementary)
+        layer.layernorm_before = _stripped(layer.layernorm_before, readers, elementary)
         readers = [layer.ffn.conv1.convolution]
-        layer.layernorm_after = _bare(layer.layernorm_after, readers, elementary)
+        layer.layernorm_after = _stripped(layer.layernorm_after, readers, elementary)
     readers = [stage.conv_projection.convolution]
-    stage.layernorm = _bare(stage.layernorm, readers, elementary)
+    stage.layernorm = _stripped(stage.layernorm, readers, elementary)
     stage.transformer = FusedTransformer(stage.transformer, products)  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def _bare(norm: nn.GroupNorm, readers: Sequence[nn.Conv2d | nn.Linear], elementary: bool) -> Any:
+def _stripped(
+    norm: nn.GroupNorm, readers: Sequence[nn.Conv2d | nn.Linear], elementary: bool
+) -> Any:
     """The norm without scale and shift, which the 1x1 projections that read it take over."""
     for reader in readers:
         weight = reader.weight.double()

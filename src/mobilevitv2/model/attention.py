@@ -48,7 +48,7 @@ class SeparableSelfAttention(nn.Module):
             source = checked(context_from, "context_from", self.dim, self.patch_size)
         if other is None:
             other = other_positions(source, self.patch_size)
-        parts = self._in_parts if self.qkv_proj.is_bare() else self._whole
+        parts = self._in_parts if fast.may_be_read(self.qkv_proj, Projection) else self._whole
         context, value = parts(x, source, other)
         return self.out_proj(times_context(value, context, self.patch_size))
 
@@ -127,11 +127,6 @@ class Projection(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.convolution(x)
-
-    def is_bare(self) -> bool:
-        """Whether `rows` are all there is to it."""
-        bare = fast.bare(self, Projection) and fast.bare(self.convolution, nn.Conv2d)
-        return bare and not nn.modules.module._has_any_global_hook()
 
     def rows(self, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Weight [stop - start, C, 1, 1] and bias of some output channels."""

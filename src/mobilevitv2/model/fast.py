@@ -9,7 +9,7 @@ such ways by itself and never gets these.
 # B batch, C channels, H W height and width of a feature map
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,10 +20,11 @@ if TYPE_CHECKING:
 
 WHOLE = 16 * 2**20  # bytes of a widened map, up to which it is not cut into bands
 BAND = 4 * 2**20  # bytes of a band of it
+Kind = TypeVar("Kind", bound=nn.Module)
 PLAIN = (nn.Parameter, Tensor, type(None))  # kinds of weights; others may be quantized or sharded
 
 
-def bare(module: nn.Module | None, kind: type[nn.Module]) -> bool:
+def bare(module: nn.Module | None, kind: type[Kind]) -> TypeGuard[Kind]:
     """Whether calling the module does what `kind` does with plain weights, and nothing else."""
     if module is None or type(module) is not kind or "forward" in module.__dict__:
         return False
@@ -32,6 +33,12 @@ def bare(module: nn.Module | None, kind: type[nn.Module]) -> bool:
         return False
     own = module._parameters.values()
     return torch.compiler.is_compiling() or all(type(p) in PLAIN for p in own)
+
+
+def may_be_read(layer: Any, kind: type[nn.Module]) -> bool:
+    """Whether parts of a layer's convolution may be read instead of calling the layer."""
+    whole = bare(layer, kind) and bare(getattr(layer, "convolution", None), nn.Conv2d)
+    return whole and not nn.modules.module._has_any_global_hook()
 
 
 def traced(x: Any) -> bool:
@@ -46,7 +53,7 @@ def traced(x: Any) -> bool:
 
 def convolved(conv: nn.Module, x: Tensor) -> Tensor:
     """`conv(x)`, channels_last, the faster format: a map is so if its convolution's weight is."""
-    if traced(x) or not isinstance(conv, nn.Conv2d) or not bare(conv, nn.Conv2d):
+    if traced(x) or not bare(conv, nn.Conv2d):
         return conv(x)
     weight = conv.weight.contiguous(memory_format=torch.channels_last)
     return conv._conv_forward(x, weight, conv.bias)
@@ -55,7 +62,7 @@ def convolved(conv: nn.Module, x: Tensor) -> Tensor:
 def conv_layer(layer: "ConvLayer", x: Tensor) -> Tensor | None:
     """A layer in a training step with less memory, or in inference as a single convolution."""
     conv, norm, act = layer.convolution, layer.normalization, layer.activation
-    if not isinstance(norm, nn.BatchNorm2d) or not bare(norm, nn.BatchNorm2d) or traced(x):
+    if not bare(norm, nn.BatchNorm2d) or traced(x):
         return None
     statistics = norm.running_mean, norm.running_var, norm.momentum
     if any(statistic is None for statistic in statistics):
@@ -75,7 +82,8 @@ def conv_layer(layer: "ConvLayer", x: Tensor) -> Tensor | None:
 
 def fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """Weight and bias of the one convolution that equals `conv` and then `norm` in inference."""
-    assert norm.running_mean is not None and norm.running_var is not None  # noqa: PT018
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
     scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
     bias = norm.bias - norm.running_mean * scale
     if conv.bias is not None:

@@ -46,9 +46,7 @@ class ASPP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         *local, pooled = [conv(x) for conv in self.convs]
-        if not (
-            fast.bare(self.project, ConvLayer) and fast.bare(self.project.convolution, nn.Conv2d)
-        ):
+        if not fast.may_be_read(self.project, ConvLayer):
             everywhere = pooled.expand(-1, -1, *local[0].shape[2:])
             return self.dropout(self.project(torch.cat([*local, everywhere], dim=1)))
         local = torch.cat(local, dim=1)
